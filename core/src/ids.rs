@@ -1,0 +1,78 @@
+//! The names of things: which node, which message. Plain values; what proves them lives in `identity` and `handshake`.
+
+use core::fmt;
+
+/// A node's name: its Ed25519 public key, 32 bytes. Holding one proves nothing; a finished handshake does.
+///
+/// The text form is [`Display`](fmt::Display) and [`FromStr`](core::str::FromStr), see `identity`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId([u8; NodeId::LEN]);
+
+impl NodeId {
+    /// Bytes of an id.
+    pub const LEN: usize = 32;
+
+    /// The id with these bytes.
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the id.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A message's name, unique together with its source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId {
+    /// Random 64 bits that the source drew when it booted.
+    pub epoch: u64,
+    /// Counts the source's messages since then.
+    pub sequence: u64,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.epoch, self.sequence)
+    }
+}
+
+/// How urgent a message is. The outbox writes Critical first and lets no class starve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Priority {
+    /// Routine updates, heartbeats, metrics.
+    Low = 0,
+    /// Regular operations.
+    #[default]
+    Medium = 1,
+    /// Consensus, economic, quick.
+    High = 2,
+    /// Security alerts and failures: at once.
+    Critical = 3,
+}
+
+impl Priority {
+    /// All classes, least urgent first: `ALL[p as usize] == p`.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+}
+
+/// What a node is in the network; the pair of types decides the profile of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum NodeType {
+    /// A heavy server.
+    Sclerotia = 1,
+    /// A relay.
+    Rhizomorph = 2,
+    /// A client, phone or device.
+    #[default]
+    Hyphae = 3,
+}
