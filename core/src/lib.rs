@@ -10,13 +10,17 @@ extern crate alloc;
 extern crate std;
 
 pub mod aead;
+pub mod backoff;
+pub mod breaker;
 pub mod handshake;
+pub mod health;
 pub mod identity;
 pub mod ids;
 pub mod node;
 pub mod noise;
 pub mod outbox;
 pub mod record;
+pub mod recovery;
 pub mod session;
 pub mod time;
 pub mod wire;
