@@ -196,6 +196,14 @@ impl Health {
         }
     }
 
+    /// Since when the peer has been Suspect or Down, if it is.
+    pub const fn absent_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Suspect { since, .. } | Phase::Down { since } => Some(since),
+            Phase::Up(_) => None,
+        }
+    }
+
     /// What went well so far: sessions that came up, clean reports, the application's successes.
     pub const fn successes(&self) -> u64 {
         self.successes
