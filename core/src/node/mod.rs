@@ -152,7 +152,7 @@ pub enum Outcome {
 pub enum AddPeerError {
     /// The id is this node's own: check the list of peers.
     OwnId,
-    /// All places are taken by configured peers, peers with a session, or removed ones not yet polled.
+    /// All places are taken by configured peers, peers with a session, or peers with something left to poll.
     Full,
 }
 
@@ -341,6 +341,9 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     }
 
     /// The dial that [`Action::Dial`] asked for led to no session; [`recovery`](crate::recovery) decides when the next is due.
+    ///
+    /// A reason from a cleartext refusal is a hint that anyone on the path can forge: pass `Busy`, `Version` or `Limit` as they
+    /// are, and any other as [`Reason::Busy`], so that a forger cannot make this node give a peer up.
     pub fn handle_dial_failed(&mut self, now: Instant, id: &NodeId, reason: Reason) {
         if let Some(index) = self.find_present(id) {
             self.update(index, |peer, config, rng| peer.dial_failed(config, now, reason, rng));

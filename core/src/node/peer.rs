@@ -417,9 +417,9 @@ impl Peer {
         self.session().map(|session| session.token)
     }
 
-    /// Since when this stranger has no session, so that it may give its place to a peer that needs it.
+    /// Since when this stranger has no session, if nothing about it is left to tell: it may give its place away.
     pub(super) fn evictable_since(&self) -> Option<Instant> {
-        let keeps = self.is_configured() || self.is_leaving() || self.close.is_some();
+        let keeps = self.is_configured() || self.is_leaving() || self.close.is_some() || self.has_event();
         if keeps { None } else { self.health.absent_since() }
     }
 
