@@ -103,7 +103,7 @@ impl Recovery {
         }
     }
 
-    /// Whether an end of a session with this recovery, or a dial that failed with it, speaks against the peer.
+    /// Whether the end of a session with this recovery speaks against the peer; a dial that failed always does.
     pub const fn is_failure(self) -> bool {
         match self {
             Self::Reconnect | Self::RetryLater | Self::GiveUp | Self::CloseSession => true,
@@ -118,7 +118,9 @@ impl fmt::Display for Recovery {
             Self::Reconnect => {
                 "count a failure and dial again after the backoff (100 ms to 30 s, growing, with jitter)"
             }
-            Self::RetrySoon => "count no failure and dial again after the backoff",
+            Self::RetrySoon => {
+                "the session ended in good order: count no failure and dial again after the backoff"
+            }
             Self::RetryLater => {
                 "count a failure and dial again after the long wait (5 minutes, and up to a quarter more)"
             }

@@ -3,7 +3,7 @@
 //! It joins the policy with the leaves (`backoff`, `breaker`, `health`, `recovery`) for every peer. It never sees a
 //! payload, a ciphertext, an address or a secret; links tell it `PeerUp`, `PeerDown` and one report per heartbeat.
 //!
-//! The life of a peer, beside its [health](crate::health):
+//! The life of a peer, beside its [health]:
 //!
 //! ```text
 //!              add_peer              poll_action: Dial            handle_peer_up
