@@ -10,14 +10,21 @@ extern crate alloc;
 extern crate std;
 
 pub mod aead;
+<<<<<<< HEAD
 pub mod filter;
+=======
+pub mod backoff;
+pub mod breaker;
+>>>>>>> node
 pub mod handshake;
+pub mod health;
 pub mod identity;
 pub mod ids;
 pub mod node;
 pub mod noise;
 pub mod outbox;
 pub mod record;
+pub mod recovery;
 pub mod session;
 pub mod time;
 pub mod wire;
