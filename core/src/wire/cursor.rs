@@ -23,11 +23,6 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) const fn remaining(&self) -> usize {
-        self.rest.len()
-    }
-
-    #[inline]
     pub(super) fn u8(&mut self) -> Result<u8, Reason> {
         let (&first, rest) = self.rest.split_first().ok_or(Reason::Malformed)?;
         self.rest = rest;
