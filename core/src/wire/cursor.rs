@@ -22,6 +22,12 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// The bytes not read yet, for a look ahead.
+    #[inline]
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     #[inline]
     pub(super) fn u8(&mut self) -> Result<u8, Reason> {
         let (&first, rest) = self.rest.split_first().ok_or(Reason::Malformed)?;
