@@ -339,6 +339,10 @@ impl Own {
         if hello.versions.common(Versions::SUPPORTED) != Some(frame::VERSION) {
             return Err((Reason::Version, versions.detail));
         }
+        // Whoever does not understand a delegation would take the wrong key for the node's own.
+        if extensions.delegation.is_some() {
+            return Err((Reason::UnknownCritical, 0));
+        }
         if id == self.id {
             return Err((Reason::OwnId, 0));
         }

@@ -44,6 +44,7 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::Silent
         | Reason::Stalled
         | Reason::LinkLost
+        | Reason::Unspecified
         | Reason::Unreachable => Recovery::Reconnect,
 
         Reason::Shutdown | Reason::Worn => Recovery::RetrySoon,
