@@ -27,7 +27,7 @@
 //! use hyphal_core::aead::ChaChaPoly;
 //! use hyphal_core::identity::Identity;
 //! use hyphal_core::ids::{NodeType, Priority};
-//! use hyphal_core::outbox::{Header, Payload, TinyOutbox};
+//! use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
 //! use hyphal_core::session::{Config, MIN_TRANSMIT, Received, Session, Wall};
 //! use hyphal_core::time::{Duration, Instant};
 //! use hyphal_core::wire::hello::NetworkTag;
@@ -89,8 +89,8 @@
 //! let start = Instant::ZERO;
 //! let dialler = Session::connect(start, Wall::default(), &alice, config, Some(bob.id()), &mut rng);
 //! let listener = Session::accept(start, Wall::default(), &bob, config, &mut rng);
-//! let mut a = End { session: dialler, outbox: TinyOutbox::default(), inbox: vec![] };
-//! let mut b = End { session: listener, outbox: TinyOutbox::default(), inbox: vec![] };
+//! let mut a = End { session: dialler, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
+//! let mut b = End { session: listener, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
 //!
 //! let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence: 1, ttl: 30 };
 //! a.outbox.push(start, header, Payload::Copied(b"good morning")).unwrap();

@@ -152,3 +152,8 @@ fn a_close_tells_the_peer_why() {
     assert_eq!(closed(a.session.poll_event()), (Reason::Shutdown, false));
     assert_eq!(closed(b.session.poll_event()), (Reason::Shutdown, true));
 }
+
+#[test]
+fn a_session_is_less_than_one_kibibyte_of_state() {
+    assert!(size_of::<Session<ChaChaPoly>>() < 1024, "{}", size_of::<Session<ChaChaPoly>>());
+}

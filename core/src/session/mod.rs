@@ -52,6 +52,7 @@ pub struct Session<A> {
     closed: Option<Closed>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
 enum State<A> {
     Handshake { handshake: Handshake<A>, deadline_at: Instant },
     AwaitAccept { up: Up<A>, deadline_at: Instant },
@@ -61,6 +62,7 @@ enum State<A> {
 }
 
 /// The last thing that a session says.
+#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
 enum Words<A> {
     Refusal { frame_id: u64, refusal: Refusal },
     Reject { sealer: Sealer<A>, refusal: Refusal },
