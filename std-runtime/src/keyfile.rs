@@ -86,10 +86,10 @@ pub fn read(path: &Path) -> Result<Identity, KeyFileError> {
         io::ErrorKind::NotFound => KeyFileError::Missing { path: path.to_owned() },
         _ => KeyFileError::Io { path: path.to_owned(), doing: "read", error },
     };
-    let mut file = open(path).map_err(failed)?;
+    let file = open(path).map_err(failed)?;
     check_access(path, &file)?;
     let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_FILE + 1));
-    file.by_ref().take(LONGEST_FILE as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+    file.take(LONGEST_FILE as u64 + 1).read_to_end(&mut text).map_err(failed)?;
     parse(&text).map_err(|damage| KeyFileError::Damaged { path: path.to_owned(), damage })
 }
 
@@ -458,7 +458,7 @@ mod tests {
     fn each_kind_of_damage_is_named() {
         let good = render(&identity()).to_string();
         let line = good.lines().last().unwrap();
-        let flipped = line.replace(HEADER, "").trim().replacen(|c: char| c == '0', "1", 1);
+        let flipped = line.replace(HEADER, "").trim().replacen('0', "1", 1);
         let cases = [
             (String::new(), Damage::NotAKey),
             ("-----BEGIN PRIVATE KEY-----".to_owned(), Damage::NotAKey),

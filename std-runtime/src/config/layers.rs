@@ -24,7 +24,7 @@ pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
     for argument in &sources.arguments {
         layers.apply_argument(argument)?;
     }
-    layers.place_key(sources);
+    layers.place_key(sources)?;
     layers.check()?;
     Ok(layers.config)
 }
@@ -114,15 +114,24 @@ impl Layers {
         }
     }
 
-    fn place_key(&mut self, sources: &Sources) {
+    fn place_key(&mut self, sources: &Sources) -> Result<(), ConfigError> {
         let key = &self.config.key;
-        let home = sources.variable("HOME").map(PathBuf::from);
-        let placed = match (key.strip_prefix("~"), home, self.origins.get("key")) {
-            (Ok(rest), Some(home), _) => home.join(rest),
-            (_, _, Some(Origin::File { path, .. })) => path.parent().unwrap_or(Path::new("")).join(key),
-            _ => return,
+        let origin = self.origins.get("key");
+        let placed = match (key.strip_prefix("~"), origin) {
+            (Ok(rest), _) => {
+                let home = sources.variable("HOME").ok_or_else(|| ConfigError {
+                    origin: origin.cloned().unwrap_or(Origin::Default),
+                    setting: Some("key".to_owned()),
+                    problem: "'~' has no meaning, because the variable HOME is not set".to_owned(),
+                    remedy: "write the whole path".to_owned(),
+                })?;
+                PathBuf::from(home).join(rest)
+            }
+            (_, Some(Origin::File { path, .. })) => path.parent().unwrap_or(Path::new("")).join(key),
+            _ => return Ok(()),
         };
         self.config.key = placed;
+        Ok(())
     }
 
     fn check(&self) -> Result<(), ConfigError> {

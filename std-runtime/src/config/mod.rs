@@ -230,10 +230,10 @@ settings! {
         /// Addresses on which the node accepts connections. The default is reachable from this machine only;
         /// `[::]:4857` listens on all addresses.
         listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT))],
-            List(Text::new("an IP address and port, as 0.0.0.0:4857 or [::]:4857"));
+            List(Text::<SocketAddr>::new("an IP address and port, as 0.0.0.0:4857 or [::]:4857"));
         /// Peers to which the node connects and stays connected.
         peers: Vec<PeerAddr> = Vec::new(),
-            List(Text::new("ID@HOST:PORT, where HOST is an IP address (IPv6 in brackets) or a DNS name"));
+            List(Text::<PeerAddr>::new("ID@HOST:PORT, where HOST is an IP address (IPv6 in brackets) or a DNS name"));
         /// What happens to messages of a type that no version assigns.
         unknown_types: UnknownTypes = UnknownTypes::Deliver,
             Choice(&[("deliver", UnknownTypes::Deliver), ("refuse", UnknownTypes::Refuse)]);
@@ -248,7 +248,7 @@ settings! {
         policy: TrustPolicy = TrustPolicy::Open,
             Choice(&[("open", TrustPolicy::Open), ("pinned", TrustPolicy::Pinned)]);
         /// Ids that policy `pinned` admits beside those in `peers`: nodes that connect to this one.
-        admit: Vec<NodeId> = Vec::new(), List(Text::new("a node id, as `hyphal id` prints it"));
+        admit: Vec<NodeId> = Vec::new(), List(Text::<NodeId>::new("a node id, as `hyphal id` prints it"));
         /// How far the clocks of two nodes may lie apart. Only two synchronised clocks are compared.
         max_clock_skew: Duration = Duration::from_secs(60), Span::between("100ms", "1day");
     }

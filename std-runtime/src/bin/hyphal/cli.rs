@@ -17,11 +17,11 @@ use hyphal_core::ids::{NodeId, Priority};
 /// Every link is encrypted and both ends are authenticated by their identity keys. Peers are written ID@HOST:PORT.
 #[derive(Debug, Parser)]
 #[command(name = "hyphal", version, max_term_width = 100, arg_required_else_help = true, after_help = EXIT_CODES)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 const EXIT_CODES: &str = "\
@@ -33,27 +33,27 @@ Settings come from the defaults, the file of --config, variables HYPHAL_*, and f
 /// Flags that every command takes.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Configuration")]
-pub struct Global {
+pub(crate) struct Global {
     /// Read settings from this TOML file [variable: HYPHAL_CONFIG]
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Use the identity key in this file [variable: HYPHAL_KEY]
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Belong to the network of this name [variable: HYPHAL_NETWORK]
     #[arg(long, global = true, value_name = "NAME")]
-    pub network: Option<String>,
+    pub(crate) network: Option<String>,
     /// Log this to standard error: off, error, warn, info, debug, trace, or MODULE=LEVEL,... [variable: HYPHAL_LOG_FILTER]
     #[arg(long, global = true, value_name = "FILTER")]
-    pub log: Option<String>,
+    pub(crate) log: Option<String>,
     /// Set any setting, as limits.max_connections=50 or timeouts.connect=2s; may be repeated
     #[arg(long, global = true, value_name = "NAME=VALUE")]
-    pub set: Vec<Assignment>,
+    pub(crate) set: Vec<Assignment>,
 }
 
 impl Global {
     /// The sources of the configuration: this process's environment, the file, and all flags.
-    pub fn sources(&self, node: &NodeFlags) -> Sources {
+    pub(crate) fn sources(&self, node: &NodeFlags) -> Sources {
         let mut sources = Sources { file: self.config.clone(), ..Sources::of_process() };
         let mut set = |flag: &str, setting: &str, values: &[String]| {
             if !values.is_empty() {
@@ -78,26 +78,26 @@ impl Global {
 /// Flags of the commands that run a node.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Node")]
-pub struct NodeFlags {
+pub(crate) struct NodeFlags {
     /// Accept connections on this address, as 0.0.0.0:4857 or [::]:4857; may be repeated [variable: HYPHAL_LISTEN]
     #[arg(long, value_name = "IP:PORT")]
-    pub listen: Vec<String>,
+    pub(crate) listen: Vec<String>,
     /// Connect to this peer and stay connected; may be repeated [variable: HYPHAL_PEERS]
     #[arg(long, value_name = "ID@HOST:PORT")]
-    pub peer: Vec<String>,
+    pub(crate) peer: Vec<String>,
     /// What this node is: sclerotia (server), rhizomorph (relay), hyphae (client) [variable: HYPHAL_NODE_TYPE]
     #[arg(long, value_name = "TYPE")]
-    pub node_type: Option<String>,
+    pub(crate) node_type: Option<String>,
     /// Admit every node of the network (open) or the listed ones only (pinned) [variable: HYPHAL_TRUST_POLICY]
     #[arg(long, value_name = "POLICY")]
-    pub trust: Option<String>,
+    pub(crate) trust: Option<String>,
 }
 
 /// `NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    pub setting: String,
-    pub value: String,
+pub(crate) struct Assignment {
+    pub(crate) setting: String,
+    pub(crate) value: String,
 }
 
 impl FromStr for Assignment {
@@ -110,7 +110,7 @@ impl FromStr for Assignment {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     Keygen(KeygenArgs),
     Id(IdArgs),
     Doctor(DoctorArgs),
@@ -130,16 +130,16 @@ pub enum Command {
 #[command(after_help = "Examples:
   hyphal keygen
   hyphal keygen --out /etc/hyphal/identity.key")]
-pub struct KeygenArgs {
+pub(crate) struct KeygenArgs {
     /// Write the key to this file instead of the configured one
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
     /// Replace an existing key; the identity in it is lost
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Print the id of the identity key
@@ -148,10 +148,10 @@ pub struct KeygenArgs {
   hyphal id
   hyphal id --key ./identity.key
   echo \"$(hyphal id)@$(hostname):4857\"    # what others pass as --peer")]
-pub struct IdArgs {
+pub(crate) struct IdArgs {
     /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Check key, configuration, clock, ports and peers, and say what to do
@@ -161,12 +161,12 @@ pub struct IdArgs {
 #[command(after_help = "Examples:
   hyphal doctor
   hyphal doctor --config /etc/hyphal.toml --json")]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     #[command(flatten)]
-    pub node: NodeFlags,
+    pub(crate) node: NodeFlags,
     /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Run a node until Ctrl-C, then deliver what is queued and end
@@ -175,9 +175,9 @@ pub struct DoctorArgs {
   hyphal node --listen '[::]:4857'
   hyphal node --config /etc/hyphal.toml
   hyphal node --listen 0.0.0.0:4857 --peer ID@relay.example.org:4857 --trust pinned")]
-pub struct NodeArgs {
+pub(crate) struct NodeArgs {
     #[command(flatten)]
-    pub node: NodeFlags,
+    pub(crate) node: NodeFlags,
 }
 
 /// Send a message: the text given, a file, or standard input
@@ -189,36 +189,36 @@ pub struct NodeArgs {
   hyphal send --to ID --file report.pdf --priority high
   date | hyphal send --broadcast --ttl 10")]
 #[command(group = clap::ArgGroup::new("receiver").required(true).args(["to", "broadcast"]))]
-pub struct SendArgs {
+pub(crate) struct SendArgs {
     /// The text; without it and without --file, standard input is sent
     #[arg(value_name = "TEXT", conflicts_with = "file")]
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// Send the content of this file
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Send to this peer: ID@HOST:PORT, or the ID of a configured peer
     #[arg(long, value_name = "PEER")]
-    pub to: Option<Target>,
+    pub(crate) to: Option<Target>,
     /// Send to all peers
     #[arg(long)]
-    pub broadcast: bool,
+    pub(crate) broadcast: bool,
     /// How urgent the message is
     #[arg(long, value_enum, default_value_t = PriorityArg::Medium)]
-    pub priority: PriorityArg,
+    pub(crate) priority: PriorityArg,
     /// Drop the message when it is not delivered after this many seconds; 0 = never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub ttl: u32,
+    pub(crate) ttl: u32,
     /// The message type, a number; the default is the first one of applications
     #[arg(long = "type", value_name = "N")]
-    pub kind: Option<u16>,
+    pub(crate) kind: Option<u16>,
     /// Give up when the message is not confirmed after this time, as 5s
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub node: NodeFlags,
+    pub(crate) node: NodeFlags,
 }
 
 /// Print the messages that arrive, until Ctrl-C
@@ -227,15 +227,15 @@ pub struct SendArgs {
   hyphal listen --listen '[::]:4857'
   hyphal listen --peer ID@10.0.0.7:4857 --json | jq .payload
   hyphal listen --count 1")]
-pub struct ListenArgs {
+pub(crate) struct ListenArgs {
     /// End after this many messages
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: Option<u64>,
+    pub(crate) count: Option<u64>,
     /// Print one JSON object a line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub node: NodeFlags,
+    pub(crate) node: NodeFlags,
 }
 
 /// Measure the round trip to a peer over its encrypted link
@@ -243,32 +243,32 @@ pub struct ListenArgs {
 #[command(after_help = "Examples:
   hyphal ping ID@10.0.0.7:4857
   hyphal ping ID -c 5 -i 200ms")]
-pub struct PingArgs {
+pub(crate) struct PingArgs {
     /// The peer: ID@HOST:PORT, or the ID of a configured peer
     #[arg(value_name = "PEER")]
-    pub peer: Target,
+    pub(crate) target: Target,
     /// End after this many pings
     #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: Option<u64>,
+    pub(crate) count: Option<u64>,
     /// Wait this long between pings: seconds, or with a unit as 200ms
     #[arg(long, short = 'i', value_name = "SPAN", default_value = "1s", value_parser = span)]
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// Print one JSON object at the end
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub node: NodeFlags,
+    pub(crate) node: NodeFlags,
 }
 
 /// Measure one encrypted link between two processes over loopback
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     #[command(subcommand)]
-    pub measure: Measure,
+    pub(crate) measure: Measure,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Measure {
+pub(crate) enum Measure {
     Throughput(ThroughputArgs),
     Latency(LatencyArgs),
 }
@@ -278,19 +278,19 @@ pub enum Measure {
 #[command(after_help = "Examples:
   hyphal bench throughput --size 64 --batch
   hyphal bench throughput --size 1024 --seconds 10 --json")]
-pub struct ThroughputArgs {
+pub(crate) struct ThroughputArgs {
     /// Bytes of a message
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
-    pub size: u32,
+    pub(crate) size: u32,
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub seconds: u32,
+    pub(crate) seconds: u32,
     /// Hand the messages over in batches
     #[arg(long)]
-    pub batch: bool,
+    pub(crate) batch: bool,
     /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Round trips one after the other
@@ -298,16 +298,16 @@ pub struct ThroughputArgs {
 #[command(after_help = "Examples:
   hyphal bench latency
   hyphal bench latency --size 1024 --count 100000 --json")]
-pub struct LatencyArgs {
+pub(crate) struct LatencyArgs {
     /// Bytes of a message
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
-    pub size: u32,
+    pub(crate) size: u32,
     /// How many round trips
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: u64,
+    pub(crate) count: u64,
     /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Show a network of five nodes: messages, the death of a node, its return
@@ -318,10 +318,10 @@ pub struct LatencyArgs {
 #[command(after_help = "Examples:
   hyphal demo
   hyphal demo --json")]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Print one JSON object instead of the table
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Print the completion script for a shell
@@ -330,15 +330,15 @@ pub struct DemoArgs {
   hyphal completions bash > ~/.local/share/bash-completion/completions/hyphal
   hyphal completions zsh > ~/.zfunc/_hyphal
   hyphal completions fish > ~/.config/fish/completions/hyphal.fish")]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
-    pub shell: clap_complete::Shell,
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// Whom a command addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// A peer with its address.
     Address(PeerAddr),
     /// A peer whose address is configured.
@@ -363,7 +363,7 @@ impl FromStr for Target {
 
 /// [`Priority`] as a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PriorityArg {
+pub(crate) enum PriorityArg {
     Low,
     Medium,
     High,

@@ -2,8 +2,6 @@
 //!
 //! Everything a command does stands in its file under `commands/`. Nothing else ends the process or decides a code.
 
-// The arguments of every command are defined in `cli`; a field is read as soon as its command's file is here.
-#[expect(dead_code, reason = "commands that need the node's runtime read their arguments in their own files")]
 mod cli;
 mod commands;
 mod output;

@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// How a command ended, as scripts see it. The numbers are documented in docs/cli.md and stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Everything asked for was done.
     Done = 0,
     /// Something failed while the command ran.
@@ -37,23 +37,23 @@ impl From<Exit> for ExitCode {
 
 /// Why a command did not do what it was asked for: one sentence, and what to do about it.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit code.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// What happened, without a final stop.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do; empty if there is nothing to add.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 impl Failure {
     /// A failure with this code, sentence and remedy.
-    pub fn new(exit: Exit, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { exit, message: message.into(), remedy: remedy.into() }
     }
 
     /// Writes the failure to standard error.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         if self.message.is_empty() {
             return;
         }
@@ -61,7 +61,7 @@ impl Failure {
         // There is nobody left to tell if standard error is closed.
         let _ = writeln!(err, "{BAD}error:{BAD:#} {}", self.message);
         if !self.remedy.is_empty() {
-            let _ = writeln!(err, "  {HINT}fix:{HINT:#} {}", self.remedy);
+            let _ = writeln!(err, "  {HINT}help:{HINT:#} {}", self.remedy);
         }
     }
 }
@@ -91,7 +91,7 @@ impl From<io::Error> for Failure {
 }
 
 /// Writes one JSON object on one line.
-pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
@@ -99,7 +99,7 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 }
 
 /// Starts the log on standard error. Call it once, after the configuration was read.
-pub fn start_logs(log: &Log) {
+pub(crate) fn start_logs(log: &Log) {
     let filter: Targets = log.filter.parse().unwrap_or_default();
     let lines =
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
@@ -111,10 +111,10 @@ pub fn start_logs(log: &Log) {
 }
 
 /// Good news.
-pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
 /// Something to look at.
-pub const WARN: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
 /// Bad news.
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// What to do.
-pub const HINT: Style = AnsiColor::Cyan.on_default();
+pub(crate) const HINT: Style = AnsiColor::Cyan.on_default();

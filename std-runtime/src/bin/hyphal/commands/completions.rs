@@ -8,7 +8,7 @@ use crate::cli::{Cli, CompletionsArgs};
 use crate::output::{Exit, Failure};
 
 /// Writes the script to standard output.
-pub fn run(args: &CompletionsArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &CompletionsArgs) -> Result<Exit, Failure> {
     // The generator panics when its writer fails, and a pipe may be closed at any time.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "hyphal", &mut script);

@@ -20,12 +20,17 @@ use crate::cli::{DoctorArgs, Global};
 use crate::output::{self, BAD, Exit, Failure, GOOD, HINT, WARN};
 
 /// Runs all checks and prints them in order.
-pub fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut checks = Vec::new();
     let config = match Config::load(&global.sources(&args.node)) {
         Ok(config) => Some(config),
         Err(error) => {
-            checks.push(Check::fail(Subject::Config, error.to_string(), error.remedy));
+            let failure = Failure::from(error);
+            // A mistyped command line is no finding about this machine.
+            if failure.exit == Exit::Usage {
+                return Err(failure);
+            }
+            checks.push(Check::fail(Subject::Config, failure.message, failure.remedy));
             None
         }
     };
@@ -38,7 +43,13 @@ pub fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
             checks.push(check_port(*address));
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("cannot start the runtime: {error}"),
+            "raise the limit of open files: ulimit -n",
+        )
+    })?;
     runtime.block_on(async {
         checks.push(check_clock().await);
         if let Some(config) = &config {
@@ -277,7 +288,7 @@ fn print(checks: &[Check]) -> io::Result<()> {
         };
         writeln!(out, "{style}{word}{style:#}  {subject:<6}  {}", check.message)?;
         if let Some(remedy) = &check.remedy {
-            writeln!(out, "              {HINT}fix:{HINT:#} {remedy}")?;
+            writeln!(out, "              {HINT}help:{HINT:#} {remedy}")?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::cli::{Global, IdArgs, NodeFlags};
 use crate::output::{self, Exit, Failure};
 
 /// Prints the id alone on a line, so that `$(hyphal id)` works.
-pub fn run(global: &Global, args: &IdArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(global: &Global, args: &IdArgs) -> Result<Exit, Failure> {
     let config = Config::load(&global.sources(&NodeFlags::default()))?;
     let id = keyfile::read(&config.key)?.id();
     if args.json {

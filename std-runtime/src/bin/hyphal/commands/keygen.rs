@@ -13,7 +13,7 @@ use crate::cli::{Global, KeygenArgs, NodeFlags};
 use crate::output::{self, Exit, Failure, HINT};
 
 /// Prints the id on standard output and where the key lies on standard error.
-pub fn run(global: &Global, args: &KeygenArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(global: &Global, args: &KeygenArgs) -> Result<Exit, Failure> {
     let path = match &args.out {
         Some(path) => path.clone(),
         None => Config::load(&global.sources(&NodeFlags::default()))?.key,

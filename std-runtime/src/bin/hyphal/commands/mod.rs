@@ -9,7 +9,7 @@ use crate::cli::{Cli, Command};
 use crate::output::{Exit, Failure};
 
 /// Runs the command of this command line.
-pub fn run(cli: &Cli) -> Result<Exit, Failure> {
+pub(crate) fn run(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Keygen(args) => keygen::run(&cli.global, args),
         Command::Id(args) => id::run(&cli.global, args),
