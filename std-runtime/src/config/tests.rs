@@ -19,10 +19,12 @@ fn no_source_gives_the_defaults() {
 fn every_default_is_allowed_by_its_own_rule_in_the_file() {
     let text: String =
         settings().map(|setting| format!("{} = {}\n", setting.name, setting.default)).collect();
+    let file = File::new(&text);
+    let sources = Sources { file: Some(file.path()), ..environment(&[("HOME", "/home/a".to_owned())]) };
 
-    let config = load(&text).unwrap();
+    let config = Config::load(&sources).unwrap();
 
-    assert_eq!(config, Config::with_key(config.key.clone()));
+    assert_eq!(config, Config::with_key("/home/a/.local/share/hyphal/identity.key".into()));
 }
 
 #[test]
