@@ -7,6 +7,7 @@
 #![no_main]
 #![deny(unsafe_code)]
 
+mod pair;
 mod values;
 
 use core::panic::PanicInfo;
@@ -25,12 +26,22 @@ const CHECKS: &[Check] = &[
         claim: "reason codes lead back to their reasons",
         holds: values::reason_codes_lead_back_to_their_reasons,
     },
+    Check {
+        claim: "two nodes prove who they are and exchange acknowledged messages",
+        holds: pair::two_nodes_exchange_acknowledged_messages,
+    },
+    Check { claim: "a stranger is refused", holds: pair::a_stranger_is_refused },
 ];
 
 /// A claim about core and the function that tries it; `Err` says what was not so.
 struct Check {
     claim: &'static str,
     holds: fn() -> Result<(), &'static str>,
+}
+
+/// The check goes on only if `holds`.
+fn require(holds: bool, else_this: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(else_this) }
 }
 
 #[cortex_m_rt::entry]

@@ -4,6 +4,8 @@ use hyphal_core::ids::{MessageId, NodeId, Priority};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::reason::Reason;
 
+use crate::require;
+
 pub(crate) fn ids_and_priorities_keep_their_values() -> Result<(), &'static str> {
     let id = NodeId::from_bytes([7; NodeId::LEN]);
     require(id.as_bytes() == &[7; NodeId::LEN], "an id's bytes changed")?;
@@ -31,8 +33,4 @@ pub(crate) fn times_saturate_at_both_ends() -> Result<(), &'static str> {
 pub(crate) fn reason_codes_lead_back_to_their_reasons() -> Result<(), &'static str> {
     let lead_back = Reason::ALL.iter().all(|reason| Reason::from_code(*reason as u16) == Some(*reason));
     require(lead_back, "a code led to another reason")
-}
-
-fn require(holds: bool, else_this: &'static str) -> Result<(), &'static str> {
-    if holds { Ok(()) } else { Err(else_this) }
 }
