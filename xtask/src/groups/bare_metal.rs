@@ -16,6 +16,6 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), Failure> {
         let mut build = compiler.build(workspace, ".", target);
         run(build.args(["--locked", "--release", "--package", "hyphal-core"]))?;
     }
-    println!("proved: hyphal-core compiles with `core` alone for {}", TARGETS.join(" and "));
+    println!("hyphal-core compiles without std and alloc for {}", TARGETS.join(" and "));
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The image in core/firmware, built for a Cortex-M3 and run on an emulated board of a real part's size.
 //!
-//! The image has no allocator, so linking it proves that the protocol needs none. It checks itself, says what held, and
-//! reports success or failure through its exit code.
+//! The image has no allocator, so linking it proves that the protocol needs none; that it also links for a Cortex-M0
+//! proves that it needs no compare-and-swap. It checks itself, says what held, and reports success or failure through its
+//! exit code.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,11 @@ use crate::groups::Failure;
 use crate::install::{BareMetalCompiler, qemu};
 use crate::workspace::Workspace;
 
+/// The processor of the board.
 const TARGET: &str = "thumbv7m-none-eabi";
+
+/// A smaller one, for which the image is only linked.
+const SMALLER_TARGET: &str = "thumbv6m-none-eabi";
 
 /// 256 KiB of flash, 64 KiB of memory, a Cortex-M3 at 12.5 MHz.
 const BOARD: &str = "lm3s6965evb";
@@ -20,10 +25,12 @@ const BOARD: &str = "lm3s6965evb";
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn check(workspace: &Workspace) -> Result<(), Failure> {
-    let compiler = BareMetalCompiler::install(&[TARGET])?;
+    let compiler = BareMetalCompiler::install(&[TARGET, SMALLER_TARGET])?;
     qemu()?;
 
-    run(compiler.build(workspace, "core/firmware", TARGET).args(["--locked", "--release"]))?;
+    for target in [SMALLER_TARGET, TARGET] {
+        run(compiler.build(workspace, "core/firmware", target).args(["--locked", "--release"]))?;
+    }
 
     let image = workspace.bare_metal_target().join(TARGET).join("release/hyphal-firmware");
     let mut board = Command::new("qemu-system-arm");
