@@ -20,6 +20,7 @@ use crate::clock::{self, Clock};
 use crate::control::Command;
 use crate::counters::{NodeTally, Sent};
 use crate::event::Event;
+use crate::log::Throttle;
 use crate::options::{Limits, TcpOptions, Timeouts};
 use crate::peer::Peer;
 use crate::queue::Queue;
@@ -49,6 +50,8 @@ pub(crate) struct Hub {
     pub(crate) drained: Notify,
     pub(crate) is_draining: AtomicBool,
     pub(crate) doors: Doors,
+    /// Lines about rejected connections.
+    pub(crate) rejections: Throttle,
     peers: RwLock<Peers>,
     retired: Mutex<Sent>,
     tokens: AtomicU64,
@@ -95,6 +98,7 @@ impl Hub {
             drained: Notify::new(),
             is_draining: AtomicBool::new(false),
             doors: Doors::default(),
+            rejections: Throttle::default(),
             peers: RwLock::default(),
             retired: Mutex::default(),
             tokens: AtomicU64::new(1),
