@@ -46,7 +46,6 @@ pub(crate) enum Command {
 pub(crate) struct PeerUp {
     pub(crate) id: NodeId,
     pub(crate) session: SessionRef,
-    pub(crate) max_message: u32,
     pub(crate) signal: Arc<Signal>,
     /// The peer, whose lane belongs to the link from here on, or why the session is to be closed.
     pub(crate) reply: oneshot::Sender<Result<Arc<Peer>, Reason>>,
@@ -149,7 +148,7 @@ impl Control {
     }
 
     fn handle_peer_up(&mut self, now: Instant, up: PeerUp) {
-        let PeerUp { id, session, max_message, signal, reply } = up;
+        let PeerUp { id, session, signal, reply } = up;
         match self.node.handle_peer_up(now, id, session) {
             Standing::CloseNew(reason) => {
                 let _ = reply.send(Err(reason));
@@ -168,7 +167,7 @@ impl Control {
         }
         let peer = self.hub.peer_or_new(id);
         self.links.insert(session.token, Arc::clone(&signal));
-        peer.lane().attach(session.token, signal, max_message);
+        peer.lane().hand_to(session.token, signal);
         let _ = reply.send(Ok(peer));
     }
 

@@ -101,8 +101,6 @@ impl Sent {
 pub struct Counters {
     /// Outgoing messages to all peers, removed ones included.
     pub sent: Sent,
-    /// Outgoing messages dropped before they were sent, by reason.
-    pub sent_dropped: Vec<(Reason, u64)>,
     /// Messages delivered to subscriptions or the inbox.
     pub received: u64,
     /// Messages received and not delivered, by reason.

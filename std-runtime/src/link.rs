@@ -396,7 +396,6 @@ impl Link {
                 boot_id: offer.hello().boot_id,
                 dialled: offer.dialled(),
             },
-            max_message: self.session.max_message(),
             signal: Arc::clone(&self.signal),
             reply,
         });
@@ -407,7 +406,12 @@ impl Link {
         let now = self.hub.clock.now();
         match standing {
             Ok(peer) => {
-                self.pulse.handle_up(now, peer.lane().outbox.counters());
+                let mut lane = peer.lane();
+                if lane.is_owned_by(self.token) {
+                    self.session.attach(&mut lane.outbox);
+                }
+                self.pulse.handle_up(now, lane.outbox.counters());
+                drop(lane);
                 self.peer = Some(peer);
             }
             Err(reason) => self.session.close(now, reason),

@@ -51,18 +51,11 @@ pub enum Payload<'a> {
     Shared(Bytes),
 }
 
-impl<'a> Payload<'a> {
+impl Payload<'_> {
     pub(crate) fn for_outbox(&self) -> outbox::Payload<'_, Bytes> {
         match self {
             Self::Copied(bytes) => outbox::Payload::Copied(bytes),
             Self::Shared(bytes) => outbox::Payload::Shared(bytes.clone()),
-        }
-    }
-
-    pub(crate) fn into_outbox(self) -> outbox::Payload<'a, Bytes> {
-        match self {
-            Self::Copied(bytes) => outbox::Payload::Copied(bytes),
-            Self::Shared(bytes) => outbox::Payload::Shared(bytes),
         }
     }
 

@@ -171,10 +171,9 @@ impl Lane {
         self.owner.as_ref().is_some_and(|owner| owner.token == token)
     }
 
-    /// Hands the lane to a link whose session is up; what an older session left in flight becomes unconfirmed.
-    pub(crate) fn attach(&mut self, token: u64, signal: Arc<Signal>, max_message: u32) {
-        self.outbox.handle_session_start(max_message);
-        signal.wake();
+    /// Hands the lane to a link whose session stays; what an older session left in flight becomes unconfirmed.
+    pub(crate) fn hand_to(&mut self, token: u64, signal: Arc<Signal>) {
+        self.outbox.handle_session_end();
         self.owner = Some(Owner { token, signal });
     }
 

@@ -189,6 +189,11 @@ impl Registry {
         Subscription { reader: Reader::new(queue), registry: Arc::clone(self), subscriber }
     }
 
+    /// No message will arrive any more; what is queued can still be taken.
+    pub(crate) fn close(&self) {
+        self.snapshot().iter().for_each(|subscriber| subscriber.queue.close(true));
+    }
+
     fn remove(&self, subscriber: &Arc<Subscriber>) {
         self.change(|subscribers| subscribers.retain(|other| !Arc::ptr_eq(other, subscriber)));
     }
