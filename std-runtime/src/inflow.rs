@@ -51,7 +51,13 @@ impl Inflow {
     }
 
     /// Admits each message once and in time; the others are counted.
-    pub(crate) fn admit(&mut self, hub: &Hub, peer: &Peer, messages: Messages<'_>, base: usize) -> Vec<Entry> {
+    pub(crate) fn admit(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        messages: Messages<'_>,
+        base: usize,
+    ) -> Vec<Entry> {
         let mut entries = Vec::with_capacity(Messages::count(&messages));
         let mut arrivals = peer.arrivals();
         for message in messages {

@@ -107,7 +107,8 @@ impl Queue {
     fn pop(&self, state: &mut State) -> Option<Delivery> {
         let delivery = state.deliveries.pop_front()?;
         state.bytes -= delivery.batch.footprint();
-        let is_half_free = state.deliveries.len() <= self.max_batches / 2 && state.bytes <= self.max_bytes / 2;
+        let is_half_free =
+            state.deliveries.len() <= self.max_batches / 2 && state.bytes <= self.max_bytes / 2;
         if is_half_free && !state.blocked.is_empty() {
             state.blocked.drain(..).for_each(|link| link.wake());
         }
