@@ -3,6 +3,8 @@
 //! One trait, one portable implementation. It is not a cipher suite registry: the handshake always uses
 //! ChaCha20-Poly1305 (RFC 8439), and a runtime may bring a faster implementation of the same function.
 
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
+
 /// Bytes that sealing adds.
 pub const TAG_LEN: usize = 16;
 
@@ -22,4 +24,86 @@ pub trait Aead: Sized {
     ///
     /// On `Err` the content of `buf` is unspecified.
     fn open(&self, nonce: u64, ad: &[u8], buf: &mut [u8]) -> Result<(), Forged>;
+}
+
+/// ChaCha20-Poly1305 (RFC 8439) in portable Rust, for devices and as the default everywhere.
+///
+/// The nonce is 4 zero bytes and the counter in little-endian, as in the Noise specification, section 12.3.
+/// The key is wiped when this is dropped.
+pub struct ChaChaPoly(ChaCha20Poly1305);
+
+impl Aead for ChaChaPoly {
+    fn new(key: &[u8; 32]) -> Self {
+        Self(ChaCha20Poly1305::new(key.into()))
+    }
+
+    /// # Panics
+    /// If `buf` has no room for the tag.
+    fn seal(&self, nonce: u64, ad: &[u8], buf: &mut [u8]) {
+        let (text, room) = buf.split_last_chunk_mut::<TAG_LEN>().expect("the caller leaves room for the tag");
+        let tag = self
+            .0
+            .encrypt_inout_detached(&nonce_bytes(nonce).into(), ad, text.into())
+            .expect("no text reaches the cipher's limit of 256 GiB");
+        *room = tag.into();
+    }
+
+    fn open(&self, nonce: u64, ad: &[u8], buf: &mut [u8]) -> Result<(), Forged> {
+        let (text, tag) = buf.split_last_chunk_mut::<TAG_LEN>().ok_or(Forged)?;
+        self.0
+            .decrypt_inout_detached(&nonce_bytes(nonce).into(), ad, text.into(), &(*tag).into())
+            .map_err(|_| Forged)
+    }
+}
+
+fn nonce_bytes(nonce: u64) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[4..].copy_from_slice(&nonce.to_le_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    #[test]
+    fn a_sealed_text_opens_with_the_same_key_nonce_and_associated_data() {
+        let aead = ChaChaPoly::new(&KEY);
+        let mut buf = *b"spores________________";
+        buf[6..].fill(0xAA);
+
+        aead.seal(3, b"ad", &mut buf);
+
+        assert_ne!(&buf[..6], b"spores");
+        assert_eq!(aead.open(3, b"ad", &mut buf), Ok(()));
+        assert_eq!(&buf[..6], b"spores");
+    }
+
+    #[test]
+    fn another_key_nonce_associated_data_or_any_flipped_bit_is_forged() {
+        let aead = ChaChaPoly::new(&KEY);
+        let mut sealed = [0x55; 5 + TAG_LEN];
+        aead.seal(9, b"ad", &mut sealed);
+
+        assert_eq!(ChaChaPoly::new(&[8; 32]).open(9, b"ad", &mut sealed.clone()), Err(Forged));
+        assert_eq!(aead.open(10, b"ad", &mut sealed.clone()), Err(Forged));
+        assert_eq!(aead.open(9, b"aD", &mut sealed.clone()), Err(Forged));
+        for bit in 0..sealed.len() * 8 {
+            let mut bent = sealed;
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(aead.open(9, b"ad", &mut bent), Err(Forged), "bit {bit}");
+        }
+        assert_eq!(aead.open(9, b"ad", &mut sealed), Ok(()));
+    }
+
+    #[test]
+    fn a_text_shorter_than_a_tag_is_forged() {
+        let aead = ChaChaPoly::new(&KEY);
+
+        for len in 0..TAG_LEN {
+            assert_eq!(aead.open(0, b"", &mut [0; TAG_LEN][..len]), Err(Forged));
+        }
+    }
 }

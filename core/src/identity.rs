@@ -1,0 +1,655 @@
+//! What makes a node's name: the key pair behind a [`NodeId`], the two forms of its public key, and its text form.
+//!
+//! A node has one key pair. As Ed25519 it names the node, as X25519 (the same point in Montgomery form) it is the
+//! static key of handshakes. The Montgomery form forgets the sign of the Edwards x-coordinate, so ids have sign bit 0.
+//! Invariant: on canonical prime-order points with sign bit 0, [`static_of_id`] and [`id_of_static`] are inverse to
+//! each other; everything else is refused. What an id proves is not decided here: a finished handshake does that.
+
+use core::fmt;
+use core::str::FromStr;
+
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::montgomery::MontgomeryPoint;
+use curve25519_dalek::scalar::clamp_integer;
+use ed25519_dalek::SigningKey;
+use rand_core::CryptoRng;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::ids::NodeId;
+use crate::wire::reason::Reason;
+
+/// A node's key pair. The seed and the X25519 secret are wiped when this is dropped, and `Debug` shows only the id.
+#[derive(ZeroizeOnDrop)]
+pub struct Identity {
+    seed: [u8; 32],
+    static_secret: [u8; 32],
+    #[zeroize(skip)]
+    static_public: [u8; 32],
+    #[zeroize(skip)]
+    id: NodeId,
+}
+
+/// The seed's public key has sign bit 1, so it names no node. Half of all seeds do; draw another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadSeed;
+
+impl Identity {
+    /// Draws a new key pair: seeds until one's public key has sign bit 0, two on average.
+    pub fn generate(random: &mut impl CryptoRng) -> Self {
+        let mut seed = Zeroizing::new([0; 32]);
+        loop {
+            random.fill_bytes(&mut *seed);
+            if let Ok(identity) = Self::from_seed(&seed) {
+                return identity;
+            }
+        }
+    }
+
+    /// The key pair of an Ed25519 seed (the secret key of RFC 8032, section 5.1.5), as [`seed`](Self::seed) gave it.
+    ///
+    /// # Errors
+    /// [`BadSeed`] if the public key's sign bit is 1.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<Self, BadSeed> {
+        let signing = SigningKey::from_bytes(seed);
+        let public = signing.verifying_key();
+        if has_sign_bit(public.as_bytes()) {
+            return Err(BadSeed);
+        }
+        let mut unclamped = signing.to_scalar_bytes();
+        let static_secret = clamp_integer(unclamped);
+        unclamped.zeroize();
+        Ok(Self {
+            seed: *seed,
+            static_secret,
+            static_public: public.to_montgomery().to_bytes(),
+            id: NodeId::from_bytes(public.to_bytes()),
+        })
+    }
+
+    /// The secret that the whole identity follows from; store it where only the node can read it.
+    pub const fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    /// The node's name.
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The X25519 secret: the Ed25519 secret scalar, clamped.
+    pub const fn static_secret(&self) -> &[u8; 32] {
+        &self.static_secret
+    }
+
+    /// The X25519 public key, which stands for the id in handshakes.
+    pub const fn static_public(&self) -> &[u8; 32] {
+        &self.static_public
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for BadSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the seed's public key has sign bit 1 and names no node")
+    }
+}
+
+impl core::error::Error for BadSeed {}
+
+/// The id of the node whose X25519 key this is.
+///
+/// # Errors
+/// [`Reason::BadKey`] if the key is not canonical (bit 255 set, or p and above), on the twist, of low order, or not of
+/// prime order.
+pub fn id_of_static(public: &[u8; 32]) -> Result<NodeId, Reason> {
+    let point = MontgomeryPoint(*public).to_edwards(0).ok_or(Reason::BadKey)?;
+    let is_canonical = point.to_montgomery().as_bytes() == public;
+    if is_canonical && is_of_prime_order(&point) {
+        Ok(NodeId::from_bytes(point.compress().to_bytes()))
+    } else {
+        Err(Reason::BadKey)
+    }
+}
+
+/// The X25519 key of the node with this id.
+///
+/// # Errors
+/// [`Reason::BadKey`] if no node can have this id: not canonical, not on the curve, sign bit 1, of low order, or not of
+/// prime order.
+pub fn static_of_id(id: &NodeId) -> Result<[u8; 32], Reason> {
+    let compressed = CompressedEdwardsY(*id.as_bytes());
+    let point = compressed.decompress().ok_or(Reason::BadKey)?;
+    let is_canonical = point.compress() == compressed;
+    if is_canonical && !has_sign_bit(id.as_bytes()) && is_of_prime_order(&point) {
+        Ok(point.to_montgomery().to_bytes())
+    } else {
+        Err(Reason::BadKey)
+    }
+}
+
+fn is_of_prime_order(point: &EdwardsPoint) -> bool {
+    !point.is_small_order() && point.is_torsion_free()
+}
+
+const fn has_sign_bit(edwards: &[u8; 32]) -> bool {
+    edwards[31] >> 7 == 1
+}
+
+/// The text form: a Bech32m string (BIP 350) with the human-readable part `hy`.
+///
+/// ```text
+///   hy1 | 52 symbols: the 256 bits of the id, first bit first, then 4 zero bits | 6 symbols: checksum
+/// ```
+///
+/// The checksum finds every error in up to four symbols, so every typo and every swap of neighbours; of other damage it
+/// misses one in 2^30, and the four zero bits leave one in 2^34.
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = to_symbols(self.as_bytes());
+        let checksum = checksum(&values) ^ BECH32M;
+        let mut text = [0; NodeId::TEXT_LEN];
+        text[..PREFIX.len()].copy_from_slice(PREFIX);
+        for (place, value) in text[PREFIX.len()..].iter_mut().zip(&values) {
+            *place = ALPHABET[usize::from(*value)];
+        }
+        for (index, place) in text[NodeId::TEXT_LEN - CHECKSUM_SYMBOLS..].iter_mut().enumerate() {
+            *place = ALPHABET[(checksum >> (5 * (CHECKSUM_SYMBOLS - 1 - index))) as usize & 31];
+        }
+        f.pad(core::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Reads the text form; upper and lower case are the same here, as some phones begin with a capital.
+///
+/// Only the text is judged: whether the id can be a node's is [`static_of_id`]'s question.
+impl FromStr for NodeId {
+    type Err = BadNodeId;
+
+    fn from_str(text: &str) -> Result<Self, BadNodeId> {
+        let mut letters = text.chars();
+        let is_prefixed = PREFIX.iter().all(|expected| {
+            letters.next().is_some_and(|letter| letter.eq_ignore_ascii_case(&char::from(*expected)))
+        });
+        if !is_prefixed {
+            return Err(BadNodeId::Prefix);
+        }
+
+        let mut values = [0; SYMBOLS];
+        let mut found = PREFIX.len();
+        for (index, symbol) in letters.enumerate() {
+            found += 1;
+            let value = value_of(symbol).ok_or(BadNodeId::Symbol { symbol, position: found })?;
+            if let Some(place) = values.get_mut(index) {
+                *place = value;
+            }
+        }
+        if found != Self::TEXT_LEN {
+            return Err(BadNodeId::Length { found });
+        }
+        if residue(&values) != BECH32M {
+            return Err(BadNodeId::Checksum);
+        }
+        from_symbols(&values).map(Self::from_bytes).ok_or(BadNodeId::Padding)
+    }
+}
+
+impl NodeId {
+    /// Characters of the text form, prefix and checksum included; all of them ASCII.
+    pub const TEXT_LEN: usize = PREFIX.len() + SYMBOLS;
+}
+
+/// What is wrong with the text of a node id, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadNodeId {
+    /// It does not begin with `hy1`.
+    Prefix,
+    /// A character that ids do not use.
+    Symbol {
+        /// The character.
+        symbol: char,
+        /// Its place in the text; the first character has position 1.
+        position: usize,
+    },
+    /// Characters are missing, or there are too many.
+    Length {
+        /// How many characters there are; there should be [`NodeId::TEXT_LEN`].
+        found: usize,
+    },
+    /// The checksum does not match: at least one character is wrong.
+    Checksum,
+    /// The checksum matches, but the four bits after the id are not zero: no node writes this.
+    Padding,
+}
+
+impl fmt::Display for BadNodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix => f.write_str("a node id begins with 'hy1'"),
+            Self::Symbol { symbol, position } => {
+                write!(f, "{symbol:?} at position {position} does not belong in a node id")?;
+                match symbol.to_ascii_lowercase() {
+                    'b' => f.write_str("; is it an '8' or a '6'?"),
+                    'i' | '1' => f.write_str("; is it an 'l'?"),
+                    'o' => f.write_str("; is it a '0'?"),
+                    _ => Ok(()),
+                }
+            }
+            Self::Length { found } => {
+                write!(f, "a node id has {} characters, this has {found}", NodeId::TEXT_LEN)
+            }
+            Self::Checksum => {
+                f.write_str("the node id's checksum does not match; compare it letter by letter")
+            }
+            Self::Padding => f.write_str("the text is not a node id, though its checksum matches"),
+        }
+    }
+}
+
+impl core::error::Error for BadNodeId {}
+
+/// Bech32's human-readable part and separator.
+const PREFIX: &[u8; 3] = b"hy1";
+/// Bech32's symbols in order of value: of `0 o`, `1 i l` and `8 b` only one each occurs.
+const ALPHABET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+const DATA_SYMBOLS: usize = (NodeId::LEN * 8).div_ceil(5);
+const CHECKSUM_SYMBOLS: usize = 6;
+const SYMBOLS: usize = DATA_SYMBOLS + CHECKSUM_SYMBOLS;
+/// What Bech32m's polynomial leaves over a valid string.
+const BECH32M: u32 = 0x2BC8_30A3;
+
+fn value_of(symbol: char) -> Option<u8> {
+    let index = ALPHABET.iter().position(|known| char::from(*known).eq_ignore_ascii_case(&symbol))?;
+    u8::try_from(index).ok()
+}
+
+/// The id's bits in groups of five, first bit first, filled up with zero bits.
+fn to_symbols(id: &[u8; NodeId::LEN]) -> [u8; DATA_SYMBOLS] {
+    let mut values = [0; DATA_SYMBOLS];
+    for (index, value) in values.iter_mut().enumerate() {
+        let bit = index * 5;
+        let next = id.get(bit / 8 + 1).copied().unwrap_or(0);
+        let window = u16::from_be_bytes([id[bit / 8], next]);
+        *value = (window >> (11 - bit % 8)) as u8 & 31;
+    }
+    values
+}
+
+/// The inverse of [`to_symbols`]; none if a bit after the id is set.
+fn from_symbols(values: &[u8; SYMBOLS]) -> Option<[u8; NodeId::LEN]> {
+    let mut id = [0; NodeId::LEN];
+    let mut places = id.iter_mut();
+    let (mut window, mut bits) = (0_u16, 0);
+    for value in &values[..DATA_SYMBOLS] {
+        window = (window << 5 | u16::from(*value)) & 0x0FFF;
+        bits += 5;
+        if bits >= 8 {
+            bits -= 8;
+            *places.next()? = (window >> bits) as u8;
+        }
+    }
+    (window & ((1 << bits) - 1) == 0).then_some(id)
+}
+
+/// BIP 350's checksum of `hy` and these values before the final exclusive or, six symbols in the low 30 bits.
+fn checksum(values: &[u8; DATA_SYMBOLS]) -> u32 {
+    let mut with_room = [0; SYMBOLS];
+    with_room[..DATA_SYMBOLS].copy_from_slice(values);
+    residue(&with_room)
+}
+
+/// BIP 173's `polymod` over the expanded human-readable part and these values.
+fn residue(values: &[u8; SYMBOLS]) -> u32 {
+    const GENERATOR: [u32; 5] = [0x3B6A_57B2, 0x2650_8E6D, 0x1EA1_19FA, 0x3D42_33DD, 0x2A14_62B3];
+    let [h, y, _] = *PREFIX;
+    let expanded = [h >> 5, y >> 5, 0, h & 31, y & 31];
+    expanded.iter().chain(values).fold(1, |state: u32, value| {
+        let top = state >> 25;
+        let shifted = (state & 0x01FF_FFFF) << 5 ^ u32::from(*value);
+        GENERATOR.iter().enumerate().fold(shifted, |state, (bit, generator)| {
+            if top >> bit & 1 == 1 { state ^ generator } else { state }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use curve25519_dalek::constants::EIGHT_TORSION;
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::noise::{KeyPair, Secret};
+
+    #[test]
+    fn the_example_of_the_document_holds() {
+        let seed: [u8; 32] = core::array::from_fn(|index| index as u8);
+        let identity = Identity::from_seed(&seed).unwrap();
+
+        assert_eq!(hex(identity.id().as_bytes()), EXAMPLE_ID);
+        assert_eq!(hex(identity.static_public()), EXAMPLE_STATIC);
+        assert_eq!(hex(identity.static_secret()), EXAMPLE_SECRET);
+        assert_eq!(identity.id().to_string(), EXAMPLE_TEXT);
+    }
+
+    const EXAMPLE_ID: &str = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";
+    const EXAMPLE_STATIC: &str = "";
+    const EXAMPLE_SECRET: &str = "";
+    const EXAMPLE_TEXT: &str = "";
+
+    /// RFC 8032, section 7.1, test 1.
+    #[test]
+    fn an_id_is_the_ed25519_public_key_of_its_seed() {
+        let seed = unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+
+        let id = Identity::from_seed(&seed).unwrap().id();
+
+        assert_eq!(hex(id.as_bytes()), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+    }
+
+    #[test]
+    fn the_static_pair_is_a_pair_and_names_the_same_node() {
+        for identity in identities(20) {
+            let secret = Secret::from_bytes(*identity.static_secret());
+
+            assert_eq!(KeyPair::from_secret(secret).public(), identity.static_public());
+            assert_eq!(id_of_static(identity.static_public()), Ok(identity.id()));
+            assert_eq!(static_of_id(&identity.id()).as_ref(), Ok(identity.static_public()));
+        }
+    }
+
+    #[test]
+    fn a_stored_seed_gives_the_same_identity() {
+        for identity in identities(5) {
+            let again = Identity::from_seed(identity.seed()).unwrap();
+
+            assert_eq!(again.id(), identity.id());
+            assert_eq!(again.static_secret(), identity.static_secret());
+        }
+    }
+
+    #[test]
+    fn a_seed_with_sign_bit_one_is_refused() {
+        let mut random = random();
+        let mut refused = 0;
+
+        for _ in 0..40 {
+            let mut seed = [0; 32];
+            random.fill_bytes(&mut seed);
+            let sign = SigningKey::from_bytes(&seed).verifying_key().to_bytes()[31] >> 7;
+            assert_eq!(Identity::from_seed(&seed).is_err(), sign == 1);
+            refused += sign;
+        }
+
+        assert!((5..35).contains(&refused), "{refused} of 40");
+    }
+
+    #[test]
+    fn debug_shows_the_id_and_no_secret() {
+        for identity in identities(5) {
+            let text = format!("{identity:?}");
+
+            assert!(text.contains(&identity.id().to_string()));
+            for secret in [identity.seed(), identity.static_secret()] {
+                assert!(!text.contains(&hex(secret)) && !text.contains(&format!("{secret:?}")));
+                assert!(!text.contains(&format!("{}, {}", secret[0], secret[1])));
+            }
+        }
+    }
+
+    #[test]
+    fn ids_and_statics_of_low_order_are_refused() {
+        for point in EIGHT_TORSION {
+            let id = NodeId::from_bytes(point.compress().to_bytes());
+
+            assert_eq!(static_of_id(&id), Err(Reason::BadKey), "{point:?}");
+            assert_eq!(id_of_static(&point.to_montgomery().to_bytes()), Err(Reason::BadKey), "{point:?}");
+        }
+        for low in [0, 1] {
+            let mut bytes = [0; 32];
+            bytes[0] = low;
+            assert_eq!(id_of_static(&bytes), Err(Reason::BadKey), "u = {low}");
+        }
+    }
+
+    #[test]
+    fn ids_and_statics_of_mixed_order_are_refused() {
+        for identity in identities(4) {
+            let point = CompressedEdwardsY(*identity.id().as_bytes()).decompress().unwrap();
+            for torsion in &EIGHT_TORSION[1..] {
+                let mut bytes = (point + torsion).compress().to_bytes();
+                bytes[31] &= 0x7F;
+
+                assert_eq!(static_of_id(&NodeId::from_bytes(bytes)), Err(Reason::BadKey));
+                let mixed = (point + torsion).to_montgomery().to_bytes();
+                assert_eq!(id_of_static(&mixed), Err(Reason::BadKey));
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_with_sign_bit_one_is_refused() {
+        for identity in identities(4) {
+            let mut bytes = *identity.id().as_bytes();
+            bytes[31] |= 0x80;
+
+            assert_eq!(static_of_id(&NodeId::from_bytes(bytes)), Err(Reason::BadKey));
+        }
+    }
+
+    #[test]
+    fn encodings_at_and_above_p_are_refused() {
+        for low in 0xED..=0xFF {
+            for high in [0x7F, 0xFF] {
+                let mut bytes = [0xFF; 32];
+                (bytes[0], bytes[31]) = (low, high);
+
+                assert_eq!(id_of_static(&bytes), Err(Reason::BadKey), "u = p + {}", low - 0xED);
+                assert_eq!(static_of_id(&NodeId::from_bytes(bytes)), Err(Reason::BadKey));
+            }
+        }
+    }
+
+    /// 9 + p is a second encoding of the base point; only the first one names it.
+    #[test]
+    fn a_second_encoding_of_a_good_point_is_refused() {
+        let mut base = [0; 32];
+        base[0] = 9;
+        let mut above = [0xFF; 32];
+        (above[0], above[31]) = (0xED + 9, 0x7F);
+        let mut with_high_bit = base;
+        with_high_bit[31] |= 0x80;
+
+        assert!(id_of_static(&base).is_ok());
+        assert_eq!(id_of_static(&above), Err(Reason::BadKey));
+        assert_eq!(id_of_static(&with_high_bit), Err(Reason::BadKey));
+    }
+
+    #[test]
+    fn statics_on_the_twist_are_refused() {
+        let mut random = random();
+        let mut on_twist = 0;
+        for _ in 0..40 {
+            let mut bytes = [0; 32];
+            random.fill_bytes(&mut bytes);
+            bytes[31] &= 0x7F;
+            if MontgomeryPoint(bytes).to_edwards(0).is_none() {
+                on_twist += 1;
+                assert_eq!(id_of_static(&bytes), Err(Reason::BadKey));
+            }
+        }
+        assert!((5..35).contains(&on_twist), "{on_twist} of 40");
+
+        let mut minus_one = [0xFF; 32];
+        (minus_one[0], minus_one[31]) = (0xEC, 0x7F);
+        assert_eq!(id_of_static(&minus_one), Err(Reason::BadKey), "u = -1");
+    }
+
+    #[test]
+    fn every_single_typo_is_detected() {
+        for identity in identities(3) {
+            let text = identity.id().to_string();
+            for place in PREFIX.len()..text.len() {
+                for symbol in ALPHABET {
+                    let mut typo = text.clone().into_bytes();
+                    if typo[place] != *symbol {
+                        typo[place] = *symbol;
+                        assert_eq!(parse(&typo), Err(BadNodeId::Checksum));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_swap_of_neighbours_is_detected() {
+        for identity in identities(50) {
+            let text = identity.id().to_string().into_bytes();
+            for place in 0..text.len() - 1 {
+                let mut swapped = text.clone();
+                swapped.swap(place, place + 1);
+                if swapped != text {
+                    assert!(parse(&swapped).is_err(), "{}", String::from_utf8_lossy(&swapped));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_without_the_prefix_is_refused() {
+        for text in ["", "h", "hy", "hz1qqqq", "bc1qqqq", " hy1qqq", "üy1qqq"] {
+            assert_eq!(text.parse::<NodeId>(), Err(BadNodeId::Prefix), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_the_wrong_length_is_refused_with_the_length() {
+        let text = NodeId::from_bytes([5; 32]).to_string();
+
+        for len in PREFIX.len()..NodeId::TEXT_LEN {
+            assert_eq!(parse(&text.as_bytes()[..len]), Err(BadNodeId::Length { found: len }));
+        }
+        assert_eq!(format!("{text}qq").parse::<NodeId>(), Err(BadNodeId::Length { found: 63 }));
+    }
+
+    #[test]
+    fn a_character_that_ids_do_not_use_is_named_with_its_position() {
+        let text = NodeId::from_bytes([5; 32]).to_string();
+        for symbol in ['1', 'b', 'i', 'O', ' ', '-', 'ü', '\u{1F344}'] {
+            let typo: String =
+                text.chars().enumerate().map(|(index, c)| if index == 10 { symbol } else { c }).collect();
+
+            assert_eq!(typo.parse::<NodeId>(), Err(BadNodeId::Symbol { symbol, position: 11 }));
+        }
+
+        let message = BadNodeId::Symbol { symbol: 'o', position: 11 }.to_string();
+        assert_eq!(message, "'o' at position 11 does not belong in a node id; is it a '0'?");
+        assert_eq!(format!("{text}\n").parse::<NodeId>().unwrap_err().to_string(), {
+            "'\\n' at position 62 does not belong in a node id"
+        });
+    }
+
+    #[test]
+    fn set_bits_after_the_id_are_refused() {
+        let mut values = [0; SYMBOLS];
+        values[DATA_SYMBOLS - 1] = 1;
+        let sum = residue(&values) ^ BECH32M;
+        for (index, value) in values[DATA_SYMBOLS..].iter_mut().enumerate() {
+            *value = (sum >> (5 * (5 - index))) as u8 & 31;
+        }
+        let text: Vec<u8> =
+            PREFIX.iter().copied().chain(values.iter().map(|value| ALPHABET[usize::from(*value)])).collect();
+
+        assert_eq!(parse(&text), Err(BadNodeId::Padding));
+    }
+
+    /// The data part of `abcdef1l7aum6echk45nj3s0wdvt2fg8x9yrzpqzd3ryx`, a valid string of BIP 350.
+    #[test]
+    fn the_alphabet_is_that_of_bip_350() {
+        let descending = "l7aum6echk45nj3s0wdvt2fg8x9yrzpq";
+
+        let values: Vec<u8> = descending.chars().map(|symbol| value_of(symbol).unwrap()).collect();
+
+        assert_eq!(values, (0..32).rev().collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn the_text_can_be_padded_to_a_column() {
+        let id = NodeId::from_bytes([9; 32]);
+
+        assert_eq!(format!("{id:<64}|"), format!("{id}   |"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_survives_its_text_in_either_case(bytes: [u8; 32]) {
+            let id = NodeId::from_bytes(bytes);
+            let text = id.to_string();
+
+            prop_assert_eq!(text.len(), NodeId::TEXT_LEN);
+            prop_assert_eq!(text.parse(), Ok(id));
+            prop_assert_eq!(text.to_uppercase().parse(), Ok(id));
+        }
+
+        #[test]
+        fn up_to_four_wrong_symbols_are_detected(
+            bytes: [u8; 32],
+            changes in prop::collection::vec((3..NodeId::TEXT_LEN, 0..32_usize), 1..=4),
+        ) {
+            let text = NodeId::from_bytes(bytes).to_string();
+            let mut typo = text.clone().into_bytes();
+            changes.iter().for_each(|(place, value)| typo[*place] = ALPHABET[*value]);
+
+            prop_assert_eq!(parse(&typo).is_err(), typo != text.as_bytes());
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = text.parse::<NodeId>();
+            let _ = format!("hy1{text}").parse::<NodeId>();
+        }
+
+        #[test]
+        fn whatever_passes_one_way_comes_back_the_other(bytes: [u8; 32]) {
+            if let Ok(public) = static_of_id(&NodeId::from_bytes(bytes)) {
+                prop_assert_eq!(id_of_static(&public), Ok(NodeId::from_bytes(bytes)));
+            }
+            if let Ok(id) = id_of_static(&bytes) {
+                prop_assert_eq!(static_of_id(&id), Ok(bytes));
+            }
+        }
+    }
+
+    const SEED: u64 = 0x6879_7068_616C;
+
+    fn random() -> ChaCha20Rng {
+        std::println!("seed {SEED:#x}");
+        ChaCha20Rng::seed_from_u64(SEED)
+    }
+
+    fn identities(count: usize) -> Vec<Identity> {
+        let mut random = random();
+        (0..count).map(|_| Identity::generate(&mut random)).collect()
+    }
+
+    fn parse(text: &[u8]) -> Result<NodeId, BadNodeId> {
+        core::str::from_utf8(text).unwrap().parse()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn unhex(text: &str) -> [u8; 32] {
+        core::array::from_fn(|index| u8::from_str_radix(&text[2 * index..2 * index + 2], 16).unwrap())
+    }
+}
