@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod aead;
+pub mod filter;
 pub mod handshake;
 pub mod identity;
 pub mod ids;

@@ -1,1 +1,556 @@
+//! The outbox of one peer: what waits to be sent to it, and what was sent but not yet acknowledged.
+//!
+//! It outlives sessions and is the sole owner of queued payloads. It is not a retransmitter: a message leaves when its
+//! record is written, and what the outbox keeps afterwards is the watermarks from which its fate is told.
+//!
+//! Invariant: `pushed == confirmed + unconfirmed + dropped + in flight + queued`, after every call.
 
+use crate::ids::Priority;
+use crate::time::{Duration, Instant};
+use crate::wire::reason::Reason;
+
+mod fixed;
+mod flights;
+#[cfg(feature = "alloc")]
+mod shared;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub use fixed::{FixedStorage, NotShared, TinyOutbox};
+#[cfg(feature = "alloc")]
+pub use shared::SharedStorage;
+
+use flights::Flights;
+
+/// The queue of messages to one peer, four first-in first-out classes, and the account of what became of them.
+///
+/// - The application calls [`push`](Self::push).
+/// - A session calls [`handle_session_start`](Self::handle_session_start) once, then for each record
+///   [`next`](Self::next) and [`take`](Self::take) per message and
+///   [`handle_record_written`](Self::handle_record_written) at its end, [`handle_ack`](Self::handle_ack) as
+///   acknowledgements arrive, and [`handle_session_end`](Self::handle_session_end) once.
+/// - Whoever keeps the time calls [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout),
+///   with or without a session.
+///
+/// # Order
+/// Within a class, the order of `push`, always. Between classes the most urgent first, with one exception: a class that
+/// was passed over as often as its patience says (High 8, Medium 16, Low 32 messages of other classes) while it had
+/// messages gets one turn. If several are out of patience the more urgent goes first, so none waits longer than two
+/// messages more.
+#[derive(Debug)]
+pub struct Outbox<S: Storage> {
+    storage: S,
+    /// The ordinal of the youngest message of each class.
+    youngest: [u64; CLASSES],
+    /// How many messages of other classes were taken since each class had its turn.
+    passed_over: [u8; CLASSES],
+    /// No queued message expires before this; `NEVER` when nothing is queued.
+    expires_at: Instant,
+    /// What `next` showed last and `take` will take.
+    shown: Option<Ticket>,
+    flights: Flights,
+    peer_max: u32,
+    counters: Counters,
+}
+
+impl<S: Storage> Outbox<S> {
+    /// An empty outbox for one peer.
+    pub fn new(storage: S) -> Self {
+        Self {
+            storage,
+            youngest: [0; CLASSES],
+            passed_over: [0; CLASSES],
+            expires_at: NEVER,
+            shown: None,
+            flights: Flights::default(),
+            peer_max: u32::MAX,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Queues a message behind those of its class. The time to live counts from `now`.
+    ///
+    /// A full queue first drops what has expired. On `Err` nothing else has changed.
+    ///
+    /// # Errors
+    /// [`SendError::TooLong`] if the storage or the peer of the last session can never take it;
+    /// [`SendError::QueueFull`] if there is no room at the moment.
+    #[inline]
+    pub fn push(
+        &mut self,
+        now: Instant,
+        header: Header,
+        payload: Payload<'_, S::Shared>,
+    ) -> Result<Ticket, SendError> {
+        let len = payload.as_slice().len();
+        let max = self.max_message();
+        if u32::try_from(len).map_or(true, |len| len > max) {
+            return Err(SendError::TooLong { max });
+        }
+        if !self.storage.has_room(len) {
+            self.drop_expired(now);
+            if !self.storage.has_room(len) {
+                return Err(SendError::QueueFull);
+            }
+        }
+
+        let class = header.priority;
+        if self.storage.len(class) == 0 {
+            self.passed_over[class as usize] = 0;
+        }
+        self.youngest[class as usize] += 1;
+        let entry = Entry { header, ordinal: self.youngest[class as usize], pushed_at: now };
+        self.expires_at = self.expires_at.min(entry.expires_at());
+        self.counters.pushed += 1;
+        self.storage.push(entry, payload);
+        Ok(entry.ticket())
+    }
+
+    /// Shows the message to write next, until [`take`](Self::take) removes it or a more urgent one comes.
+    ///
+    /// Messages that have expired or that the peer does not take are dropped on the way.
+    #[inline]
+    pub fn next(&mut self, now: Instant) -> Option<Next<'_>> {
+        loop {
+            let Some(class) = self.pick() else {
+                self.shown = None;
+                self.rest();
+                return None;
+            };
+            let Some((entry, payload)) = self.storage.front(class) else { return None };
+            let reason = if entry.has_expired(now) {
+                Reason::Expired
+            } else if payload.len() as u64 > u64::from(self.peer_max) {
+                Reason::PeerLimit
+            } else {
+                self.shown = Some(entry.ticket());
+                break;
+            };
+            self.drop_front(class, reason);
+        }
+        let (entry, payload) = self.storage.front(self.shown?.class)?;
+        Some(Next { header: entry.header, waited: now.since(entry.pushed_at), payload })
+    }
+
+    /// The message that [`next`](Self::next) showed last is written into the open record: it leaves the queue.
+    ///
+    /// Does nothing if nothing was shown since the last call, or if the message was dropped meanwhile.
+    #[inline]
+    pub fn take(&mut self) {
+        let Some(shown) = self.shown.take() else { return };
+        match self.storage.front(shown.class) {
+            Some((entry, _)) if entry.ordinal == shown.ordinal => {}
+            _ => return,
+        }
+        self.storage.pop(shown.class);
+        self.counters.written += 1;
+        self.flights.board(shown);
+        self.pass_over(shown.class);
+        if self.storage.is_empty() {
+            self.expires_at = NEVER;
+        }
+    }
+
+    /// The open record was sealed with this counter and handed to the link. Does nothing if it holds no message.
+    ///
+    /// Counters rise within a session.
+    #[inline]
+    pub fn handle_record_written(&mut self, counter: u64) {
+        self.flights.depart(counter);
+    }
+
+    /// The peer is done with all records whose counter is less than `through`: their messages are confirmed.
+    ///
+    /// The session has checked that those records were written. A record that is still open is never confirmed.
+    pub fn handle_ack(&mut self, through: u64) {
+        while let Some(flight) = self.flights.land(through) {
+            self.counters.confirmed += flight.messages;
+            for (class, through) in flight.watermarks() {
+                self.storage.ledger().settle(Fate::Confirmed { class, through });
+            }
+        }
+        self.rest();
+    }
+
+    /// A session with the peer is up; the peer takes payloads of at most `max_message` bytes.
+    ///
+    /// Longer messages are dropped when their turn comes and refused by [`push`](Self::push), until another session
+    /// says otherwise. What an earlier session left in flight becomes unconfirmed.
+    pub fn handle_session_start(&mut self, max_message: u32) {
+        self.handle_session_end();
+        self.peer_max = max_message;
+    }
+
+    /// The session ended: every message that was taken and not acknowledged becomes unconfirmed, as it may or may not
+    /// have been delivered. Queued messages stay.
+    pub fn handle_session_end(&mut self) {
+        self.shown = None;
+        let lost = self.flights.ground();
+        self.counters.unconfirmed += lost.messages;
+        for (class, through) in lost.watermarks() {
+            self.storage.ledger().settle(Fate::Unconfirmed { class, through });
+        }
+        self.rest();
+    }
+
+    /// Drops every message that has expired, wherever it stands in its queue.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.drop_expired(now);
+        self.rest();
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout). May be too early after a message has left, never too late.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        (self.expires_at != NEVER).then_some(self.expires_at)
+    }
+
+    /// Drops everything that is queued. What is in flight stays.
+    pub fn clear(&mut self, reason: Reason) {
+        self.drop_where(|_| Some(reason));
+        self.rest();
+    }
+
+    /// What became of all messages since the outbox was made.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Messages that wait for their turn.
+    pub fn queued(&self) -> usize {
+        Priority::ALL.into_iter().map(|class| self.storage.len(class)).sum()
+    }
+
+    /// Whether a message waits. It may prove expired when its turn comes.
+    #[inline]
+    pub fn has_queued(&self) -> bool {
+        !self.storage.is_empty()
+    }
+
+    /// Payload bytes of all queued messages.
+    pub fn queued_bytes(&self) -> usize {
+        self.storage.bytes()
+    }
+
+    /// Messages that were taken and neither confirmed nor given up.
+    pub fn in_flight(&self) -> u64 {
+        self.flights.messages()
+    }
+
+    /// Whether nothing is queued and nothing in flight. An idle outbox holds no buffers.
+    pub fn is_idle(&self) -> bool {
+        self.storage.is_empty() && self.flights.is_empty()
+    }
+
+    /// Whether a payload of `len` bytes would be queued without dropping what has expired.
+    #[inline]
+    pub fn space_for(&self, len: usize) -> bool {
+        u32::try_from(len).is_ok_and(|len| len <= self.max_message()) && self.storage.has_room(len)
+    }
+
+    /// The longest payload that [`push`](Self::push) takes: the lesser of the storage's and the peer's limit.
+    #[inline]
+    pub fn max_message(&self) -> u32 {
+        self.peer_max.min(self.storage.max_payload())
+    }
+
+    /// The ledger that learns the fate of every message.
+    pub fn ledger(&mut self) -> &mut S::Ledger {
+        self.storage.ledger()
+    }
+
+    /// The class whose turn it is.
+    #[inline]
+    fn pick(&self) -> Option<Priority> {
+        let mut most_urgent = None;
+        for class in Priority::ALL.into_iter().rev() {
+            if self.storage.len(class) == 0 {
+                continue;
+            }
+            if self.passed_over[class as usize] >= PATIENCE[class as usize] {
+                return Some(class);
+            }
+            most_urgent = most_urgent.or(Some(class));
+        }
+        most_urgent
+    }
+
+    /// A message of `taken` had its turn; the others went without.
+    #[inline]
+    fn pass_over(&mut self, taken: Priority) {
+        for passed_over in &mut self.passed_over {
+            *passed_over = passed_over.saturating_add(1);
+        }
+        self.passed_over[taken as usize] = 0;
+    }
+
+    fn drop_front(&mut self, class: Priority, reason: Reason) {
+        let Some(entry) = self.storage.pop(class) else { return };
+        self.counters.count_drop(reason);
+        self.storage.ledger().settle(Fate::Dropped { ticket: entry.ticket(), reason });
+        if self.storage.is_empty() {
+            self.expires_at = NEVER;
+        }
+    }
+
+    #[cold]
+    fn drop_expired(&mut self, now: Instant) {
+        if now >= self.expires_at {
+            self.drop_where(|entry| entry.has_expired(now).then_some(Reason::Expired));
+        }
+    }
+
+    /// Drops the queued messages for which `verdict` has a reason; what remains sets the next expiry.
+    fn drop_where(&mut self, verdict: impl Fn(&Entry) -> Option<Reason>) {
+        let (mut expires_at, counters) = (NEVER, &mut self.counters);
+        for class in Priority::ALL {
+            self.storage.drop_where(class, |entry| {
+                let reason = verdict(entry);
+                match reason {
+                    Some(reason) => counters.count_drop(reason),
+                    None => expires_at = expires_at.min(entry.expires_at()),
+                }
+                reason
+            });
+        }
+        self.expires_at = expires_at;
+    }
+
+    /// Gives the memory back when there is nothing left to keep.
+    #[inline]
+    fn rest(&mut self) {
+        if self.is_idle() {
+            self.storage.release();
+        }
+    }
+}
+
+/// What the outbox must know of a message beside its payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The message type.
+    pub kind: u16,
+    /// The class in which the message queues.
+    pub priority: Priority,
+    /// Whether the message goes to every peer.
+    pub broadcast: bool,
+    /// The number in the message's id.
+    pub sequence: u64,
+    /// Seconds from `push` after which the message is worthless; 0 = it never expires.
+    pub ttl: u32,
+}
+
+/// A payload on its way into a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a, S> {
+    /// Bytes that the storage copies.
+    Copied(&'a [u8]),
+    /// Bytes that the storage shares with others who hold them.
+    Shared(S),
+}
+
+impl<S: AsRef<[u8]>> Payload<'_, S> {
+    /// The bytes.
+    #[inline]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Shared(bytes) => bytes.as_ref(),
+        }
+    }
+}
+
+/// The message whose turn it is, as [`Outbox::next`] shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next<'a> {
+    /// As it was pushed.
+    pub header: Header,
+    /// How long the message has been in the queue.
+    pub waited: Duration,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Names a message within its outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The class in which the message queues.
+    pub class: Priority,
+    /// Counts the messages of the class, from 1.
+    pub ordinal: u64,
+}
+
+/// What became of one or many messages. Each message meets exactly one fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The peer acknowledged every message of the class up to `through` that has met no fate before.
+    Confirmed {
+        /// The class.
+        class: Priority,
+        /// The ordinal of the last message that this tells of.
+        through: u64,
+    },
+    /// The session ended before an acknowledgement: every message of the class up to `through` that has met no fate
+    /// before was written, or was about to be, and may have been delivered.
+    Unconfirmed {
+        /// The class.
+        class: Priority,
+        /// The ordinal of the last message that this tells of.
+        through: u64,
+    },
+    /// One message was dropped from the queue, never written.
+    Dropped {
+        /// Which one.
+        ticket: Ticket,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Someone who wants to know the fate of every message, as a caller who waits for a confirmation.
+pub trait Ledger {
+    /// Takes note of a fate. Called while the outbox is in use, so it must be quick and must not block.
+    fn settle(&mut self, fate: Fate);
+}
+
+impl Ledger for () {
+    #[inline]
+    fn settle(&mut self, _: Fate) {}
+}
+
+/// Why a message was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// There is no room at the moment: wait until messages have left, or give up.
+    QueueFull,
+    /// The payload can never be queued here: split it.
+    TooLong {
+        /// The longest payload that can, in bytes.
+        max: u32,
+    },
+}
+
+impl core::fmt::Display for SendError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("the queue to the peer is full"),
+            Self::TooLong { max } => write!(f, "the payload is longer than {max} bytes"),
+        }
+    }
+}
+
+impl core::error::Error for SendError {}
+
+/// What became of all messages of an outbox. Each field only rises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Queued by `push`.
+    pub pushed: u64,
+    /// Taken into a record; later confirmed, unconfirmed or still in flight.
+    pub written: u64,
+    /// Acknowledged by the peer.
+    pub confirmed: u64,
+    /// In flight when their session ended.
+    pub unconfirmed: u64,
+    /// Dropped since their time to live had passed.
+    pub expired: u64,
+    /// Dropped since the peer takes no message that long.
+    pub peer_limit: u64,
+    /// Dropped since the peer was removed.
+    pub peer_gone: u64,
+    /// Dropped by `clear` for any other reason.
+    pub cleared: u64,
+}
+
+impl Counters {
+    /// All that were dropped, whatever the reason.
+    pub const fn dropped(&self) -> u64 {
+        self.expired + self.peer_limit + self.peer_gone + self.cleared
+    }
+
+    fn count_drop(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Expired => &mut self.expired,
+            Reason::PeerLimit => &mut self.peer_limit,
+            Reason::PeerGone => &mut self.peer_gone,
+            _ => &mut self.cleared,
+        } += 1;
+    }
+}
+
+/// A queued message without its payload, as a [`Storage`] keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// As it was pushed.
+    pub header: Header,
+    /// The message's number within its class.
+    pub ordinal: u64,
+    /// When it was pushed.
+    pub pushed_at: Instant,
+}
+
+impl Entry {
+    /// The name of the message.
+    #[inline]
+    pub const fn ticket(&self) -> Ticket {
+        Ticket { class: self.header.priority, ordinal: self.ordinal }
+    }
+
+    #[inline]
+    fn expires_at(&self) -> Instant {
+        if self.header.ttl == 0 {
+            return NEVER;
+        }
+        let life = u64::from(self.header.ttl) * 1_000_000;
+        Instant::from_micros(self.pushed_at.as_micros().saturating_add(life))
+    }
+
+    #[inline]
+    fn has_expired(&self, now: Instant) -> bool {
+        self.header.ttl != 0 && now >= self.expires_at()
+    }
+}
+
+/// Where an outbox keeps its messages: four first-in first-out queues, bounded together in messages and bytes.
+///
+/// A message's queue is that of its priority.
+pub trait Storage {
+    /// A payload that is stored without being copied.
+    type Shared: AsRef<[u8]>;
+    /// Who learns the messages' fates.
+    type Ledger: Ledger;
+
+    /// Appends a message to its queue. The caller has asked [`has_room`](Self::has_room).
+    fn push(&mut self, entry: Entry, payload: Payload<'_, Self::Shared>);
+    /// The oldest message of the queue.
+    fn front(&self, class: Priority) -> Option<(&Entry, &[u8])>;
+    /// Removes the oldest message of the queue.
+    fn pop(&mut self, class: Priority) -> Option<Entry>;
+    /// Asks `verdict` for every message of the queue, oldest first, removes those with a reason and tells the ledger.
+    fn drop_where(&mut self, class: Priority, verdict: impl FnMut(&Entry) -> Option<Reason>);
+    /// Messages in the queue.
+    fn len(&self, class: Priority) -> usize;
+    /// Whether all queues are empty.
+    fn is_empty(&self) -> bool;
+    /// Payload bytes in all queues.
+    fn bytes(&self) -> usize;
+    /// Whether a payload of this length can be pushed now.
+    fn has_room(&self, len: usize) -> bool;
+    /// The longest payload that an empty storage takes.
+    fn max_payload(&self) -> u32;
+    /// Gives back memory that empty queues do not need.
+    fn release(&mut self);
+    /// The ledger.
+    fn ledger(&mut self) -> &mut Self::Ledger;
+}
+
+/// Priority classes; a class's index is its priority as a number.
+const CLASSES: usize = Priority::ALL.len();
+
+/// How many messages of other classes a class lets pass before it gets a turn. The shares that this guarantees, 1/9,
+/// 1/17 and 1/33, leave Critical four fifths of a saturated link. Critical is always first and needs none.
+const PATIENCE: [u8; CLASSES] = [32, 16, 8, u8::MAX];
+
+const NEVER: Instant = Instant::from_micros(u64::MAX);

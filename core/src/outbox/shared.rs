@@ -1,0 +1,169 @@
+//! Storage on the heap, for nodes that have one: queues grow up to a limit and payloads may be shared between peers.
+//!
+//! Small copied payloads go into chunks, one allocation for some sixty messages. Each class fills its own chunk: within
+//! a class messages leave in order, so a waiting Low message cannot keep chunks of long gone Critical ones alive.
+//! Without messages nothing is allocated once [`Storage::release`] was called.
+
+use super::{CLASSES, Entry, Ledger, Payload, Storage};
+use crate::ids::Priority;
+use crate::outbox::Fate;
+use crate::wire::reason::Reason;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use bytes::{Bytes, BytesMut};
+
+/// Queues that grow on the heap up to a number of messages and of payload bytes.
+///
+/// Shared payloads count with their full length, though others may hold the same bytes. Beside the payload a message
+/// takes 64 bytes. A chunk of 4 KiB is freed with its last message, so messages that outlive many others of their class
+/// (a longer ttl in a queue that is not drained) keep up to 4 KiB each.
+#[derive(Debug)]
+pub struct SharedStorage<L = ()> {
+    /// Exists from the first message on until the storage rests.
+    lanes: Option<Box<[Lane; CLASSES]>>,
+    messages: usize,
+    bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
+    ledger: L,
+}
+
+impl SharedStorage {
+    /// Room for `max_messages` messages with `max_bytes` payload bytes in all.
+    pub const fn new(max_messages: usize, max_bytes: usize) -> Self {
+        Self::with_ledger(max_messages, max_bytes, ())
+    }
+}
+
+impl<L> SharedStorage<L> {
+    /// The same with a ledger that learns the messages' fates.
+    pub const fn with_ledger(max_messages: usize, max_bytes: usize, ledger: L) -> Self {
+        Self { lanes: None, messages: 0, bytes: 0, max_messages, max_bytes, ledger }
+    }
+
+    #[inline]
+    fn lane(&self, class: Priority) -> Option<&Lane> {
+        Some(&self.lanes.as_ref()?[class as usize])
+    }
+}
+
+impl<L: Ledger> Storage for SharedStorage<L> {
+    type Shared = Bytes;
+    type Ledger = L;
+
+    #[inline]
+    fn push(&mut self, entry: Entry, payload: Payload<'_, Bytes>) {
+        let lane = &mut self.lanes.get_or_insert_default()[entry.header.priority as usize];
+        let payload = match payload {
+            Payload::Copied(bytes) => lane.copy(bytes),
+            Payload::Shared(bytes) => bytes,
+        };
+        self.messages += 1;
+        self.bytes += payload.len();
+        lane.queue.push_back((entry, payload));
+    }
+
+    #[inline]
+    fn front(&self, class: Priority) -> Option<(&Entry, &[u8])> {
+        let (entry, payload) = self.lane(class)?.queue.front()?;
+        Some((entry, payload))
+    }
+
+    #[inline]
+    fn pop(&mut self, class: Priority) -> Option<Entry> {
+        let lane = &mut self.lanes.as_mut()?[class as usize];
+        let (entry, payload) = lane.queue.pop_front()?;
+        lane.shrink_if_empty();
+        self.messages -= 1;
+        self.bytes -= payload.len();
+        Some(entry)
+    }
+
+    fn drop_where(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Option<Reason>) {
+        let Some(lanes) = &mut self.lanes else { return };
+        let lane = &mut lanes[class as usize];
+        lane.queue.retain(|(entry, payload)| {
+            let Some(reason) = verdict(entry) else { return true };
+            self.messages -= 1;
+            self.bytes -= payload.len();
+            self.ledger.settle(Fate::Dropped { ticket: entry.ticket(), reason });
+            false
+        });
+        lane.shrink_if_empty();
+    }
+
+    #[inline]
+    fn len(&self, class: Priority) -> usize {
+        self.lane(class).map_or(0, |lane| lane.queue.len())
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    fn has_room(&self, len: usize) -> bool {
+        self.messages < self.max_messages && len <= self.max_bytes - self.bytes
+    }
+
+    #[inline]
+    fn max_payload(&self) -> u32 {
+        u32::try_from(self.max_bytes).unwrap_or(u32::MAX)
+    }
+
+    #[inline]
+    fn release(&mut self) {
+        if self.messages == 0 {
+            self.lanes = None;
+        }
+    }
+
+    fn ledger(&mut self) -> &mut L {
+        &mut self.ledger
+    }
+}
+
+/// One class: its queue and the chunk that its small payloads are copied into.
+#[derive(Debug, Default)]
+struct Lane {
+    queue: VecDeque<(Entry, Bytes)>,
+    /// Always empty; its capacity is what the chunk has left.
+    chunk: BytesMut,
+}
+
+impl Lane {
+    #[inline]
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if bytes.len() > CHUNKED_MAX {
+            return Bytes::copy_from_slice(bytes);
+        }
+        if self.chunk.capacity() < bytes.len() {
+            // Reuses the chunk when all its messages have left.
+            self.chunk.reserve(CHUNK);
+        }
+        self.chunk.extend_from_slice(bytes);
+        self.chunk.split().freeze()
+    }
+
+    #[inline]
+    fn shrink_if_empty(&mut self) {
+        if self.queue.is_empty() && self.queue.capacity() > KEPT {
+            self.queue.shrink_to(KEPT);
+        }
+    }
+}
+
+/// Bytes of a chunk.
+const CHUNK: usize = 4096;
+
+/// Payloads up to this length share a chunk; at worst a quarter of the chunk stays unused at its end.
+const CHUNKED_MAX: usize = 1024;
+
+/// Places (64 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again.
+const KEPT: usize = 1024;
