@@ -34,7 +34,7 @@ pub fn lab_outbox() -> LabOutbox {
 
 /// The header of an ordinary message: of the application, Medium, direct, 60 s to live.
 pub const fn header(sequence: u64) -> Header {
-    Header { kind: 0x7000, priority: Priority::Medium, broadcast: false, sequence, ttl: 60 }
+    Header { kind: 0x1000, priority: Priority::Medium, broadcast: false, sequence, ttl: 60 }
 }
 
 /// A message that arrived, copied out of the record.
@@ -83,7 +83,7 @@ pub struct LinkEnd {
     /// The session.
     pub session: Session<ChaChaPoly>,
     unread: Vec<u8>,
-    /// What the session refused to take, in order.
+    /// Why the session refused input or a single message, in order.
     pub dropped: Vec<Reason>,
     /// Who asked to be let in, in order.
     pub offers: Vec<Offer>,
@@ -133,7 +133,9 @@ impl LinkEnd {
             }
             Received::Messages(messages) => {
                 let record = messages.record();
+                let dropped = &mut self.dropped;
                 let messages = messages
+                    .filter_map(|message| message.map_err(|reason| dropped.push(reason)).ok())
                     .map(|message| Delivered {
                         at: now,
                         id: message.id,
