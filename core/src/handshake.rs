@@ -1,1 +1,426 @@
+//! The XX handshake of one stream link: frames, hellos and the checks that need no policy.
+//!
+//! ```text
+//!   initiator                                          responder
+//!   SendFirst   ── e ───────────────────────────────▶  AwaitFirst
+//!   AwaitSecond ◀─────────────── e, ee, s, es, hello ── SendSecond
+//!   Verdict
+//!   SendThird   ── s, se, hello, network tag ───────▶  AwaitThird
+//!   Done                                               Verdict, Done
+//! ```
+//!
+//! It is not the session: it ends with keys and a proven peer, and Accept or Reject is the first record.
+//! A frame is written once; the state behind it is gone afterwards. On `Err` the handshake is over.
 
+use rand_core::CryptoRng;
+
+use crate::aead::Aead;
+use crate::identity::{self, Identity};
+use crate::ids::{NodeId, NodeType};
+use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
+use crate::time::{Duration, TimeQuality, UnixTime};
+use crate::wire::frame::{self, Compression, Decoded, Header, Kind, Refusal};
+use crate::wire::hello::{Extensions, Hello, NetworkTag, Versions};
+use crate::wire::reason::Reason;
+use crate::wire::record as layout;
+
+/// What a node says of itself in every handshake, and what it demands of the other end.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The network; a peer of another one is rejected.
+    pub network: NetworkTag,
+    /// What this node is in the network.
+    pub node_type: NodeType,
+    /// Random 64 bits drawn at every boot: the epoch of this node's message ids.
+    pub boot_id: u64,
+    /// The longest message payload that this node takes, in bytes.
+    pub max_message: u32,
+    /// The longest record that this node takes, in bytes after its length field; less than 512 counts as 512.
+    pub max_record: u16,
+    /// How often this node lets a peer hear from it: 10 ms to 655 s, the nearest of which counts.
+    pub heartbeat: Duration,
+    /// How long a handshake may take in all.
+    pub handshake_timeout: Duration,
+    /// How far two synchronised clocks may lie apart.
+    pub max_skew: Duration,
+}
+
+impl Config {
+    /// The shortest heartbeat interval; a shorter one counts as this.
+    pub const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
+}
+
+/// The wall clock at the start of a handshake, and how far it can be trusted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wall {
+    /// The time; zero if there is no clock.
+    pub time: UnixTime,
+    /// Its quality.
+    pub quality: TimeQuality,
+}
+
+/// A peer whose key the handshake has proven, asking to be let in.
+///
+/// Made by the handshake only. The session waits until
+/// [`handle_verdict`](crate::session::Session::handle_verdict).
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    id: NodeId,
+    hello: Hello,
+    dialled: bool,
+}
+
+impl Offer {
+    /// Who the peer is.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// What it says of itself.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Whether this end opened the link.
+    pub fn dialled(&self) -> bool {
+        self.dialled
+    }
+}
+
+/// How a handshake failed, and what the other end may hear of it.
+pub(crate) struct Refused {
+    pub(crate) reason: Reason,
+    /// What the protocol attaches to the reason: versions, the time, a delay.
+    pub(crate) detail: u64,
+    /// Whether the other end refused, not this one.
+    pub(crate) by_peer: bool,
+    pub(crate) tell: Tell,
+}
+
+/// Where a refusal can be said.
+pub(crate) enum Tell {
+    /// Nowhere: the link just ends. An initiator that refuses message 2 must not reveal its static key.
+    Nothing,
+    /// In a cleartext frame of the attempt with this id; the other end takes it as a hint.
+    Cleartext(u64),
+    /// In the first record, under this key.
+    Sealed(SplitKey),
+}
+
+impl Refused {
+    fn silently(reason: Reason) -> Self {
+        Self { reason, detail: 0, by_peer: false, tell: Tell::Nothing }
+    }
+}
+
+/// What the handshake leaves behind: keys of both directions and the proven peer.
+pub(crate) struct Finished {
+    pub(crate) peer: Offer,
+    pub(crate) sending: SplitKey,
+    pub(crate) receiving: SplitKey,
+}
+
+pub(crate) struct Handshake<A> {
+    step: Step<A>,
+    own: Own,
+    frame_id: u64,
+}
+
+/// What both roles need until the end.
+struct Own {
+    config: Config,
+    wall: Wall,
+    id: NodeId,
+    dialled: bool,
+    expect: Option<NodeId>,
+}
+
+enum Step<A> {
+    SendFirst(HandshakeState<A>),
+    AwaitFirst(Keys),
+    SendSecond(HandshakeState<A>),
+    AwaitSecond(HandshakeState<A>),
+    AwaitThird(HandshakeState<A>),
+    Verdict(HandshakeState<A>, Offer),
+    SendThird(HandshakeState<A>, Offer),
+    Over,
+}
+
+impl<A: Aead> Handshake<A> {
+    /// The dialling end. `expect` is the id that must answer.
+    pub(crate) fn initiator(
+        identity: &Identity,
+        config: Config,
+        wall: Wall,
+        expect: Option<NodeId>,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let frame_id = rng.next_u64();
+        let prologue = prologue(&Header::new(Kind::Xx1, frame_id).to_bytes(noise::DH_LEN));
+        let noise = state(Role::Initiator, &prologue, keys(identity, rng));
+        let own = Own { config, wall, id: identity.id(), dialled: true, expect };
+        Self { step: Step::SendFirst(noise), own, frame_id }
+    }
+
+    /// The accepting end.
+    pub(crate) fn responder(
+        identity: &Identity,
+        config: Config,
+        wall: Wall,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let own = Own { config, wall, id: identity.id(), dialled: false, expect: None };
+        Self { step: Step::AwaitFirst(keys(identity, rng)), own, frame_id: 0 }
+    }
+
+    /// Takes the frame at the start of `bytes`: its length (0 = not all there) and the peer, once it is proven.
+    pub(crate) fn handle_bytes(&mut self, bytes: &mut [u8]) -> Result<(usize, Option<Offer>), Refused> {
+        let (header, used) = match frame::decode(bytes, frame::MAX_UNAUTHENTICATED) {
+            Ok(Decoded::Incomplete { .. }) => return Ok((0, None)),
+            Ok(Decoded::Frame { frame, used }) => match frame.header.kind {
+                Kind::Refusal => return Err(self.on_refusal(frame.header.id, frame.payload)),
+                _ => (frame.header, used),
+            },
+            Ok(Decoded::Foreign { id, .. }) => return Err(self.on_foreign(id)),
+            Err(reason) => return Err(Refused::silently(reason)),
+        };
+        if header.compression != Compression::None {
+            return Err(Refused::silently(Reason::Compression));
+        }
+        let (cleartext, payload) = bytes[..used].split_at_mut(frame::HEADER_LEN);
+        let payload = match header.checksum {
+            true => &mut payload[..used - frame::HEADER_LEN - frame::CHECKSUM_LEN],
+            false => payload,
+        };
+        let offer = match (core::mem::replace(&mut self.step, Step::Over), header.kind) {
+            (Step::AwaitFirst(keys), Kind::Xx1) => {
+                self.frame_id = header.id;
+                let mut noise = state(Role::Responder, &prologue(cleartext), keys);
+                if !noise.read_message(payload).map_err(on_noise)?.is_empty() {
+                    return Err(Refused::silently(Reason::Malformed));
+                }
+                self.step = Step::SendSecond(noise);
+                None
+            }
+            (Step::AwaitSecond(mut noise), Kind::Xx2) if header.id == self.frame_id => {
+                let hello = noise.read_message(payload).map_err(on_noise)?;
+                let id = proven_id(&noise)?;
+                let offer = self.own.on_hello(id, hello).map_err(|(reason, _)| Refused::silently(reason))?;
+                self.step = Step::Verdict(noise, offer);
+                Some(offer)
+            }
+            (Step::AwaitThird(mut noise), Kind::Xx3) if header.id == self.frame_id => {
+                let hello = noise.read_message(payload).map_err(on_noise)?;
+                let id = proven_id(&noise)?;
+                match self.own.on_hello(id, hello) {
+                    Ok(offer) => {
+                        self.step = Step::Verdict(noise, offer);
+                        Some(offer)
+                    }
+                    Err((reason, detail)) => return Err(self.own.refuse(&noise, reason, detail)),
+                }
+            }
+            _ => return Err(Refused::silently(Reason::UnexpectedFrame)),
+        };
+        Ok((used, offer))
+    }
+
+    /// The local policy's answer to the offer; without an open offer nothing happens. The responder is finished by it.
+    pub(crate) fn handle_verdict(
+        &mut self,
+        verdict: Result<(), Reason>,
+    ) -> Result<Option<Finished>, Refused> {
+        match core::mem::replace(&mut self.step, Step::Over) {
+            Step::Verdict(noise, peer) => match verdict {
+                Err(reason) => Err(self.own.refuse(&noise, reason, 0)),
+                Ok(()) if self.own.dialled => {
+                    self.step = Step::SendThird(noise, peer);
+                    Ok(None)
+                }
+                Ok(()) => Ok(Some(finish(&noise, peer))),
+            },
+            other => {
+                self.step = other;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes the flight that is due to `buf`, at least [`FLIGHT_LEN`] bytes. The initiator is finished by its last one.
+    pub(crate) fn poll_flight(&mut self, buf: &mut [u8]) -> Option<(usize, Option<Finished>)> {
+        let mut finished = None;
+        let len = match core::mem::replace(&mut self.step, Step::Over) {
+            Step::SendFirst(mut noise) => {
+                let len = self.write(&mut noise, Kind::Xx1, false, buf);
+                self.step = Step::AwaitSecond(noise);
+                len
+            }
+            Step::SendSecond(mut noise) => {
+                let len = self.write(&mut noise, Kind::Xx2, true, buf);
+                self.step = Step::AwaitThird(noise);
+                len
+            }
+            Step::SendThird(mut noise, peer) => {
+                let len = self.write(&mut noise, Kind::Xx3, true, buf);
+                finished = Some(finish(&noise, peer));
+                len
+            }
+            other => {
+                self.step = other;
+                return None;
+            }
+        };
+        Some((len, finished))
+    }
+
+    fn write(&self, noise: &mut HandshakeState<A>, kind: Kind, with_hello: bool, buf: &mut [u8]) -> usize {
+        let mut hello = [0; HELLO_LEN];
+        let hello = match with_hello {
+            true => self.own.write_hello(&mut hello),
+            false => &hello[..0],
+        };
+        let len = noise
+            .write_message(hello, &mut buf[frame::HEADER_LEN..])
+            .expect("the steps write in turn, with all keys, into a buffer that holds any flight");
+        Header::new(kind, self.frame_id).encode_around(len, buf).expect("the buffer holds any flight")
+    }
+
+    fn on_foreign(&self, id: u64) -> Refused {
+        let tell = match self.step {
+            Step::AwaitFirst(_) => Tell::Cleartext(id),
+            _ => Tell::Nothing,
+        };
+        let detail = Refusal::version(Versions::SUPPORTED).detail;
+        Refused { reason: Reason::Version, detail, by_peer: false, tell }
+    }
+
+    fn on_refusal(&self, id: u64, payload: &[u8]) -> Refused {
+        // A busy responder answers before it has read the attempt's id.
+        let answers_us = self.own.dialled && (id == self.frame_id || id == 0);
+        match Refusal::decode(payload) {
+            Ok(refusal) if answers_us => Refused {
+                reason: refusal.reason().unwrap_or(Reason::Busy),
+                detail: refusal.detail,
+                by_peer: true,
+                tell: Tell::Nothing,
+            },
+            Ok(_) => Refused::silently(Reason::UnexpectedFrame),
+            Err(reason) => Refused::silently(reason),
+        }
+    }
+}
+
+impl Own {
+    fn write_hello<'b>(&self, buf: &'b mut [u8; HELLO_LEN]) -> &'b [u8] {
+        let hello = Hello {
+            versions: Versions::SUPPORTED,
+            node_type: self.config.node_type,
+            capabilities: 0,
+            max_message: self.config.max_message,
+            max_record: self.config.max_record.max(layout::MIN_MAX_LEN),
+            heartbeat: self.config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT),
+            boot_id: self.config.boot_id,
+            time: match self.wall.quality {
+                TimeQuality::None => UnixTime::default(),
+                _ => self.wall.time,
+            },
+            quality: self.wall.quality,
+        };
+        // Any prober can read the responder's hello, so only the initiator names the network.
+        let network = self.dialled.then_some(self.config.network);
+        let len = hello
+            .encode(&Extensions { network, ..Extensions::default() }, buf)
+            .expect("every field is within its bounds");
+        &buf[..len]
+    }
+
+    /// The checks that depend on both hellos alone; on `Err` the reason and its detail.
+    fn on_hello(&self, id: NodeId, bytes: &[u8]) -> Result<Offer, (Reason, u64)> {
+        let (hello, extensions) = Hello::decode(bytes).map_err(|reason| (reason, 0))?;
+        let versions = Refusal::version(Versions::SUPPORTED);
+        // The version in the frames is cleartext; what both ends really offered stands here.
+        if hello.versions.common(Versions::SUPPORTED) != Some(VERSION) {
+            return Err((Reason::Version, versions.detail));
+        }
+        if id == self.id {
+            return Err((Reason::OwnId, 0));
+        }
+        if self.expect.is_some_and(|expected| expected != id) {
+            return Err((Reason::UnexpectedId, 0));
+        }
+        if !self.dialled && extensions.network != Some(self.config.network) {
+            return Err((Reason::Network, 0));
+        }
+        let both_synced = hello.quality == TimeQuality::Synced && self.wall.quality == TimeQuality::Synced;
+        if both_synced && hello.time.distance(self.wall.time) > self.config.max_skew {
+            return Err((Reason::ClockSkew, self.wall.time.as_micros()));
+        }
+        Ok(Offer { id, hello, dialled: self.dialled })
+    }
+
+    /// A refusal by this end, after the peer's hello was read.
+    fn refuse<A: Aead>(&self, noise: &HandshakeState<A>, reason: Reason, detail: u64) -> Refused {
+        let tell = match self.dialled {
+            true => Tell::Nothing,
+            false => Tell::Sealed(split(noise).1),
+        };
+        Refused { reason, detail, by_peer: false, tell }
+    }
+}
+
+fn state<A: Aead>(role: Role, prologue: &[u8], keys: Keys) -> HandshakeState<A> {
+    HandshakeState::new(&noise::XX, role, prologue, keys).expect("XX has no pre-messages")
+}
+
+/// The keys towards the responder and towards the initiator.
+fn split<A: Aead>(noise: &HandshakeState<A>) -> (SplitKey, SplitKey) {
+    noise.split().expect("all three messages have passed")
+}
+
+fn finish<A: Aead>(noise: &HandshakeState<A>, peer: Offer) -> Finished {
+    let (to_responder, to_initiator) = split(noise);
+    match peer.dialled {
+        true => Finished { peer, sending: to_responder, receiving: to_initiator },
+        false => Finished { peer, sending: to_initiator, receiving: to_responder },
+    }
+}
+
+fn keys(identity: &Identity, rng: &mut impl CryptoRng) -> Keys {
+    Keys {
+        s: Some(identity.statics().clone()),
+        e: Some(ephemeral(rng)),
+        ..Keys::default()
+    }
+}
+
+/// `hyphal/1`, pattern XX, link kind stream, and the cleartext in front of message 1.
+fn prologue(header: &[u8]) -> [u8; PROLOGUE_LEN] {
+    let mut prologue = [0; PROLOGUE_LEN];
+    let (label, rest) = prologue.split_at_mut(LABEL.len());
+    label.copy_from_slice(LABEL);
+    rest.copy_from_slice(header);
+    prologue
+}
+
+fn proven_id<A: Aead>(noise: &HandshakeState<A>) -> Result<NodeId, Refused> {
+    let key = noise.remote_static().ok_or_else(|| Refused::silently(Reason::BadKey))?;
+    identity::id_of_static(key).map_err(Refused::silently)
+}
+
+fn ephemeral(rng: &mut impl CryptoRng) -> KeyPair {
+    let mut secret = [0; noise::DH_LEN];
+    rng.fill_bytes(&mut secret);
+    KeyPair::from_secret(Secret::from_bytes(secret))
+}
+
+fn on_noise(error: NoiseError) -> Refused {
+    match error {
+        NoiseError::Refused(reason) => Refused::silently(reason),
+        NoiseError::Misuse(misuse) => unreachable!("the steps read in turn, with all keys: {misuse}"),
+    }
+}
+
+/// The protocol's name, then the ids of pattern XX and of stream links.
+const LABEL: &[u8; 10] = b"hyphal/1\x01\x01";
+const PROLOGUE_LEN: usize = LABEL.len() + frame::HEADER_LEN;
+const HELLO_LEN: usize = Hello::LEN + 2 + NetworkTag::LEN;

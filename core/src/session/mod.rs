@@ -1,1 +1,450 @@
+//! One link to one peer: handshake, records, acknowledgements, liveness. It never sees another session.
+//!
+//! ```text
+//!   connect()/accept()          verdict            Accept verified
+//!   Handshake ────────────────▶ AwaitAccept ──────────────────────▶ Up
+//!       │        (responder: straight to Up, Accept is its first record)│
+//!       │ refused                    │ Reject                          │ close(), broken rule, silence
+//!       ▼                            ▼                                 ▼
+//!   Farewell ──── last bytes written, or a second passed ───────────▶ Closed
+//! ```
+//!
+//! Invariant: each call leaves the session consistent, in any order of calls; after `Closed` nothing happens any more,
+//! and everything unacknowledged in the outbox has been reported as unconfirmed.
 
+mod acks;
+mod clock;
+mod up;
+
+use rand_core::CryptoRng;
+
+use crate::aead::Aead;
+use crate::handshake::{Handshake, Refused, Tell};
+use crate::identity::Identity;
+use crate::ids::NodeId;
+use crate::outbox::{Outbox, Storage};
+use crate::record::Sealer;
+use crate::time::{Duration, Instant};
+use crate::wire::control::Control;
+use crate::wire::reason::Reason;
+use crate::wire::frame::{Header, Kind, Refusal, VERSION};
+use crate::wire::record as layout;
+
+pub use crate::handshake::{Config, Offer, Wall};
+pub use up::{Message, Messages};
+
+use up::Up;
+
+/// The shortest buffer that [`Session::poll_transmit`] writes into.
+pub const MIN_TRANSMIT: usize = 512;
+
+/// How long the last bytes of a session may wait to be written.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// One link to one peer, over a stream.
+pub struct Session<A> {
+    config: Config,
+    state: State<A>,
+    closed: Option<Closed>,
+}
+
+enum State<A> {
+    Handshake { handshake: Handshake<A>, deadline_at: Instant },
+    AwaitAccept { up: Up<A>, deadline_at: Instant },
+    Up { up: Up<A>, announced: bool },
+    Farewell { words: Words<A>, deadline_at: Instant, why: Closed },
+    Closed,
+}
+
+/// The last thing that a session says.
+enum Words<A> {
+    Refusal { frame_id: u64, reason: Reason, detail: u64 },
+    Reject { sealer: Sealer<A>, reason: Reason, detail: u64 },
+    Close { up: Up<A>, reason: Reason },
+}
+
+/// Why and by whom a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The reason, this end's or the one that the peer gave.
+    pub reason: Reason,
+    /// Whether the peer ended it.
+    pub by_peer: bool,
+    /// What came with a rejection: see docs/protocol.md, sections 2 and 8; else zero.
+    pub detail: u64,
+}
+
+/// A fact about the session, from [`Session::poll_event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Both ends are proven and admitted; messages flow.
+    Up(NodeId),
+    /// A round trip to the peer and back, application not included.
+    Rtt(Duration),
+    /// The end. No further event follows.
+    Closed(Closed),
+}
+
+/// What [`Session::handle_input`] made of the bytes.
+#[derive(Debug)]
+pub struct Input<'d> {
+    /// Bytes taken from the front of the input.
+    pub used: usize,
+    /// What they were.
+    pub received: Received<'d>,
+}
+
+/// What arrived.
+#[derive(Debug)]
+pub enum Received<'d> {
+    /// The input ends within a frame or record: call again with more bytes behind the same ones. `used` is 0.
+    NeedMore,
+    /// Taken; there is nothing for the application.
+    Absorbed,
+    /// A peer has proven its key; the session waits for [`Session::handle_verdict`].
+    Offer(Offer),
+    /// Messages, opened in place.
+    Messages(Messages<'d>),
+    /// Refused, with the reason; the session says the same to the peer where the protocol allows it, and ends.
+    Dropped(Reason),
+}
+
+impl<A: Aead> Session<A> {
+    /// Opens a session on a link that this end dialled. `expect`, if given, is the only id that may answer.
+    ///
+    /// Draws the ephemeral key and the attempt's id from `rng`; nothing else in a session is random.
+    pub fn connect(
+        now: Instant,
+        wall: Wall,
+        identity: &Identity,
+        config: Config,
+        expect: Option<NodeId>,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        Self::new(now, config, Handshake::initiator(identity, config, wall, expect, rng))
+    }
+
+    /// Opens a session on a link that the other end dialled.
+    pub fn accept(
+        now: Instant,
+        wall: Wall,
+        identity: &Identity,
+        config: Config,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        Self::new(now, config, Handshake::responder(identity, config, wall, rng))
+    }
+
+    fn new(now: Instant, config: Config, handshake: Handshake<A>) -> Self {
+        let deadline_at = now.after(config.handshake_timeout);
+        Self { config, state: State::Handshake { handshake, deadline_at }, closed: None }
+    }
+
+    /// Takes bytes from the link, at most one frame or record of them; call it again with the rest.
+    ///
+    /// Records are opened in place, so the bytes are changed. What the received messages borrow is `bytes`.
+    pub fn handle_input<'d, S: Storage>(
+        &mut self,
+        now: Instant,
+        outbox: &mut Outbox<S>,
+        bytes: &'d mut [u8],
+    ) -> Input<'d> {
+        match &mut self.state {
+            State::Handshake { handshake, .. } => match handshake.handle_bytes(bytes) {
+                Ok((0, _)) => Input { used: 0, received: Received::NeedMore },
+                Ok((used, None)) => Input { used, received: Received::Absorbed },
+                Ok((used, Some(offer))) => Input { used, received: Received::Offer(offer) },
+                Err(refused) => self.on_refused(now, refused, bytes.len()),
+            },
+            State::AwaitAccept { up, .. } => {
+                let opened = match up.open(now, &self.config, bytes) {
+                    Ok(None) => return Input { used: 0, received: Received::NeedMore },
+                    Ok(Some(opened)) => opened,
+                    Err(reason) => {
+                        // Whoever answers without the keys is not the peer: there is nobody to say it to.
+                        self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
+                        return Input { used: bytes.len(), received: Received::Dropped(reason) };
+                    }
+                };
+                let used = opened.used;
+                match opened.control() {
+                    Some(Ok(Control::Accept)) => self.on_accept(now, outbox),
+                    Some(Ok(Control::Reject { reason, detail })) => {
+                        self.end(outbox, Closed { reason, by_peer: true, detail });
+                    }
+                    _ => {
+                        self.end(outbox, Closed { reason: Reason::Violation, by_peer: false, detail: 0 });
+                        return Input { used, received: Received::Dropped(Reason::Violation) };
+                    }
+                }
+                Input { used, received: Received::Absorbed }
+            }
+            State::Up { up, .. } => {
+                let opened = match up.open(now, &self.config, bytes) {
+                    Ok(None) => return Input { used: 0, received: Received::NeedMore },
+                    Ok(Some(opened)) => opened,
+                    Err(reason) => {
+                        let used = bytes.len();
+                        self.fail(now, reason);
+                        return Input { used, received: Received::Dropped(reason) };
+                    }
+                };
+                let used = opened.used;
+                match up.handle_record(now, outbox, opened) {
+                    Ok(up::Content::Nothing) => Input { used, received: Received::Absorbed },
+                    Ok(up::Content::Messages(messages)) => {
+                        Input { used, received: Received::Messages(messages) }
+                    }
+                    Ok(up::Content::Close(reason)) => {
+                        self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
+                        Input { used, received: Received::Absorbed }
+                    }
+                    Err(reason) => {
+                        self.fail(now, reason);
+                        Input { used, received: Received::Dropped(reason) }
+                    }
+                }
+            }
+            State::Farewell { .. } | State::Closed => {
+                Input { used: bytes.len(), received: Received::Absorbed }
+            }
+        }
+    }
+
+    /// Answers the offer: lets the peer in, or refuses it with a reason that it hears where the protocol allows it.
+    ///
+    /// Without an open offer nothing happens.
+    pub fn handle_verdict<S: Storage>(
+        &mut self,
+        now: Instant,
+        outbox: &mut Outbox<S>,
+        verdict: Result<(), Reason>,
+    ) {
+        let State::Handshake { handshake, .. } = &mut self.state else { return };
+        match handshake.handle_verdict(verdict) {
+            Ok(None) => {}
+            Ok(Some(finished)) => {
+                let peer = finished.peer;
+                self.state = State::Up { up: Up::responder(now, finished), announced: false };
+                outbox.handle_session_start(peer.hello().max_message);
+            }
+            Err(refused) => {
+                self.on_refused(now, refused, 0);
+            }
+        }
+    }
+
+    /// The application is done with the messages of record `counter` and of all before it: the peer may know.
+    pub fn handle_consumed(&mut self, now: Instant, counter: u64) {
+        if let State::Up { up, .. } = &mut self.state {
+            up.handle_consumed(now, counter);
+        }
+    }
+
+    /// The caller stops reading the link for a while, because the application is slow; silence is then no failure.
+    pub fn handle_pause(&mut self) {
+        if let State::Up { up, .. } = &mut self.state {
+            up.handle_pause();
+        }
+    }
+
+    /// The caller reads the link again.
+    pub fn handle_resume(&mut self, now: Instant) {
+        if let State::Up { up, .. } = &mut self.state {
+            up.handle_resume(now);
+        }
+    }
+
+    /// Does what is due at `now`; a deadline that [`poll_timeout`](Self::poll_timeout) gives afterwards lies after `now`,
+    /// unless something waits to be written.
+    pub fn handle_timeout<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
+        match &mut self.state {
+            State::Handshake { deadline_at, .. } | State::AwaitAccept { deadline_at, .. }
+                if *deadline_at <= now =>
+            {
+                let reason = Reason::HandshakeTimeout;
+                self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
+            }
+            State::Up { up, .. } if up.is_silent(now) => self.fail(now, Reason::Silent),
+            State::Up { up, .. } => up.handle_timeout(now),
+            State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
+                let why = *why;
+                self.end(outbox, why);
+            }
+            _ => {}
+        }
+        outbox.handle_timeout(now);
+    }
+
+    /// Writes the next frame or record to `buf` and says how long it is; `None` when there is nothing to send.
+    ///
+    /// Needs at least [`MIN_TRANSMIT`] bytes; in a longer buffer more messages share a record. A message that does not
+    /// fit waits for a buffer of [`Session::transmit_len`] bytes.
+    pub fn poll_transmit<S: Storage>(
+        &mut self,
+        now: Instant,
+        outbox: &mut Outbox<S>,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        if buf.len() < MIN_TRANSMIT {
+            return None;
+        }
+        match &mut self.state {
+            State::Handshake { handshake, deadline_at } => {
+                let (len, finished) = handshake.poll_flight(buf)?;
+                if let Some(finished) = finished {
+                    let deadline_at = *deadline_at;
+                    self.state = State::AwaitAccept { up: Up::initiator(now, finished), deadline_at };
+                }
+                Some(len)
+            }
+            State::Up { up, .. } => {
+                if up.is_worn(now) {
+                    self.fail(now, Reason::Worn);
+                    return self.poll_transmit(now, outbox, buf);
+                }
+                up.poll_record(now, outbox, buf)
+            }
+            State::Farewell { words, why, .. } => {
+                let why = *why;
+                let len = words.write(now, buf);
+                self.end(outbox, why);
+                Some(len)
+            }
+            State::AwaitAccept { .. } | State::Closed => None,
+        }
+    }
+
+    /// The longest buffer that [`poll_transmit`](Self::poll_transmit) can make use of with this peer.
+    pub fn transmit_len(&self) -> usize {
+        match &self.state {
+            State::Up { up, .. } => usize::from(up.peer().hello().max_record) + layout::MAX_LENGTH_LEN,
+            _ => MIN_TRANSMIT,
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_transmit`](Self::poll_transmit) has something to do next, if nothing else happens.
+    pub fn poll_timeout<S: Storage>(&self, outbox: &Outbox<S>) -> Option<Instant> {
+        let own = match &self.state {
+            State::Handshake { deadline_at, .. }
+            | State::AwaitAccept { deadline_at, .. }
+            | State::Farewell { deadline_at, .. } => Some(*deadline_at),
+            State::Up { up, .. } => Some(up.deadline_at()),
+            State::Closed => return None,
+        };
+        [own, outbox.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The next fact that the caller has not heard yet.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let State::Up { up, announced } = &mut self.state {
+            if !*announced {
+                *announced = true;
+                return Some(Event::Up(up.peer().id()));
+            }
+            if let Some(rtt) = up.poll_rtt() {
+                return Some(Event::Rtt(rtt));
+            }
+        }
+        self.closed.take().map(Event::Closed)
+    }
+
+    /// Ends the session in good order: the peer hears `reason`. Queued messages stay in the outbox.
+    ///
+    /// The close is written by the next [`poll_transmit`](Self::poll_transmit); drain the outbox before, if it shall be empty.
+    pub fn close(&mut self, now: Instant, reason: Reason) {
+        match &self.state {
+            State::Up { .. } => self.fail(now, reason),
+            State::Handshake { .. } | State::AwaitAccept { .. } => {
+                self.state = State::Closed;
+                self.closed = Some(Closed { reason, by_peer: false, detail: 0 });
+            }
+            State::Farewell { .. } | State::Closed => {}
+        }
+    }
+
+    /// The link under the session is gone, at an end of file or an error.
+    pub fn handle_link_lost<S: Storage>(&mut self, outbox: &mut Outbox<S>) {
+        let why = match &self.state {
+            State::Farewell { why, .. } => *why,
+            _ => Closed { reason: Reason::LinkLost, by_peer: true, detail: 0 },
+        };
+        self.end(outbox, why);
+    }
+
+    /// Whether messages can flow.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// Whether the session has ended; the link under it can be closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// The proven peer, once the session is up.
+    pub fn peer(&self) -> Option<&Offer> {
+        match &self.state {
+            State::Up { up, .. } => Some(up.peer()),
+            _ => None,
+        }
+    }
+
+    fn on_accept<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
+        let State::AwaitAccept { mut up, .. } = core::mem::replace(&mut self.state, State::Closed) else {
+            return;
+        };
+        up.handle_accept(now);
+        outbox.handle_session_start(up.peer().hello().max_message);
+        self.state = State::Up { up, announced: false };
+    }
+
+    fn on_refused(&mut self, now: Instant, refused: Refused, used: usize) -> Input<'static> {
+        let Refused { reason, detail, by_peer, tell } = refused;
+        let why = Closed { reason, by_peer, detail };
+        let words = match tell {
+            Tell::Nothing => {
+                self.state = State::Closed;
+                self.closed = Some(why);
+                return Input { used, received: Received::Dropped(reason) };
+            }
+            Tell::Cleartext(frame_id) => Words::Refusal { frame_id, reason, detail },
+            Tell::Sealed(key) => Words::Reject { sealer: Sealer::new(&key), reason, detail },
+        };
+        self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
+        Input { used, received: Received::Dropped(reason) }
+    }
+
+    /// Ends an established session by this end's decision, telling the peer.
+    fn fail(&mut self, now: Instant, reason: Reason) {
+        let why = Closed { reason, by_peer: false, detail: 0 };
+        if let State::Up { up, .. } = core::mem::replace(&mut self.state, State::Closed) {
+            let words = Words::Close { up, reason };
+            self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
+        }
+    }
+
+    /// The last transition. Everything that the peer has not acknowledged is settled as unconfirmed.
+    fn end<S: Storage>(&mut self, outbox: &mut Outbox<S>, why: Closed) {
+        if !self.is_closed() {
+            self.state = State::Closed;
+            self.closed = Some(why);
+            outbox.handle_session_end();
+        }
+    }
+}
+
+impl<A: Aead> Words<A> {
+    fn write(&mut self, now: Instant, buf: &mut [u8]) -> usize {
+        match self {
+            Self::Refusal { frame_id, reason, detail } => {
+                frame::encode_refusal(VERSION, *frame_id, *reason, *detail, buf)
+            }
+            Self::Reject { sealer, reason, detail } => {
+                let control = Control::Reject { code: reason.code(), detail: *detail };
+                up::write_control(sealer, control, 0, None, buf)
+            }
+            Self::Close { up, reason } => up.write_close(now, *reason, buf),
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! The established session: one record in, one record out, and the clockwork that keeps both ends alive.
+//!
+//! It is not the session's life: who may come in and how it ends is decided a level above. Every deadline that passed
+//! becomes a want in `handle_timeout`, and the next record fulfils all wants at once.
+//!
+//! Invariant: a record is checked as a whole before anything of it takes effect.
+
+use core::num::Wrapping;
+
+use super::acks::Acks;
+use super::clock::{self, PeerClock};
+use crate::aead::{Aead, TAG_LEN};
+use crate::handshake::{Config, Finished, Offer};
+use crate::ids::{MessageId, NodeId, Priority};
+use crate::outbox::{Outbox, Storage};
+use crate::record::{Opener, Sealer};
+use crate::time::{Duration, Instant};
+use crate::wire::control::Control;
+use crate::wire::family::Family;
+use crate::wire::hello::Hello;
+use crate::wire::message::{self, Checked, Encoder, MessageHeader, Place};
+use crate::wire::reason::Reason;
+use crate::wire::record::{self as layout, Body, RecordHeader};
+
+/// Sealed bytes of a record that many messages share: the longest that a two-byte length field names. Longer records
+/// save next to nothing per message and make an urgent one wait.
+const SHARED_LEN: usize = (1 << 14) - 1;
+
+/// Heartbeat intervals of the peer without a sign of life that make it silent.
+const SILENT_AFTER: u32 = 4;
+
+/// The shortest silence that counts: below it the scheduler of a busy host is mistaken for a dead peer.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(500);
+
+pub(super) struct Up<A> {
+    peer: Offer,
+    sealer: Sealer<A>,
+    opener: Opener<A>,
+    established_at: Instant,
+    /// The responder's first record is still to be written.
+    owes_accept: bool,
+    messages: Sequences,
+    acks: Acks,
+    clock: PeerClock,
+    pulse: Pulse,
+}
+
+/// The sequences last written and last read, from which the next ones are told apart.
+#[derive(Default)]
+struct Sequences {
+    written: Option<u64>,
+    read: Option<u64>,
+}
+
+/// An opened record of this session, not yet acted on.
+pub(super) struct Opened<'d> {
+    pub(super) used: usize,
+    counter: u64,
+    header: RecordHeader,
+    body: &'d [u8],
+}
+
+impl Opened<'_> {
+    /// The control message, if the record carries one.
+    pub(super) fn control(&self) -> Option<Result<Control, Reason>> {
+        (self.header.body == Body::Control).then(|| Control::decode(self.body))
+    }
+}
+
+/// What a record brought for the level above.
+pub(super) enum Content<'d> {
+    Nothing,
+    Messages(Messages<'d>),
+    Close { code: u16 },
+}
+
+impl<A: Aead> Up<A> {
+    /// The dialling end, which waits for Accept.
+    pub(super) fn initiator(now: Instant, config: &Config, finished: &Finished) -> Self {
+        Self::new(now, config, finished, false)
+    }
+
+    /// The accepting end, whose first record is Accept.
+    pub(super) fn responder(now: Instant, config: &Config, finished: &Finished) -> Self {
+        Self::new(now, config, finished, true)
+    }
+
+    fn new(now: Instant, config: &Config, finished: &Finished, owes_accept: bool) -> Self {
+        Self {
+            peer: finished.peer,
+            sealer: Sealer::new(&finished.sending),
+            opener: Opener::new(&finished.receiving),
+            established_at: now,
+            owes_accept,
+            messages: Sequences::default(),
+            acks: Acks::default(),
+            clock: PeerClock::new(now),
+            pulse: Pulse::new(now, config, finished.peer.hello()),
+        }
+    }
+
+    /// Accept has verified: session time starts here.
+    pub(super) fn handle_accept(&mut self, now: Instant, config: &Config) {
+        self.established_at = now;
+        self.clock = PeerClock::new(now);
+        self.pulse = Pulse::new(now, config, self.peer.hello());
+    }
+
+    pub(super) fn peer(&self) -> &Offer {
+        &self.peer
+    }
+
+    /// The longest payload that fits a record of the peer and its own limit.
+    pub(super) fn max_message(&self) -> u32 {
+        let hello = self.peer.hello();
+        let overhead = RecordHeader::MAX_LEN + message::MAX_OVERHEAD + TAG_LEN;
+        let fits = usize::from(hello.max_record).saturating_sub(overhead);
+        hello.max_message.min(u32::try_from(fits).unwrap_or(u32::MAX))
+    }
+
+    /// Opens the record at the start of `bytes` in place; `None` if it is not all there.
+    pub(super) fn open<'d>(
+        &mut self,
+        config: &Config,
+        bytes: &'d mut [u8],
+    ) -> Result<Option<Opened<'d>>, Reason> {
+        let max = usize::from(config.max_record.max(layout::MIN_MAX_LEN));
+        let Some((sealed_len, length_len)) = layout::decode_length(bytes, max)? else { return Ok(None) };
+        let used = length_len + sealed_len;
+        let Some(record) = bytes.get_mut(..used) else { return Ok(None) };
+        let (length, sealed) = record.split_at_mut(length_len);
+        let counter = self.opener.open(length, sealed).map_err(|_| Reason::Forged)?;
+        let (header, body) = RecordHeader::decode(&sealed[..sealed_len - TAG_LEN])?;
+        Ok(Some(Opened { used, counter, header, body }))
+    }
+
+    /// Acts on a record; on `Err` the peer broke a rule and nothing has taken effect.
+    pub(super) fn handle_record<'d, S: Storage>(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        outbox: &mut Outbox<S>,
+        opened: &Opened<'d>,
+    ) -> Result<Content<'d>, Reason> {
+        let Opened { counter, header, body, .. } = opened;
+        if header.ack.is_some_and(|through| through > self.sealer.count()) {
+            return Err(Reason::Violation);
+        }
+        let checked = match header.body {
+            Body::Messages => Some(message::check(body, self.messages.read)?),
+            Body::Control => None,
+        };
+        if checked.as_ref().is_some_and(|checked| checked.longest() as u64 > u64::from(config.max_message)) {
+            return Err(Reason::TooLong);
+        }
+        let close = match opened.control() {
+            Some(Ok(Control::Close { code })) => Some(code),
+            Some(Ok(_)) => return Err(Reason::Violation),
+            Some(Err(reason)) => return Err(reason),
+            None => None,
+        };
+
+        let waited = self.clock.handle_stamp(now, header.clock);
+        self.pulse.handle_record(now, header);
+        if let Some(through) = header.ack {
+            outbox.handle_ack(through);
+        }
+        if let Some(code) = close {
+            return Ok(Content::Close { code });
+        }
+        let Some(checked) = checked.filter(|checked| checked.count() > 0) else {
+            self.acks.handle_record(*counter, false);
+            return Ok(Content::Nothing);
+        };
+        self.acks.handle_record(*counter, true);
+        self.messages.read = checked.last_sequence();
+        let source = Source { id: self.peer.id(), epoch: self.peer.hello().boot_id, waited };
+        Ok(Content::Messages(Messages { inner: checked.messages(), checked, source, record: *counter }))
+    }
+
+    pub(super) fn handle_consumed(&mut self, now: Instant, counter: u64) {
+        self.acks.handle_consumed(now, counter);
+    }
+
+    pub(super) fn handle_pause(&mut self) {
+        self.pulse.silent_at = None;
+    }
+
+    pub(super) fn handle_resume(&mut self, now: Instant) {
+        self.pulse.silent_at = Some(now.after(self.pulse.silence));
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.acks.handle_timeout(now);
+        self.pulse.handle_timeout(now);
+    }
+
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.pulse.silent_at.is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn is_worn(&self) -> bool {
+        self.sealer.is_worn()
+    }
+
+    pub(super) fn deadline_at(&self) -> Instant {
+        [Some(self.pulse.ping_at), self.pulse.silent_at, self.acks.due_at()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.pulse.ping_at)
+    }
+
+    pub(super) fn poll_rtt(&mut self) -> Option<Duration> {
+        self.pulse.rtt.take()
+    }
+
+    /// Writes the next record: Accept if it is due, else whatever of messages, acknowledgement and heartbeat is there.
+    pub(super) fn poll_record<S: Storage>(
+        &mut self,
+        now: Instant,
+        outbox: &mut Outbox<S>,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        if self.owes_accept {
+            self.owes_accept = false;
+            return Some(self.write_control(now, Control::Accept, buf));
+        }
+        let is_due = self.acks.is_urgent() || self.pulse.wants_record();
+        if !is_due && !outbox.has_queued() {
+            return None;
+        }
+        let header = RecordHeader {
+            body: Body::Messages,
+            clock: clock::stamp(self.established_at, now),
+            ack: self.acks.pending(),
+            credit: None,
+            ping: self.pulse.ping_token(),
+            pong: self.pulse.pong,
+        };
+        let header_len = header.encoded_len();
+        // An upper bound of the record tells how long its length field can get; see `seal` for when it gets shorter.
+        let most = header_len + TAG_LEN + outbox.queued_bytes() + outbox.queued() * message::MAX_OVERHEAD;
+        let max_record = usize::from(self.peer.hello().max_record).min(buf.len() - layout::MAX_LENGTH_LEN);
+        let room_at = layout::length_len(most.min(max_record));
+        let body_at = room_at + header_len;
+        let body_max = max_record - header_len - TAG_LEN;
+        let shared_max = SHARED_LEN.min(max_record) - header_len - TAG_LEN;
+
+        let mut encoder = Encoder::new(&mut buf[body_at..body_at + body_max], self.messages.written);
+        loop {
+            let place = if outbox.queued() == 1 { Place::Last } else { Place::Inner };
+            let Some(next) = outbox.next(now) else { break };
+            let header = MessageHeader {
+                priority: next.header.priority,
+                broadcast: next.header.broadcast,
+                kind: next.header.kind,
+                sequence: next.header.sequence,
+                ttl: next.header.ttl,
+                age: ticks(next.waited),
+            };
+            // A message too long to share has a record of its own.
+            let is_first = encoder.count() == 0;
+            let needs = encoder.written() + encoder.needs(&header, next.payload.len(), place);
+            let max = if is_first { body_max } else { shared_max };
+            if needs > max || !encoder.push(&header, next.payload, place) {
+                break;
+            }
+            outbox.take();
+            if needs >= shared_max {
+                break;
+            }
+        }
+        let (count, body_len) = (encoder.count(), encoder.written());
+        if count == 0 && !is_due {
+            return None;
+        }
+        self.messages.written = encoder.last_sequence();
+        header.encode(&mut buf[room_at..body_at]).expect("its length was asked");
+        let (len, counter) = seal(&mut self.sealer, room_at, header_len + body_len, buf);
+        outbox.handle_record_written(counter);
+        if let Some(through) = header.ack {
+            self.acks.handle_sent(through);
+        }
+        self.pulse.handle_sent(now, &header);
+        Some(len)
+    }
+
+    /// Writes the close, with the last acknowledgement.
+    pub(super) fn write_close(&mut self, now: Instant, reason: Reason, buf: &mut [u8]) -> usize {
+        self.write_control(now, Control::close(reason), buf)
+    }
+
+    fn write_control(&mut self, now: Instant, control: Control, buf: &mut [u8]) -> usize {
+        let ack = self.acks.pending();
+        let len = write_control(&mut self.sealer, control, clock::stamp(self.established_at, now), ack, buf);
+        if let Some(through) = ack {
+            self.acks.handle_sent(through);
+        }
+        len
+    }
+}
+
+/// Writes a record with one control message and gives its length.
+pub(super) fn write_control<A: Aead>(
+    sealer: &mut Sealer<A>,
+    control: Control,
+    clock: u16,
+    ack: Option<u64>,
+    buf: &mut [u8],
+) -> usize {
+    let header = RecordHeader { body: Body::Control, clock, ack, ..RecordHeader::default() };
+    let header_len = header.encode(&mut buf[1..]).expect("the buffer has room for a control record");
+    let body_len = control.encode(&mut buf[1 + header_len..]).expect("the buffer has room for a control record");
+    seal(sealer, 1, header_len + body_len, buf).0
+}
+
+/// Seals the plaintext of `len` bytes at `buf[room_at..]` and puts its length field in front, at the start of `buf`.
+///
+/// `room_at` is as long as the length field can get; if it gets shorter the record moves forward.
+fn seal<A: Aead>(sealer: &mut Sealer<A>, room_at: usize, len: usize, buf: &mut [u8]) -> (usize, u64) {
+    let sealed_len = len + TAG_LEN;
+    let start = room_at - layout::length_len(sealed_len);
+    let (room, sealed) = buf.split_at_mut(room_at);
+    layout::encode_length(sealed_len, &mut room[start..]).expect("its length was asked");
+    let counter = sealer.seal(&room[start..], &mut sealed[..sealed_len]);
+    let end = room_at + sealed_len;
+    if start > 0 {
+        buf.copy_within(start..end, 0);
+    }
+    (end - start, counter)
+}
+
+fn ticks(waited: Duration) -> u32 {
+    u32::try_from(waited.as_micros() / layout::TICK.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// Heartbeats of both directions: ours on time, the peer's awaited.
+struct Pulse {
+    interval: Duration,
+    /// When the next ping is due.
+    ping_at: Instant,
+    wants_ping: bool,
+    /// The token of the next ping.
+    token: Wrapping<u8>,
+    /// The ping under way.
+    pinged: Option<(u8, Instant)>,
+    /// The peer's ping that is still to be answered.
+    pong: Option<u8>,
+    silence: Duration,
+    /// When the peer counts as silent; `None` while nobody listens.
+    silent_at: Option<Instant>,
+    /// A round trip that the caller has not heard of.
+    rtt: Option<Duration>,
+}
+
+impl Pulse {
+    fn new(now: Instant, config: &Config, peer: &Hello) -> Self {
+        let interval = config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT);
+        let silence = (peer.heartbeat * SILENT_AFTER).max(SHORTEST_SILENCE);
+        Self {
+            interval,
+            ping_at: now.after(interval),
+            wants_ping: true,
+            token: Wrapping(0),
+            pinged: None,
+            pong: None,
+            silence,
+            silent_at: Some(now.after(silence)),
+            rtt: None,
+        }
+    }
+
+    fn handle_record(&mut self, now: Instant, header: &RecordHeader) {
+        if self.silent_at.is_some() {
+            self.silent_at = Some(now.after(self.silence));
+        }
+        if let Some(token) = header.ping {
+            self.pong = Some(token);
+        }
+        if let Some((token, at)) = self.pinged
+            && header.pong == Some(token)
+        {
+            self.pinged = None;
+            self.rtt = Some(now.since(at));
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.ping_at <= now {
+            self.wants_ping = true;
+            self.ping_at = now.after(self.interval);
+        }
+    }
+
+    fn wants_record(&self) -> bool {
+        self.wants_ping || self.pong.is_some()
+    }
+
+    fn ping_token(&self) -> Option<u8> {
+        self.wants_ping.then_some(self.token.0)
+    }
+
+    fn handle_sent(&mut self, now: Instant, header: &RecordHeader) {
+        if let Some(token) = header.ping {
+            self.wants_ping = false;
+            self.pinged = Some((token, now));
+            self.token += 1;
+        }
+        self.pong = None;
+    }
+}
+
+/// The messages of one record, opened in place: nothing of them is copied.
+#[derive(Clone, Debug)]
+pub struct Messages<'d> {
+    inner: message::Messages<'d>,
+    checked: Checked<'d>,
+    source: Source,
+    record: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    id: NodeId,
+    epoch: u64,
+    waited: Duration,
+}
+
+/// One message of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'d> {
+    /// Unique together with the source.
+    pub id: MessageId,
+    /// The message type.
+    pub kind: u16,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Whether it was sent to all peers of the source.
+    pub broadcast: bool,
+    /// Seconds from its sending after which it is worthless; 0 = never.
+    pub ttl: u32,
+    /// How long ago it was sent.
+    pub age: Duration,
+    /// What the application wrote.
+    pub payload: &'d [u8],
+}
+
+impl Messages<'_> {
+    /// The record's counter, for [`handle_consumed`](super::Session::handle_consumed).
+    pub fn record(&self) -> u64 {
+        self.record
+    }
+
+    /// Who sent the messages.
+    pub fn source(&self) -> NodeId {
+        self.source.id
+    }
+
+    /// How many messages the record holds, refused ones included.
+    pub fn count(&self) -> usize {
+        self.checked.count()
+    }
+}
+
+impl<'d> Iterator for Messages<'d> {
+    /// A message, or why one of them is refused; the others go on.
+    type Item = Result<Message<'d>, Reason>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (header, payload) = match self.inner.next()? {
+            message::Message::Compact { header, payload } => (header, payload),
+            // Only what the session itself proves can be verified here: neither seals nor signatures, nor other sources.
+            message::Message::Full { .. } => return Some(Err(Reason::Unverifiable)),
+        };
+        if Family::of(header.kind).is_none() {
+            return Some(Err(Reason::UnknownType));
+        }
+        Some(Ok(Message {
+            id: MessageId { epoch: self.source.epoch, sequence: header.sequence },
+            kind: header.kind,
+            priority: header.priority,
+            broadcast: header.broadcast,
+            ttl: header.ttl,
+            age: self.source.waited + layout::TICK * header.age,
+            payload,
+        }))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.size_hint()
+    }
+}
