@@ -7,5 +7,7 @@
 pub mod link;
 pub mod network;
 pub mod pair;
+pub mod scripted;
 pub mod seed;
+pub mod subject;
 pub mod transcript;

@@ -109,6 +109,8 @@ pub fn lab_config(boot_id: u64) -> Config {
 pub struct End {
     /// Who it is.
     pub id: NodeId,
+    /// The epoch of its messages.
+    pub boot_id: u64,
     /// Its session.
     pub link: LinkEnd,
     /// What it sends, and what became of it.
@@ -129,6 +131,7 @@ impl End {
     fn new(setup: &EndSetup, session: Session<ChaChaPoly>) -> Self {
         Self {
             id: setup.identity.id(),
+            boot_id: setup.config.boot_id,
             link: LinkEnd::new(session),
             outbox: lab_outbox(),
             filter: Filter::new(),

@@ -74,6 +74,7 @@ struct Direction {
     last_arrival: Instant,
     line_free_at: Instant,
     cut_after: Option<usize>,
+    vanishes_after: Option<usize>,
     flips: Vec<(usize, u8)>,
     vanishes: bool,
     paused: bool,
@@ -117,11 +118,13 @@ impl VirtualNetwork {
     }
 
     /// `from` closes the stream: the other side reads to the end and learns of it; what it writes then goes nowhere.
+    ///
+    /// In a direction where bytes vanish the close vanishes too.
     pub fn close_stream(&mut self, stream: StreamId, from: Side) {
-        if self.towards(stream, from).over {
+        let was_over = std::mem::replace(&mut self.towards_mut(stream, from).over, true);
+        if was_over || self.towards(stream, from.other()).vanishes {
             return;
         }
-        self.towards_mut(stream, from).over = true;
         let at = self.end_of(stream, from.other());
         self.schedule(at, Due::End { stream, to: from.other() });
     }
@@ -152,6 +155,11 @@ impl VirtualNetwork {
     /// What `from` writes from now on is lost without a sign: the stream is half open.
     pub fn let_bytes_vanish(&mut self, stream: StreamId, from: Side) {
         self.towards_mut(stream, from.other()).vanishes = true;
+    }
+
+    /// What `from` writes from the byte at `offset` on is lost without a sign.
+    pub fn vanish_after(&mut self, stream: StreamId, from: Side, offset: usize) {
+        self.towards_mut(stream, from.other()).vanishes_after = Some(offset);
     }
 
     /// `to` does not read until [`resume_reading`](Self::resume_reading); the window towards it fills up.
@@ -204,6 +212,10 @@ impl VirtualNetwork {
         let end = offset + bytes.len();
         let cut = direction.cut_after.filter(|at| *at <= end);
         if let Some(at) = cut {
+            bytes.truncate(at.saturating_sub(offset));
+            direction.vanishes = true;
+        }
+        if let Some(at) = direction.vanishes_after.filter(|at| *at < end) {
             bytes.truncate(at.saturating_sub(offset));
             direction.vanishes = true;
         }
