@@ -98,6 +98,15 @@ mod tests {
         assert_eq!(aead.open(9, b"ad", &mut sealed), Ok(()));
     }
 
+    /// RFC 8439, section 2.8.2, cannot be reached with this nonce format; the public Noise vectors check the function.
+    /// Here only that the library was built to wipe its keys, which is a feature of it.
+    #[test]
+    fn the_key_is_wiped_when_the_cipher_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+
+        is_wiped::<ChaCha20Poly1305>();
+    }
+
     #[test]
     fn a_text_shorter_than_a_tag_is_forged() {
         let aead = ChaChaPoly::new(&KEY);

@@ -97,3 +97,112 @@ impl Window {
         ((sequence % Self::SIZE / 64) as usize, 1 << (sequence % 64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_message_is_admitted_once() {
+        let mut filter = Filter::new();
+
+        assert_eq!(check(&mut filter, 1, 0), Ok(()));
+        assert_eq!(check(&mut filter, 1, 0), Err(Reason::Duplicate));
+    }
+
+    #[test]
+    fn late_messages_are_admitted_within_the_window_only() {
+        let mut filter = Filter::new();
+        check(&mut filter, 1, 5000).unwrap();
+
+        assert_eq!(check(&mut filter, 1, 5000 - 1023), Ok(()));
+        assert_eq!(check(&mut filter, 1, 5000 - 1024), Err(Reason::Duplicate));
+    }
+
+    #[test]
+    fn skipped_numbers_do_not_count_as_seen() {
+        let mut filter = Filter::new();
+        (0..1024).for_each(|sequence| check(&mut filter, 1, sequence).unwrap());
+
+        check(&mut filter, 1, 1500).unwrap();
+
+        assert!((1024..1500).all(|sequence| check(&mut filter, 1, sequence).is_ok()));
+        assert!((477..1024).all(|sequence| check(&mut filter, 1, sequence).is_err()));
+    }
+
+    #[test]
+    fn each_class_has_its_own_window() {
+        let mut filter = Filter::new();
+        let id = |sequence| MessageId { epoch: 1, sequence };
+        filter.check(id(9000), Priority::Critical, Duration::ZERO, 0).unwrap();
+
+        assert_eq!(filter.check(id(1), Priority::Low, Duration::ZERO, 0), Ok(()));
+    }
+
+    #[test]
+    fn a_new_epoch_forgets_the_old_one() {
+        let mut filter = Filter::new();
+        check(&mut filter, 1, 7).unwrap();
+
+        assert_eq!(check(&mut filter, 2, 7), Ok(()));
+        assert_eq!(check(&mut filter, 2, 7), Err(Reason::Duplicate));
+    }
+
+    #[test]
+    fn an_expired_message_does_not_count_as_seen() {
+        let mut filter = Filter::new();
+        let id = MessageId { epoch: 1, sequence: 3 };
+
+        let expired = filter.check(id, Priority::Low, Duration::from_secs(60), 60);
+
+        assert_eq!(expired, Err(Reason::Expired));
+        assert_eq!(filter.check(id, Priority::Low, Duration::from_micros(59_999_999), 60), Ok(()));
+        assert_eq!(filter.check(id, Priority::Low, Duration::from_secs(60), 60), Err(Reason::Expired));
+    }
+
+    #[test]
+    fn a_message_with_ttl_zero_never_expires() {
+        let mut filter = Filter::new();
+
+        let id = MessageId { epoch: 1, sequence: 3 };
+
+        assert_eq!(filter.check(id, Priority::Low, Duration::MAX, 0), Ok(()));
+    }
+
+    #[test]
+    fn the_highest_numbers_are_numbers_like_others() {
+        let mut filter = Filter::new();
+        check(&mut filter, 1, u64::MAX).unwrap();
+
+        assert_eq!(check(&mut filter, 1, u64::MAX), Err(Reason::Duplicate));
+        assert_eq!(check(&mut filter, 1, u64::MAX - 1), Ok(()));
+        assert_eq!(check(&mut filter, 1, 0), Err(Reason::Duplicate));
+    }
+
+    proptest! {
+        #[test]
+        fn the_window_behaves_like_a_set(jumps in prop::collection::vec((-1200..1200_i64, 0..8_u8), 1..300)) {
+            let (mut filter, mut seen, mut at) = (Filter::new(), BTreeSet::new(), 10_000_i64);
+            let sequences: Vec<_> = jumps
+                .into_iter()
+                .map(|(jump, rare)| {
+                    at = (at + if rare == 0 { jump } else { jump % 3 + 1 }).max(0);
+                    at as u64
+                })
+                .collect();
+
+            for sequence in sequences {
+                let too_old = seen.last().is_some_and(|newest: &u64| newest.saturating_sub(sequence) >= 1024);
+                let fresh = !too_old && seen.insert(sequence);
+                prop_assert_eq!(check(&mut filter, 1, sequence).is_ok(), fresh, "sequence {}", sequence);
+            }
+        }
+    }
+
+    fn check(filter: &mut Filter, epoch: u64, sequence: u64) -> Result<(), Reason> {
+        filter.check(MessageId { epoch, sequence }, Priority::Medium, Duration::ZERO, 60)
+    }
+}

@@ -19,7 +19,7 @@ use crate::identity::{self, Identity};
 use crate::ids::{NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
 use crate::time::{Duration, TimeQuality, UnixTime};
-use crate::wire::frame::{self, Compression, Decoded, Header, Kind, Refusal};
+use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
 use crate::wire::hello::{Extensions, Hello, NetworkTag, Versions};
 use crate::wire::reason::Reason;
 use crate::wire::record as layout;
@@ -175,27 +175,24 @@ impl<A: Aead> Handshake<A> {
 
     /// Takes the frame at the start of `bytes`: its length (0 = not all there) and the peer, once it is proven.
     pub(crate) fn handle_bytes(&mut self, bytes: &mut [u8]) -> Result<(usize, Option<Offer>), Refused> {
-        let (header, used) = match frame::decode(bytes, frame::MAX_UNAUTHENTICATED) {
+        let (frame, used) = match frame::decode_mut(bytes, frame::MAX_UNAUTHENTICATED) {
             Ok(Decoded::Incomplete { .. }) => return Ok((0, None)),
-            Ok(Decoded::Frame { frame, used }) => match frame.header.kind {
-                Kind::Refusal => return Err(self.on_refusal(frame.header.id, frame.payload)),
-                _ => (frame.header, used),
-            },
+            Ok(Decoded::Frame { frame, used }) => (frame, used),
             Ok(Decoded::Foreign { id, .. }) => return Err(self.on_foreign(id)),
             Err(reason) => return Err(Refused::silently(reason)),
         };
+        let Frame { header, payload } = frame;
         if header.compression != Compression::None {
             return Err(Refused::silently(Reason::Compression));
         }
-        let (cleartext, payload) = bytes[..used].split_at_mut(frame::HEADER_LEN);
-        let payload = match header.checksum {
-            true => &mut payload[..used - frame::HEADER_LEN - frame::CHECKSUM_LEN],
-            false => payload,
-        };
+        if header.kind == Kind::Refusal {
+            return Err(self.on_refusal(header.id, payload));
+        }
         let offer = match (core::mem::replace(&mut self.step, Step::Over), header.kind) {
             (Step::AwaitFirst(keys), Kind::Xx1) => {
                 self.frame_id = header.id;
-                let mut noise = state(Role::Responder, &prologue(cleartext), keys);
+                let mut noise: HandshakeState<A> =
+                    state(Role::Responder, &prologue(&header.to_bytes(payload.len())), keys);
                 if !noise.read_message(payload).map_err(on_noise)?.is_empty() {
                     return Err(Refused::silently(Reason::Malformed));
                 }
@@ -246,7 +243,7 @@ impl<A: Aead> Handshake<A> {
         }
     }
 
-    /// Writes the flight that is due to `buf`, at least [`FLIGHT_LEN`] bytes. The initiator is finished by its last one.
+    /// Writes the flight that is due to `buf`, at least [`MIN_TRANSMIT`](crate::session::MIN_TRANSMIT) bytes. The initiator is finished by its last one.
     pub(crate) fn poll_flight(&mut self, buf: &mut [u8]) -> Option<(usize, Option<Finished>)> {
         let mut finished = None;
         let len = match core::mem::replace(&mut self.step, Step::Over) {
@@ -339,8 +336,12 @@ impl Own {
         let (hello, extensions) = Hello::decode(bytes).map_err(|reason| (reason, 0))?;
         let versions = Refusal::version(Versions::SUPPORTED);
         // The version in the frames is cleartext; what both ends really offered stands here.
-        if hello.versions.common(Versions::SUPPORTED) != Some(VERSION) {
+        if hello.versions.common(Versions::SUPPORTED) != Some(frame::VERSION) {
             return Err((Reason::Version, versions.detail));
+        }
+        // Whoever does not understand a delegation would take the wrong key for the node's own.
+        if extensions.delegation.is_some() {
+            return Err((Reason::UnknownCritical, 0));
         }
         if id == self.id {
             return Err((Reason::OwnId, 0));
@@ -358,7 +359,7 @@ impl Own {
         Ok(Offer { id, hello, dialled: self.dialled })
     }
 
-    /// A refusal by this end, after the peer's hello was read.
+    //// A refusal by this end, after the peer's hello was read.
     fn refuse<A: Aead>(&self, noise: &HandshakeState<A>, reason: Reason, detail: u64) -> Refused {
         let tell = match self.dialled {
             true => Tell::Nothing,
@@ -387,7 +388,10 @@ fn finish<A: Aead>(noise: &HandshakeState<A>, peer: Offer) -> Finished {
 
 fn keys(identity: &Identity, rng: &mut impl CryptoRng) -> Keys {
     Keys {
-        s: Some(identity.statics().clone()),
+        s: Some(KeyPair::from_parts(
+            Secret::from_bytes(*identity.static_secret()),
+            *identity.static_public(),
+        )),
         e: Some(ephemeral(rng)),
         ..Keys::default()
     }

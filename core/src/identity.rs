@@ -11,6 +11,7 @@ use core::str::FromStr;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use curve25519_dalek::scalar::clamp_integer;
+use curve25519_dalek::traits::Identity as _;
 use ed25519_dalek::SigningKey;
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -132,8 +133,9 @@ pub fn static_of_id(id: &NodeId) -> Result<[u8; 32], Reason> {
     }
 }
 
+/// Of all points whose order divides the prime, only the neutral one has another order: 1.
 fn is_of_prime_order(point: &EdwardsPoint) -> bool {
-    !point.is_small_order() && point.is_torsion_free()
+    *point != EdwardsPoint::identity() && point.is_torsion_free()
 }
 
 const fn has_sign_bit(edwards: &[u8; 32]) -> bool {
@@ -229,7 +231,7 @@ pub enum BadNodeId {
 impl fmt::Display for BadNodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Prefix => f.write_str("a node id begins with 'hy1'"),
+            Self::Prefix => f.write_str("a node id begins with 'hy1' (the digit one)"),
             Self::Symbol { symbol, position } => {
                 write!(f, "{symbol:?} at position {position} does not belong in a node id")?;
                 match symbol.to_ascii_lowercase() {
@@ -330,21 +332,38 @@ mod tests {
     use super::*;
     use crate::noise::{KeyPair, Secret};
 
+    /// `docs/protocol.md`, section 9; computed by other code from RFC 8032, RFC 7748 and BIP 350.
     #[test]
     fn the_example_of_the_document_holds() {
-        let seed: [u8; 32] = core::array::from_fn(|index| index as u8);
+        let seed = unhex("0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20");
+
         let identity = Identity::from_seed(&seed).unwrap();
 
-        assert_eq!(hex(identity.id().as_bytes()), EXAMPLE_ID);
-        assert_eq!(hex(identity.static_public()), EXAMPLE_STATIC);
-        assert_eq!(hex(identity.static_secret()), EXAMPLE_SECRET);
-        assert_eq!(identity.id().to_string(), EXAMPLE_TEXT);
+        assert_eq!(
+            hex(identity.static_secret()),
+            "70788f1a0cea001a2631dae5d05dbd062008d5b30f50b9e29beb2a7822289044"
+        );
+        assert_eq!(
+            hex(identity.id().as_bytes()),
+            "79b5562e8fe654f94078b112e8a98ba7901f853ae695bed7e0e3910bad049664"
+        );
+        assert_eq!(
+            hex(identity.static_public()),
+            "4a3807d064d077181cc070989e76891d20dca5559548dc2c77c1a50273882b38"
+        );
+        assert_eq!(
+            identity.id().to_string(),
+            "hy10x64vt50ue20jsrckyfw32vt57gplpf6u62ma4lquwgshtgyjejqrydjdu"
+        );
     }
 
-    const EXAMPLE_ID: &str = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";
-    const EXAMPLE_STATIC: &str = "";
-    const EXAMPLE_SECRET: &str = "";
-    const EXAMPLE_TEXT: &str = "";
+    /// The seed 00 01 .. 1f belongs to the public key 03a107bf..5531b8, whose sign bit is 1.
+    #[test]
+    fn the_refused_seed_of_the_document_is_refused() {
+        let seed: [u8; 32] = core::array::from_fn(|index| index as u8);
+
+        assert_eq!(Identity::from_seed(&seed).err(), Some(BadSeed));
+    }
 
     /// RFC 8032, section 7.1, test 1.
     #[test]
@@ -632,7 +651,6 @@ mod tests {
     const SEED: u64 = 0x6879_7068_616C;
 
     fn random() -> ChaCha20Rng {
-        std::println!("seed {SEED:#x}");
         ChaCha20Rng::seed_from_u64(SEED)
     }
 

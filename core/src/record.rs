@@ -2,8 +2,6 @@
 //!
 //! Invariant: a counter value is used for one record only, and moves on opening only after the tag verified.
 
-use zeroize::Zeroizing;
-
 use crate::aead::{Aead, Forged};
 use crate::noise::{self, SplitKey};
 
@@ -55,11 +53,6 @@ impl<A: Aead> Opener<A> {
         Self { aead: cipher(split), counter: 0 }
     }
 
-    /// Records opened so far.
-    pub(crate) fn count(&self) -> u64 {
-        self.counter
-    }
-
     /// Opens `buf`, ciphertext and tag, as the next record in order, and gives its counter.
     pub(crate) fn open(&mut self, header: &[u8], buf: &mut [u8]) -> Result<u64, Forged> {
         let counter = self.counter;
@@ -74,6 +67,5 @@ impl<A: Aead> Opener<A> {
 
 fn cipher<A: Aead>(split: &SplitKey) -> A {
     let (key, _) = noise::hkdf2(split.as_bytes(), LABEL);
-    let key = Zeroizing::new(key);
-    A::new(&key)
+    A::new(key.as_bytes())
 }

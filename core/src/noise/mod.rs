@@ -33,7 +33,7 @@ pub const MAX_MESSAGE_LEN: usize = 65_535;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseError {
     /// The peer's bytes do not pass: `Malformed` (too short or too long), `Forged` (a tag does not verify) or `BadKey`
-    /// (a Diffie-Hellman output is zero). Network noise: count it and wait, or close.
+    /// (a key is on the twist or of low order). Network noise: count it and wait, or close.
     Refused(Reason),
     /// The caller's mistake, whatever the peer sent.
     Misuse(Misuse),

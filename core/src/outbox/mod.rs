@@ -120,7 +120,7 @@ impl<S: Storage> Outbox<S> {
                 self.rest();
                 return None;
             };
-            let Some((entry, payload)) = self.storage.front(class) else { return None };
+            let (entry, payload) = self.storage.front(class)?;
             let reason = if entry.has_expired(now) {
                 Reason::Expired
             } else if payload.len() as u64 > u64::from(self.peer_max) {

@@ -1,0 +1,317 @@
+//! The outbox against a model that is too naive to be wrong: a list of every message ever pushed and its state.
+
+use super::tests::assert_balanced;
+use super::*;
+use proptest::prelude::*;
+use std::vec;
+use std::vec::Vec;
+
+const SLOTS: usize = 12;
+const BYTES: usize = 512;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Push { class: Priority, len: usize, ttl: u32 },
+    Next,
+    NextAndTake,
+    Take,
+    RecordWritten,
+    Ack { behind: u64 },
+    SessionStart { max: u32 },
+    SessionEnd,
+    Wait { millis: u64 },
+    Timeout,
+    Clear,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let class = prop::sample::select(Priority::ALL.to_vec());
+    let len = prop_oneof![0..80_usize, 0..80_usize, Just(BYTES), Just(BYTES + 1)];
+    let ttl = prop::sample::select(vec![0, 1, 2, 5, 60]);
+    prop_oneof![
+        12 => (class, len, ttl).prop_map(|(class, len, ttl)| Step::Push { class, len, ttl }),
+        2 => Just(Step::Next),
+        8 => Just(Step::NextAndTake),
+        1 => Just(Step::Take),
+        6 => Just(Step::RecordWritten),
+        3 => (0..12_u64).prop_map(|behind| Step::Ack { behind }),
+        1 => prop::sample::select(vec![40, 70, u32::MAX]).prop_map(|max| Step::SessionStart { max }),
+        1 => Just(Step::SessionEnd),
+        4 => (0..1500_u64).prop_map(|millis| Step::Wait { millis }),
+        1 => Just(Step::Timeout),
+        1 => Just(Step::Clear),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fixed_storage_behaves_like_the_model(steps in prop::collection::vec(step(), 1..200)) {
+        compare(FixedStorage::<BYTES, SLOTS, Vec<Fate>>::with_ledger(Vec::new()), &steps);
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn shared_storage_behaves_like_the_model(steps in prop::collection::vec(step(), 1..200)) {
+        compare(SharedStorage::with_ledger(SLOTS, BYTES, Vec::new()), &steps);
+    }
+}
+
+fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
+    let (mut outbox, mut model) = (Outbox::new(storage), Model::default());
+    let (mut now, mut counter) = (Instant::ZERO, 0);
+
+    for &step in steps {
+        match step {
+            Step::Push { class, len, ttl } => {
+                let sequence = model.messages.len() as u64;
+                let header = Header { kind: 3, priority: class, broadcast: false, sequence, ttl };
+                let payload = vec![sequence as u8; len];
+                let pushed = outbox.push(now, header, Payload::Copied(&payload));
+                assert_eq!(pushed, model.push(now, header, payload), "{step:?}");
+            }
+            Step::Next => compare_next(&mut outbox, &mut model, now),
+            Step::NextAndTake => {
+                compare_next(&mut outbox, &mut model, now);
+                outbox.take();
+                model.take();
+            }
+            Step::Take => {
+                outbox.take();
+                model.take();
+            }
+            Step::RecordWritten => {
+                outbox.handle_record_written(counter);
+                model.record_written(counter);
+                counter += 1;
+            }
+            Step::Ack { behind } => {
+                let through = counter.saturating_sub(behind);
+                outbox.handle_ack(through);
+                model.ack(through);
+            }
+            Step::SessionStart { max } => {
+                outbox.handle_session_start(max);
+                model.session_end();
+                model.peer_max = Some(max);
+                counter = 0;
+            }
+            Step::SessionEnd => {
+                outbox.handle_session_end();
+                model.session_end();
+                counter = 0;
+            }
+            Step::Wait { millis } => now = now.after(Duration::from_millis(millis)),
+            Step::Timeout => {
+                outbox.handle_timeout(now);
+                model.expire(now);
+            }
+            Step::Clear => {
+                outbox.clear(Reason::Shutdown);
+                model.settle_where(|m| m.state == State::Queued, State::Dropped(Reason::Shutdown));
+            }
+        }
+        model.learn(&core::mem::take(outbox.ledger()));
+        model.compare(&outbox);
+        assert_balanced(&outbox);
+    }
+}
+
+fn compare_next<S: Storage>(outbox: &mut Outbox<S>, model: &mut Model, now: Instant) {
+    let shown = outbox.next(now);
+    let expected = model.next(now).map(|i| &model.messages[i]);
+    let expected =
+        expected.map(|m| Next { header: m.header, waited: now.since(m.pushed_at), payload: &m.payload });
+    assert_eq!(shown, expected);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Queued,
+    InFlight,
+    Confirmed,
+    Unconfirmed,
+    Dropped(Reason),
+}
+
+struct Message {
+    header: Header,
+    ticket: Ticket,
+    payload: Vec<u8>,
+    pushed_at: Instant,
+    state: State,
+    /// What the ledger was told.
+    told: Option<State>,
+}
+
+#[derive(Default)]
+struct Model {
+    messages: Vec<Message>,
+    shown: Option<usize>,
+    open: Vec<usize>,
+    records: Vec<(u64, Vec<usize>)>,
+    passed_over: [usize; 4],
+    peer_max: Option<u32>,
+}
+
+impl Model {
+    fn push(&mut self, now: Instant, header: Header, payload: Vec<u8>) -> Result<Ticket, SendError> {
+        let max = self.peer_max.unwrap_or(u32::MAX).min(BYTES as u32);
+        if payload.len() > max as usize {
+            return Err(SendError::TooLong { max });
+        }
+        if !self.has_room(payload.len()) {
+            self.expire(now);
+        }
+        if !self.has_room(payload.len()) {
+            return Err(SendError::QueueFull);
+        }
+        let class = header.priority;
+        if self.queue(class).next().is_none() {
+            self.passed_over[class as usize] = 0;
+        }
+        let ordinal = self.messages.iter().filter(|m| m.header.priority == class).count() as u64 + 1;
+        let ticket = Ticket { class, ordinal };
+        self.messages.push(Message {
+            header,
+            ticket,
+            payload,
+            pushed_at: now,
+            state: State::Queued,
+            told: None,
+        });
+        Ok(ticket)
+    }
+
+    fn next(&mut self, now: Instant) -> Option<usize> {
+        loop {
+            let waiting =
+                || Priority::ALL.into_iter().rev().filter(|&class| self.queue(class).next().is_some());
+            let impatient = waiting().find(|&class| {
+                class != Priority::Critical && self.passed_over[class as usize] >= [32, 16, 8][class as usize]
+            });
+            self.shown = impatient.or(waiting().next()).and_then(|class| self.queue(class).next());
+            let first = self.shown?;
+            let message = &mut self.messages[first];
+            if message.has_expired(now) {
+                message.state = State::Dropped(Reason::Expired);
+            } else if self.peer_max.is_some_and(|max| message.payload.len() > max as usize) {
+                message.state = State::Dropped(Reason::PeerLimit);
+            } else {
+                return self.shown;
+            }
+        }
+    }
+
+    fn take(&mut self) {
+        let Some(shown) = self.shown.take() else { return };
+        if self.messages[shown].state != State::Queued {
+            return;
+        }
+        self.messages[shown].state = State::InFlight;
+        self.open.push(shown);
+        for class in Priority::ALL {
+            self.passed_over[class as usize] += 1;
+        }
+        self.passed_over[self.messages[shown].header.priority as usize] = 0;
+    }
+
+    fn record_written(&mut self, counter: u64) {
+        if self.open.is_empty() {
+            return;
+        }
+        let mut record = (counter, core::mem::take(&mut self.open));
+        if self.records.len() == Flights::MAX {
+            let (_, newest) = self.records.pop().unwrap();
+            record.1.extend(newest);
+        }
+        self.records.push(record);
+    }
+
+    fn ack(&mut self, through: u64) {
+        while self.records.first().is_some_and(|&(counter, _)| counter < through) {
+            for i in self.records.remove(0).1 {
+                self.messages[i].state = State::Confirmed;
+            }
+        }
+    }
+
+    fn session_end(&mut self) {
+        (self.shown, self.open, self.records) = (None, Vec::new(), Vec::new());
+        self.settle_where(|m| m.state == State::InFlight, State::Unconfirmed);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.settle_where(
+            |m| m.state == State::Queued && m.has_expired(now),
+            State::Dropped(Reason::Expired),
+        );
+    }
+
+    fn settle_where(&mut self, which: impl Fn(&Message) -> bool, state: State) {
+        self.messages.iter_mut().filter(|m| which(m)).for_each(|m| m.state = state);
+    }
+
+    /// Applies fates as a caller's ledger would: watermarks tell of everything that has met no fate before.
+    fn learn(&mut self, fates: &[Fate]) {
+        for &fate in fates {
+            let (class, through, state) = match fate {
+                Fate::Confirmed { class, through } => (class, through, State::Confirmed),
+                Fate::Unconfirmed { class, through } => (class, through, State::Unconfirmed),
+                Fate::Dropped { ticket, reason } => {
+                    let dropped = self.messages.iter_mut().find(|m| m.ticket == ticket).unwrap();
+                    assert_eq!(dropped.told, None, "each message meets one fate");
+                    dropped.told = Some(State::Dropped(reason));
+                    continue;
+                }
+            };
+            let told =
+                self.messages.iter_mut().filter(|m| m.ticket.class == class && m.ticket.ordinal <= through);
+            for message in told {
+                message.told.get_or_insert(state);
+            }
+        }
+    }
+
+    fn compare<S: Storage>(&self, outbox: &Outbox<S>) {
+        for message in &self.messages {
+            let settled = !matches!(message.state, State::Queued | State::InFlight);
+            assert_eq!(message.told, settled.then_some(message.state), "{:?}", message.ticket);
+        }
+        let queued = || self.messages.iter().filter(|m| m.state == State::Queued);
+        assert_eq!(outbox.queued(), queued().count());
+        assert_eq!(outbox.queued_bytes(), queued().map(|m| m.payload.len()).sum::<usize>());
+        let in_flight = self.messages.iter().filter(|m| m.state == State::InFlight).count();
+        assert_eq!(outbox.in_flight(), in_flight as u64);
+        assert_eq!(outbox.is_idle(), queued().count() + in_flight == 0);
+        let expires_at = queued().filter_map(Message::expires_at).min();
+        match (outbox.poll_timeout(), expires_at) {
+            (Some(polled), Some(expires_at)) => assert!(polled <= expires_at),
+            (None, Some(_)) => panic!("an expiry would be missed"),
+            (_, None) => {}
+        }
+    }
+
+    fn has_room(&self, len: usize) -> bool {
+        let queued = || self.messages.iter().filter(|m| m.state == State::Queued);
+        queued().count() < SLOTS && queued().map(|m| m.payload.len()).sum::<usize>() + len <= BYTES
+    }
+
+    fn queue(&self, class: Priority) -> impl Iterator<Item = usize> {
+        (0..self.messages.len()).filter(move |&i| {
+            self.messages[i].header.priority == class && self.messages[i].state == State::Queued
+        })
+    }
+}
+
+impl Message {
+    fn expires_at(&self) -> Option<Instant> {
+        let ttl = self.header.ttl;
+        (ttl != 0).then(|| self.pushed_at.after(Duration::from_secs(u64::from(ttl))))
+    }
+
+    fn has_expired(&self, now: Instant) -> bool {
+        self.expires_at().is_some_and(|expires_at| expires_at <= now)
+    }
+}

@@ -165,5 +165,6 @@ const CHUNK: usize = 4096;
 /// Payloads up to this length share a chunk; at worst a quarter of the chunk stays unused at its end.
 const CHUNKED_MAX: usize = 1024;
 
-/// Places (64 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again.
-const KEPT: usize = 1024;
+/// Places (64 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again:
+/// growing costs as much again as the push itself.
+const KEPT: usize = 8192;

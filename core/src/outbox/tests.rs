@@ -1,0 +1,569 @@
+//! The rules of the outbox as sentences, each told for every storage.
+
+use super::*;
+use Priority::{Critical, High, Low, Medium};
+use std::vec::Vec;
+
+impl Ledger for Vec<Fate> {
+    fn settle(&mut self, fate: Fate) {
+        self.push(fate);
+    }
+}
+
+/// Room for eight messages with 256 bytes in all.
+trait Small: Storage<Ledger = Vec<Fate>> {
+    fn small() -> Outbox<Self>
+    where
+        Self: Sized;
+}
+
+impl Small for FixedStorage<256, 8, Vec<Fate>> {
+    fn small() -> Outbox<Self> {
+        Outbox::new(Self::with_ledger(Vec::new()))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Small for SharedStorage<Vec<Fate>> {
+    fn small() -> Outbox<Self> {
+        Outbox::new(Self::with_ledger(8, 256, Vec::new()))
+    }
+}
+
+macro_rules! for_every_storage {
+    ($($claim:ident)+) => {
+        mod fixed_storage {
+            $(#[test] fn $claim() { super::$claim::<super::FixedStorage<256, 8, std::vec::Vec<super::Fate>>>(); })+
+        }
+        #[cfg(feature = "alloc")]
+        mod shared_storage {
+            $(#[test] fn $claim() { super::$claim::<super::SharedStorage<std::vec::Vec<super::Fate>>>(); })+
+        }
+    };
+}
+
+for_every_storage! {
+    messages_of_a_class_leave_in_the_order_of_push
+    the_most_urgent_class_goes_first
+    a_class_out_of_patience_gets_one_turn
+    all_classes_progress_under_a_flood_of_critical_messages
+    patience_counts_only_while_the_class_has_messages
+    next_shows_what_was_pushed_and_how_long_it_waited
+    next_shows_the_same_message_until_it_is_taken
+    take_without_next_takes_nothing
+    a_message_dropped_after_it_was_shown_is_not_taken
+    a_full_queue_of_slots_refuses_and_changes_nothing
+    a_full_queue_of_bytes_refuses_exactly_what_does_not_fit
+    bytes_freed_in_any_order_can_be_used_again
+    a_payload_longer_than_the_storage_is_too_long
+    an_empty_payload_is_a_message
+    an_expired_message_is_never_shown
+    a_message_with_ttl_zero_never_expires
+    the_timeout_drops_expired_messages_behind_others
+    a_full_queue_makes_room_by_dropping_what_expired
+    an_acknowledgement_confirms_the_records_before_it
+    a_record_that_is_still_open_is_never_confirmed
+    acknowledging_more_than_was_written_confirms_what_was_written
+    more_records_than_flights_are_all_confirmed_in_the_end
+    the_end_of_a_session_leaves_what_was_taken_unconfirmed
+    a_session_that_starts_before_the_last_ended_ends_it
+    a_new_session_counts_its_records_from_zero
+    a_queued_message_longer_than_the_peer_takes_is_dropped_on_its_turn
+    a_message_longer_than_the_peer_takes_is_refused
+    clear_drops_what_is_queued_and_keeps_what_is_in_flight
+    dropped_messages_do_not_move_the_watermarks
+}
+
+fn messages_of_a_class_leave_in_the_order_of_push<S: Small>() {
+    let mut outbox = S::small();
+
+    for text in ["a", "b", "c"] {
+        push(&mut outbox, Medium, 0, text).unwrap();
+    }
+
+    assert_eq!(drain(&mut outbox), ["a", "b", "c"]);
+}
+
+fn the_most_urgent_class_goes_first<S: Small>() {
+    let mut outbox = S::small();
+
+    for (class, text) in [(Low, "low"), (High, "high"), (Critical, "critical"), (Medium, "medium")] {
+        push(&mut outbox, class, 0, text).unwrap();
+    }
+
+    assert_eq!(drain(&mut outbox), ["critical", "high", "medium", "low"]);
+}
+
+fn a_class_out_of_patience_gets_one_turn<S: Small>() {
+    for (class, patience) in [(High, 8), (Medium, 16), (Low, 32)] {
+        let mut outbox = S::small();
+        push(&mut outbox, class, 0, "patient").unwrap();
+        push(&mut outbox, class, 0, "patient").unwrap();
+
+        let taken: Vec<_> = (0..2 * (patience + 1))
+            .map(|_| {
+                push(&mut outbox, Critical, 0, "critical").unwrap();
+                let text = take(&mut outbox, 0).unwrap();
+                if text == "patient" {
+                    // One Critical message would be left over; the next round brings its own.
+                    take(&mut outbox, 0).unwrap();
+                }
+                text
+            })
+            .collect();
+
+        let turns: Vec<_> = (0..taken.len()).filter(|&i| taken[i] == "patient").collect();
+        assert_eq!(turns[0], patience, "{class:?} waits for {patience} others, no longer");
+        assert_eq!(turns.len(), 2, "one turn at a time");
+    }
+}
+
+fn all_classes_progress_under_a_flood_of_critical_messages<S: Small>() {
+    let mut outbox = S::small();
+    let mut turns = [0; CLASSES];
+    let texts = ["low", "medium", "high", "critical"];
+    for (class, text) in Priority::ALL.into_iter().zip(texts) {
+        push(&mut outbox, class, 0, text).unwrap();
+    }
+
+    for _ in 0..33 * 17 * 9 {
+        let text = take(&mut outbox, 0).unwrap();
+        let class = texts.iter().position(|&t| t == text).unwrap();
+        turns[class] += 1;
+        push(&mut outbox, Priority::ALL[class], 0, texts[class]).unwrap();
+    }
+
+    let total: i32 = turns.iter().sum();
+    assert!(turns[3] > total * 7 / 10, "Critical keeps most of the turns: {turns:?}");
+    assert!(turns[2] > turns[1] && turns[1] > turns[0], "{turns:?}");
+    assert!(turns[0] >= total / 35, "a class waits at most two turns beyond its patience: {turns:?}");
+}
+
+fn patience_counts_only_while_the_class_has_messages<S: Small>() {
+    let mut outbox = S::small();
+    for _ in 0..100 {
+        push(&mut outbox, Critical, 0, "critical").unwrap();
+        take(&mut outbox, 0).unwrap();
+    }
+
+    push(&mut outbox, High, 0, "high").unwrap();
+    push(&mut outbox, Critical, 0, "critical").unwrap();
+
+    assert_eq!(drain(&mut outbox), ["critical", "high"]);
+}
+
+fn next_shows_what_was_pushed_and_how_long_it_waited<S: Small>() {
+    let mut outbox = S::small();
+    let header = Header { kind: 7, priority: High, broadcast: true, sequence: 99, ttl: 60 };
+
+    outbox.push(at(2), header, Payload::Copied(b"hello")).unwrap();
+    let next = outbox.next(at(5));
+
+    assert_eq!(next, Some(Next { header, waited: Duration::from_secs(3), payload: b"hello" }));
+}
+
+fn next_shows_the_same_message_until_it_is_taken<S: Small>() {
+    let mut outbox = S::small();
+    push(&mut outbox, Medium, 0, "a").unwrap();
+    push(&mut outbox, Medium, 0, "b").unwrap();
+
+    let first = outbox.next(at(0)).unwrap().payload.to_vec();
+    let again = outbox.next(at(0)).unwrap().payload.to_vec();
+
+    assert_eq!((first, again), (b"a".to_vec(), b"a".to_vec()));
+    assert_eq!(outbox.queued(), 2);
+}
+
+fn take_without_next_takes_nothing<S: Small>() {
+    let mut outbox = S::small();
+    push(&mut outbox, Medium, 0, "a").unwrap();
+    push(&mut outbox, Medium, 0, "b").unwrap();
+
+    outbox.take();
+    outbox.next(at(0)).unwrap();
+    outbox.take();
+    outbox.take();
+
+    assert_eq!((outbox.queued(), outbox.in_flight()), (1, 1));
+    assert_balanced(&outbox);
+}
+
+fn a_message_dropped_after_it_was_shown_is_not_taken<S: Small>() {
+    let mut outbox = S::small();
+    push(&mut outbox, Medium, 1, "short-lived").unwrap();
+    push(&mut outbox, Medium, 0, "other").unwrap();
+    outbox.next(at(0)).unwrap();
+
+    outbox.handle_timeout(at(1));
+    outbox.take();
+
+    assert_eq!((outbox.queued(), outbox.in_flight(), outbox.counters().expired), (1, 0, 1));
+    assert_balanced(&outbox);
+}
+
+fn a_full_queue_of_slots_refuses_and_changes_nothing<S: Small>() {
+    let mut outbox = S::small();
+    for _ in 0..8 {
+        push(&mut outbox, Low, 60, "x").unwrap();
+    }
+    let before = (outbox.counters(), outbox.poll_timeout(), outbox.queued_bytes());
+
+    let refused = push(&mut outbox, Critical, 1, "y");
+
+    assert_eq!(refused, Err(SendError::QueueFull));
+    assert_eq!((outbox.counters(), outbox.poll_timeout(), outbox.queued_bytes()), before);
+    assert!(!outbox.space_for(0));
+}
+
+fn a_full_queue_of_bytes_refuses_exactly_what_does_not_fit<S: Small>() {
+    let mut outbox = S::small();
+    push_len(&mut outbox, Medium, 200).unwrap();
+
+    assert!(outbox.space_for(56) && !outbox.space_for(57));
+    assert_eq!(push_len(&mut outbox, Medium, 57), Err(SendError::QueueFull));
+    push_len(&mut outbox, Medium, 56).unwrap();
+
+    assert_eq!(outbox.queued_bytes(), 256);
+}
+
+fn bytes_freed_in_any_order_can_be_used_again<S: Small>() {
+    let mut outbox = S::small();
+    // Low and High alternate by address; taking the High ones leaves gaps of 64 bytes that are not adjacent.
+    for class in [Low, High, Low, High] {
+        push_len(&mut outbox, class, 64).unwrap();
+    }
+    take(&mut outbox, 0).unwrap();
+    take(&mut outbox, 0).unwrap();
+
+    outbox.push(at(0), header(High, 0), Payload::Copied(&[9; 128])).unwrap();
+
+    assert_eq!(outbox.next(at(0)).unwrap().payload, [9; 128]);
+    outbox.take();
+    assert_eq!(outbox.next(at(0)).unwrap().payload, [64; 64], "what moved kept its bytes");
+    outbox.take();
+    assert_eq!(outbox.next(at(0)).unwrap().payload, [64; 64]);
+}
+
+fn a_payload_longer_than_the_storage_is_too_long<S: Small>() {
+    let mut outbox = S::small();
+
+    let refused = push_len(&mut outbox, Medium, 257);
+
+    assert_eq!(refused, Err(SendError::TooLong { max: 256 }));
+    assert!(!outbox.space_for(257));
+    push_len(&mut outbox, Medium, 256).unwrap();
+}
+
+fn an_empty_payload_is_a_message<S: Small>() {
+    let mut outbox = S::small();
+
+    for text in ["", "a", "", "b"] {
+        push(&mut outbox, Medium, 0, text).unwrap();
+    }
+
+    assert_eq!(drain(&mut outbox), ["", "a", "", "b"]);
+}
+
+fn an_expired_message_is_never_shown<S: Small>() {
+    let mut outbox = S::small();
+    let ticket = push(&mut outbox, Medium, 10, "old").unwrap();
+    push(&mut outbox, Medium, 60, "fresh").unwrap();
+    assert!(outbox.next(Instant::from_micros(9_999_999)).unwrap().payload == b"old");
+
+    let next = outbox.next(at(10)).unwrap();
+
+    assert_eq!(next.payload, b"fresh");
+    assert_eq!(*outbox.ledger(), [Fate::Dropped { ticket, reason: Reason::Expired }]);
+    assert_balanced(&outbox);
+}
+
+fn a_message_with_ttl_zero_never_expires<S: Small>() {
+    let mut outbox = S::small();
+    push(&mut outbox, Medium, 0, "for ever").unwrap();
+    let end = Instant::from_micros(u64::MAX);
+
+    outbox.handle_timeout(end);
+
+    assert_eq!(outbox.poll_timeout(), None);
+    assert_eq!(outbox.next(end).unwrap().payload, b"for ever");
+}
+
+fn the_timeout_drops_expired_messages_behind_others<S: Small>() {
+    let mut outbox = S::small();
+    push(&mut outbox, Medium, 60, "stays").unwrap();
+    push(&mut outbox, Medium, 5, "expires").unwrap();
+    push(&mut outbox, Medium, 0, "stays too").unwrap();
+    assert_eq!(outbox.poll_timeout(), Some(at(5)));
+
+    outbox.handle_timeout(at(5));
+
+    assert_eq!(outbox.poll_timeout(), Some(at(60)));
+    assert_eq!(outbox.counters().expired, 1);
+    assert_eq!(drain(&mut outbox), ["stays", "stays too"]);
+}
+
+fn a_full_queue_makes_room_by_dropping_what_expired<S: Small>() {
+    let mut outbox = S::small();
+    for i in 0..8 {
+        push(&mut outbox, Low, if i == 3 { 1 } else { 60 }, "x").unwrap();
+    }
+
+    let pushed = outbox.push(at(1), header(Low, 60), Payload::Copied(b"y"));
+
+    assert_eq!(pushed, Ok(Ticket { class: Low, ordinal: 9 }));
+    assert_eq!((outbox.queued(), outbox.counters().expired), (8, 1));
+}
+
+fn an_acknowledgement_confirms_the_records_before_it<S: Small>() {
+    let mut outbox = S::small();
+    write_record(&mut outbox, 0, &[Medium, Medium]);
+    write_record(&mut outbox, 1, &[]);
+    write_record(&mut outbox, 2, &[Medium, High]);
+
+    outbox.handle_ack(2);
+    assert_eq!(*outbox.ledger(), [Fate::Confirmed { class: Medium, through: 2 }]);
+    assert_eq!((outbox.counters().confirmed, outbox.in_flight()), (2, 2));
+
+    outbox.handle_ack(3);
+    assert_eq!(
+        outbox.ledger()[1..],
+        [Fate::Confirmed { class: Medium, through: 3 }, Fate::Confirmed { class: High, through: 1 }]
+    );
+    assert!(outbox.is_idle());
+    assert_balanced(&outbox);
+}
+
+fn a_record_that_is_still_open_is_never_confirmed<S: Small>() {
+    let mut outbox = S::small();
+    push(&mut outbox, Medium, 0, "a").unwrap();
+    take(&mut outbox, 0).unwrap();
+
+    outbox.handle_ack(u64::MAX);
+
+    assert_eq!((outbox.counters().confirmed, outbox.in_flight()), (0, 1));
+}
+
+fn acknowledging_more_than_was_written_confirms_what_was_written<S: Small>() {
+    let mut outbox = S::small();
+    outbox.handle_ack(17);
+    write_record(&mut outbox, 0, &[Low]);
+
+    outbox.handle_ack(1_000);
+    outbox.handle_ack(1_000);
+
+    assert_eq!(*outbox.ledger(), [Fate::Confirmed { class: Low, through: 1 }]);
+    assert_balanced(&outbox);
+}
+
+fn more_records_than_flights_are_all_confirmed_in_the_end<S: Small>() {
+    let mut outbox = S::small();
+    for counter in 0..20 {
+        write_record(&mut outbox, counter, &[Medium]);
+    }
+
+    outbox.handle_ack(7);
+    assert_eq!(outbox.counters().confirmed, 7, "the records before the joined ones keep their precision");
+    outbox.handle_ack(19);
+    assert_eq!(outbox.counters().confirmed, 7, "the joined ones wait for the last of them");
+    outbox.handle_ack(20);
+
+    assert_eq!((outbox.counters().confirmed, outbox.in_flight()), (20, 0));
+    assert_eq!(outbox.ledger().last(), Some(&Fate::Confirmed { class: Medium, through: 20 }));
+}
+
+fn the_end_of_a_session_leaves_what_was_taken_unconfirmed<S: Small>() {
+    let mut outbox = S::small();
+    write_record(&mut outbox, 0, &[Medium]);
+    push(&mut outbox, High, 0, "taken into a record that is never written").unwrap();
+    take(&mut outbox, 0).unwrap();
+    push(&mut outbox, High, 0, "queued").unwrap();
+
+    outbox.handle_session_end();
+    outbox.handle_session_end();
+    outbox.handle_ack(1);
+
+    assert_eq!(
+        *outbox.ledger(),
+        [Fate::Unconfirmed { class: Medium, through: 1 }, Fate::Unconfirmed { class: High, through: 1 }]
+    );
+    let counters = outbox.counters();
+    assert_eq!((counters.unconfirmed, counters.confirmed, outbox.queued()), (2, 0, 1));
+    assert_balanced(&outbox);
+}
+
+fn a_session_that_starts_before_the_last_ended_ends_it<S: Small>() {
+    let mut outbox = S::small();
+    write_record(&mut outbox, 5, &[Medium]);
+
+    outbox.handle_session_start(64);
+
+    assert_eq!((outbox.counters().unconfirmed, outbox.in_flight()), (1, 0));
+}
+
+fn a_new_session_counts_its_records_from_zero<S: Small>() {
+    let mut outbox = S::small();
+    write_record(&mut outbox, 50, &[Medium]);
+    outbox.handle_session_end();
+
+    outbox.handle_session_start(64);
+    write_record(&mut outbox, 0, &[Medium]);
+    outbox.handle_ack(1);
+
+    assert_eq!((outbox.counters().unconfirmed, outbox.counters().confirmed), (1, 1));
+}
+
+fn a_queued_message_longer_than_the_peer_takes_is_dropped_on_its_turn<S: Small>() {
+    let mut outbox = S::small();
+    let ticket = push_len(&mut outbox, Medium, 11).unwrap();
+    push_len(&mut outbox, Medium, 10).unwrap();
+
+    outbox.handle_session_start(10);
+    assert_eq!(outbox.queued(), 2);
+    let len = outbox.next(at(0)).unwrap().payload.len();
+
+    assert_eq!(len, 10);
+    assert_eq!(*outbox.ledger(), [Fate::Dropped { ticket, reason: Reason::PeerLimit }]);
+    assert_eq!(outbox.counters().peer_limit, 1);
+    assert_balanced(&outbox);
+}
+
+fn a_message_longer_than_the_peer_takes_is_refused<S: Small>() {
+    let mut outbox = S::small();
+    outbox.handle_session_start(10);
+
+    assert_eq!(push_len(&mut outbox, Medium, 11), Err(SendError::TooLong { max: 10 }));
+    outbox.handle_session_end();
+    assert_eq!(push_len(&mut outbox, Medium, 11), Err(SendError::TooLong { max: 10 }));
+    outbox.handle_session_start(11);
+    push_len(&mut outbox, Medium, 11).unwrap();
+}
+
+fn clear_drops_what_is_queued_and_keeps_what_is_in_flight<S: Small>() {
+    let mut outbox = S::small();
+    write_record(&mut outbox, 0, &[Medium]);
+    push(&mut outbox, Low, 60, "a").unwrap();
+    push(&mut outbox, Critical, 60, "b").unwrap();
+
+    outbox.clear(Reason::PeerGone);
+
+    assert_eq!((outbox.queued(), outbox.queued_bytes(), outbox.in_flight()), (0, 0, 1));
+    assert_eq!(outbox.counters().peer_gone, 2);
+    assert_eq!(outbox.poll_timeout(), None);
+    outbox.handle_ack(1);
+    assert!(outbox.is_idle());
+    assert_balanced(&outbox);
+}
+
+fn dropped_messages_do_not_move_the_watermarks<S: Small>() {
+    let mut outbox = S::small();
+    write_record(&mut outbox, 0, &[Medium]);
+    push(&mut outbox, Medium, 1, "expires").unwrap();
+    outbox.handle_timeout(at(1));
+    write_record(&mut outbox, 1, &[Medium]);
+
+    outbox.handle_ack(2);
+
+    let dropped = Fate::Dropped { ticket: Ticket { class: Medium, ordinal: 2 }, reason: Reason::Expired };
+    let confirmed = |through| Fate::Confirmed { class: Medium, through };
+    assert_eq!(*outbox.ledger(), [dropped, confirmed(1), confirmed(3)]);
+    assert_eq!(outbox.counters().confirmed, 2);
+}
+
+#[test]
+fn the_smallest_outbox_fits_a_small_device() {
+    assert!(size_of::<TinyOutbox>() <= 2560);
+}
+
+#[cfg(feature = "alloc")]
+mod heap {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn an_idle_outbox_takes_little() {
+        assert!(size_of::<Outbox<SharedStorage>>() <= 640);
+    }
+
+    #[test]
+    fn a_shared_payload_is_not_copied_and_is_let_go_when_taken() {
+        let mut outbox = Outbox::new(SharedStorage::new(8, 1 << 20));
+        let payload = Bytes::from(std::vec![7; 5000]);
+
+        outbox.push(at(0), header(Medium, 0), Payload::Shared(payload.clone())).unwrap();
+
+        assert_eq!(outbox.next(at(0)).unwrap().payload.as_ptr(), payload.as_ptr());
+        outbox.take();
+        assert!(payload.is_unique());
+    }
+
+    #[test]
+    fn payloads_of_every_length_survive_their_chunks() {
+        let mut outbox = Outbox::new(SharedStorage::new(4096, 1 << 24));
+
+        for len in 0..2048_usize {
+            let bytes = std::vec![(len % 251) as u8; len];
+            outbox.push(at(0), header(Medium, 0), Payload::Copied(&bytes)).unwrap();
+        }
+
+        for len in 0..2048_usize {
+            let next = outbox.next(at(0)).unwrap();
+            assert_eq!(next.payload, std::vec![(len % 251) as u8; len]);
+            outbox.take();
+        }
+        assert_eq!(outbox.queued_bytes(), 0);
+    }
+}
+
+fn at(seconds: u64) -> Instant {
+    Instant::from_micros(seconds * 1_000_000)
+}
+
+fn header(priority: Priority, ttl: u32) -> Header {
+    Header { kind: 1, priority, ttl, ..Header::default() }
+}
+
+fn push<S: Storage>(
+    outbox: &mut Outbox<S>,
+    class: Priority,
+    ttl: u32,
+    text: &str,
+) -> Result<Ticket, SendError> {
+    outbox.push(at(0), header(class, ttl), Payload::Copied(text.as_bytes()))
+}
+
+/// A message that never expires, its payload `len` bytes with the value `len`.
+fn push_len<S: Storage>(outbox: &mut Outbox<S>, class: Priority, len: usize) -> Result<Ticket, SendError> {
+    outbox.push(at(0), header(class, 0), Payload::Copied(&std::vec![len as u8; len]))
+}
+
+fn take<S: Storage>(outbox: &mut Outbox<S>, seconds: u64) -> Option<std::string::String> {
+    let payload = outbox.next(at(seconds))?.payload.to_vec();
+    outbox.take();
+    Some(std::string::String::from_utf8_lossy(&payload).into_owned())
+}
+
+fn drain<S: Storage>(outbox: &mut Outbox<S>) -> Vec<std::string::String> {
+    core::iter::from_fn(|| take(outbox, 0)).collect()
+}
+
+/// One message of each class, pushed and written into the record with this counter.
+fn write_record<S: Storage>(outbox: &mut Outbox<S>, counter: u64, classes: &[Priority]) {
+    for &class in classes {
+        push(outbox, class, 0, "x").unwrap();
+    }
+    assert_eq!(drain(outbox).len(), classes.len());
+    outbox.handle_record_written(counter);
+}
+
+/// The invariant of the outbox.
+pub(super) fn assert_balanced<S: Storage>(outbox: &Outbox<S>) {
+    let counters = outbox.counters();
+    let settled = counters.confirmed + counters.unconfirmed + counters.dropped();
+    assert_eq!(counters.pushed, settled + outbox.in_flight() + outbox.queued() as u64, "{counters:?}");
+    assert_eq!(
+        counters.written,
+        counters.confirmed + counters.unconfirmed + outbox.in_flight(),
+        "{counters:?}"
+    );
+    assert_eq!(outbox.has_queued(), outbox.queued() != 0);
+}

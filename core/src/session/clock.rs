@@ -70,7 +70,8 @@ mod tests {
         let late = clock.handle_stamp(at(3_320), stamp(at(0), at(320)));
 
         assert_eq!(prompt, Duration::ZERO);
-        assert_eq!(late, Duration::from_secs(2));
+        // The leak of two seconds is below a millisecond.
+        assert!(late > Duration::from_millis(1_999) && late <= Duration::from_secs(2), "{late:?}");
     }
 
     #[test]

@@ -26,14 +26,14 @@ use crate::outbox::{Outbox, Storage};
 use crate::record::Sealer;
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
+use crate::wire::frame::{Header, Kind, Refusal};
 use crate::wire::reason::Reason;
-use crate::wire::frame::{Header, Kind, Refusal, VERSION};
 use crate::wire::record as layout;
 
 pub use crate::handshake::{Config, Offer, Wall};
 pub use up::{Message, Messages};
 
-use up::Up;
+use up::{Content, Up};
 
 /// The shortest buffer that [`Session::poll_transmit`] writes into.
 pub const MIN_TRANSMIT: usize = 512;
@@ -42,12 +42,17 @@ pub const MIN_TRANSMIT: usize = 512;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// One link to one peer, over a stream.
+///
+/// The outbox that is passed when the session comes up is started by it, and settled when it ends. A caller who knows the
+/// peer only by its offer, or decides later which of two sessions stays, passes an empty outbox until then and starts the
+/// peer's own with [`attach`](Session::attach).
 pub struct Session<A> {
     config: Config,
     state: State<A>,
     closed: Option<Closed>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
 enum State<A> {
     Handshake { handshake: Handshake<A>, deadline_at: Instant },
     AwaitAccept { up: Up<A>, deadline_at: Instant },
@@ -57,9 +62,10 @@ enum State<A> {
 }
 
 /// The last thing that a session says.
+#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
 enum Words<A> {
-    Refusal { frame_id: u64, reason: Reason, detail: u64 },
-    Reject { sealer: Sealer<A>, reason: Reason, detail: u64 },
+    Refusal { frame_id: u64, refusal: Refusal },
+    Reject { sealer: Sealer<A>, refusal: Refusal },
     Close { up: Up<A>, reason: Reason },
 }
 
@@ -157,52 +163,46 @@ impl<A: Aead> Session<A> {
                 Err(refused) => self.on_refused(now, refused, bytes.len()),
             },
             State::AwaitAccept { up, .. } => {
-                let opened = match up.open(now, &self.config, bytes) {
+                let all = bytes.len();
+                let answer = match up.open(&self.config, bytes) {
                     Ok(None) => return Input { used: 0, received: Received::NeedMore },
-                    Ok(Some(opened)) => opened,
-                    Err(reason) => {
-                        // Whoever answers without the keys is not the peer: there is nobody to say it to.
-                        self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
-                        return Input { used: bytes.len(), received: Received::Dropped(reason) };
-                    }
+                    Ok(Some(opened)) => (opened.used, opened.control()),
+                    Err(reason) => (all, Some(Err(reason))),
                 };
-                let used = opened.used;
-                match opened.control() {
-                    Some(Ok(Control::Accept)) => self.on_accept(now, outbox),
-                    Some(Ok(Control::Reject { reason, detail })) => {
-                        self.end(outbox, Closed { reason, by_peer: true, detail });
+                let reason = match answer {
+                    (used, Some(Ok(Control::Accept))) => {
+                        self.on_accept(now, outbox);
+                        return Input { used, received: Received::Absorbed };
                     }
-                    _ => {
-                        self.end(outbox, Closed { reason: Reason::Violation, by_peer: false, detail: 0 });
-                        return Input { used, received: Received::Dropped(Reason::Violation) };
-                    }
-                }
-                Input { used, received: Received::Absorbed }
-            }
-            State::Up { up, .. } => {
-                let opened = match up.open(now, &self.config, bytes) {
-                    Ok(None) => return Input { used: 0, received: Received::NeedMore },
-                    Ok(Some(opened)) => opened,
-                    Err(reason) => {
-                        let used = bytes.len();
-                        self.fail(now, reason);
+                    (used, Some(Ok(Control::Reject(refusal)))) => {
+                        let reason = refusal.reason().unwrap_or(Reason::Unspecified);
+                        self.end(outbox, Closed { reason, by_peer: true, detail: refusal.detail });
                         return Input { used, received: Received::Dropped(reason) };
                     }
+                    (_, Some(Err(reason))) => reason,
+                    (_, Some(Ok(Control::Close { .. })) | None) => Reason::Violation,
+                };
+                // Whoever answers without the keys is not the peer: there is nobody to say it to.
+                self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
+                Input { used: all, received: Received::Dropped(reason) }
+            }
+            State::Up { up, .. } => {
+                let all = bytes.len();
+                let opened = match up.open(&self.config, bytes) {
+                    Ok(None) => return Input { used: 0, received: Received::NeedMore },
+                    Ok(Some(opened)) => opened,
+                    Err(reason) => return self.fail(now, reason, all),
                 };
                 let used = opened.used;
-                match up.handle_record(now, outbox, opened) {
-                    Ok(up::Content::Nothing) => Input { used, received: Received::Absorbed },
-                    Ok(up::Content::Messages(messages)) => {
-                        Input { used, received: Received::Messages(messages) }
-                    }
-                    Ok(up::Content::Close(reason)) => {
+                match up.handle_record(now, &self.config, outbox, &opened) {
+                    Ok(Content::Nothing) => Input { used, received: Received::Absorbed },
+                    Ok(Content::Messages(messages)) => Input { used, received: Received::Messages(messages) },
+                    Ok(Content::Close { code }) => {
+                        let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
                         self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
                         Input { used, received: Received::Absorbed }
                     }
-                    Err(reason) => {
-                        self.fail(now, reason);
-                        Input { used, received: Received::Dropped(reason) }
-                    }
+                    Err(reason) => self.fail(now, reason, all),
                 }
             }
             State::Farewell { .. } | State::Closed => {
@@ -224,13 +224,20 @@ impl<A: Aead> Session<A> {
         match handshake.handle_verdict(verdict) {
             Ok(None) => {}
             Ok(Some(finished)) => {
-                let peer = finished.peer;
-                self.state = State::Up { up: Up::responder(now, finished), announced: false };
-                outbox.handle_session_start(peer.hello().max_message);
+                let up = Up::responder(now, &self.config, &finished);
+                outbox.handle_session_start(up.max_message());
+                self.state = State::Up { up, announced: false };
             }
             Err(refused) => {
-                self.on_refused(now, refused, 0);
+                let _ = self.on_refused(now, refused, 0);
             }
+        }
+    }
+
+    /// Starts `outbox` for this session, if the session is up: its messages flow from the next [`poll_transmit`](Self::poll_transmit) on.
+    pub fn attach<S: Storage>(&self, outbox: &mut Outbox<S>) {
+        if let State::Up { up, .. } = &self.state {
+            outbox.handle_session_start(up.max_message());
         }
     }
 
@@ -265,7 +272,7 @@ impl<A: Aead> Session<A> {
                 let reason = Reason::HandshakeTimeout;
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
             }
-            State::Up { up, .. } if up.is_silent(now) => self.fail(now, Reason::Silent),
+            State::Up { up, .. } if up.is_silent(now) => self.close(now, Reason::Silent),
             State::Up { up, .. } => up.handle_timeout(now),
             State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
                 let why = *why;
@@ -294,13 +301,14 @@ impl<A: Aead> Session<A> {
                 let (len, finished) = handshake.poll_flight(buf)?;
                 if let Some(finished) = finished {
                     let deadline_at = *deadline_at;
-                    self.state = State::AwaitAccept { up: Up::initiator(now, finished), deadline_at };
+                    self.state =
+                        State::AwaitAccept { up: Up::initiator(now, &self.config, &finished), deadline_at };
                 }
                 Some(len)
             }
             State::Up { up, .. } => {
-                if up.is_worn(now) {
-                    self.fail(now, Reason::Worn);
+                if up.is_worn() {
+                    self.close(now, Reason::Worn);
                     return self.poll_transmit(now, outbox, buf);
                 }
                 up.poll_record(now, outbox, buf)
@@ -354,7 +362,9 @@ impl<A: Aead> Session<A> {
     /// The close is written by the next [`poll_transmit`](Self::poll_transmit); drain the outbox before, if it shall be empty.
     pub fn close(&mut self, now: Instant, reason: Reason) {
         match &self.state {
-            State::Up { .. } => self.fail(now, reason),
+            State::Up { .. } => {
+                let _ = self.fail(now, reason, 0);
+            }
             State::Handshake { .. } | State::AwaitAccept { .. } => {
                 self.state = State::Closed;
                 self.closed = Some(Closed { reason, by_peer: false, detail: 0 });
@@ -391,37 +401,38 @@ impl<A: Aead> Session<A> {
     }
 
     fn on_accept<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
-        let State::AwaitAccept { mut up, .. } = core::mem::replace(&mut self.state, State::Closed) else {
-            return;
-        };
-        up.handle_accept(now);
-        outbox.handle_session_start(up.peer().hello().max_message);
-        self.state = State::Up { up, announced: false };
+        if let State::AwaitAccept { mut up, .. } = core::mem::replace(&mut self.state, State::Closed) {
+            up.handle_accept(now, &self.config);
+            outbox.handle_session_start(up.max_message());
+            self.state = State::Up { up, announced: false };
+        }
     }
 
     fn on_refused(&mut self, now: Instant, refused: Refused, used: usize) -> Input<'static> {
         let Refused { reason, detail, by_peer, tell } = refused;
         let why = Closed { reason, by_peer, detail };
+        let refusal = Refusal { code: reason.code(), detail };
         let words = match tell {
             Tell::Nothing => {
                 self.state = State::Closed;
                 self.closed = Some(why);
                 return Input { used, received: Received::Dropped(reason) };
             }
-            Tell::Cleartext(frame_id) => Words::Refusal { frame_id, reason, detail },
-            Tell::Sealed(key) => Words::Reject { sealer: Sealer::new(&key), reason, detail },
+            Tell::Cleartext(frame_id) => Words::Refusal { frame_id, refusal },
+            Tell::Sealed(key) => Words::Reject { sealer: Sealer::new(&key), refusal },
         };
         self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
         Input { used, received: Received::Dropped(reason) }
     }
 
     /// Ends an established session by this end's decision, telling the peer.
-    fn fail(&mut self, now: Instant, reason: Reason) {
-        let why = Closed { reason, by_peer: false, detail: 0 };
+    fn fail(&mut self, now: Instant, reason: Reason, used: usize) -> Input<'static> {
         if let State::Up { up, .. } = core::mem::replace(&mut self.state, State::Closed) {
+            let why = Closed { reason, by_peer: false, detail: 0 };
             let words = Words::Close { up, reason };
             self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
         }
+        Input { used, received: Received::Dropped(reason) }
     }
 
     /// The last transition. Everything that the peer has not acknowledged is settled as unconfirmed.
@@ -437,12 +448,15 @@ impl<A: Aead> Session<A> {
 impl<A: Aead> Words<A> {
     fn write(&mut self, now: Instant, buf: &mut [u8]) -> usize {
         match self {
-            Self::Refusal { frame_id, reason, detail } => {
-                frame::encode_refusal(VERSION, *frame_id, *reason, *detail, buf)
+            Self::Refusal { frame_id, refusal } => {
+                let mut payload = [0; Refusal::LEN];
+                let written = refusal
+                    .encode(&mut payload)
+                    .and_then(|_| Header::new(Kind::Refusal, *frame_id).encode(&payload, buf));
+                written.expect("the buffer has room for a refusal")
             }
-            Self::Reject { sealer, reason, detail } => {
-                let control = Control::Reject { code: reason.code(), detail: *detail };
-                up::write_control(sealer, control, 0, None, buf)
+            Self::Reject { sealer, refusal } => {
+                up::write_control(sealer, Control::Reject(*refusal), 0, None, buf)
             }
             Self::Close { up, reason } => up.write_close(now, *reason, buf),
         }

@@ -311,7 +311,8 @@ pub(super) fn write_control<A: Aead>(
 ) -> usize {
     let header = RecordHeader { body: Body::Control, clock, ack, ..RecordHeader::default() };
     let header_len = header.encode(&mut buf[1..]).expect("the buffer has room for a control record");
-    let body_len = control.encode(&mut buf[1 + header_len..]).expect("the buffer has room for a control record");
+    let body_len =
+        control.encode(&mut buf[1 + header_len..]).expect("the buffer has room for a control record");
     seal(sealer, 1, header_len + body_len, buf).0
 }
 

@@ -22,9 +22,10 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// The bytes not read yet, for a look ahead.
     #[inline]
-    pub(super) const fn remaining(&self) -> usize {
-        self.rest.len()
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     #[inline]

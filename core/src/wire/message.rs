@@ -114,17 +114,20 @@ impl<'b> Encoder<'b> {
     #[inline]
     pub fn push(&mut self, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
         let flags = self.flags(header, place);
-        let overhead = flags.overhead(header, payload.len());
-        let Some(room) = self.body.get_mut(self.at..) else { return false };
-        let Some((head, rest)) = room.split_at_mut_checked(overhead) else { return false };
-        let Some(body) = rest.get_mut(..payload.len()) else { return false };
-        if flags.write(header, payload.len(), head).is_none() {
-            return false;
+        if flags.is_plain()
+            && let Some(len) = plain_len(payload.len())
+            && let Some(room) = self.body.get_mut(self.at..)
+            && let Some((head, room)) = room.split_first_chunk_mut::<PLAIN_OVERHEAD>()
+            && let Some(body) = room.get_mut(..payload.len())
+        {
+            *head = [flags.0, len];
+            body.copy_from_slice(payload);
+            self.previous.sequence = Some(header.sequence);
+            self.at += PLAIN_OVERHEAD + payload.len();
+            self.count += 1;
+            return true;
         }
-        body.copy_from_slice(payload);
-        self.previous = Previous { kind: u32::from(header.kind), sequence: Some(header.sequence) };
-        self.advance(overhead + payload.len(), place);
-        true
+        self.push_any(flags, header, payload, place)
     }
 
     /// Writes a full envelope, or returns `false` if it does not fit, cannot be encoded, or the encoder is closed.
@@ -165,6 +168,21 @@ impl<'b> Encoder<'b> {
         self.previous.sequence
     }
 
+    #[inline(never)]
+    fn push_any(&mut self, flags: Flags, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
+        let overhead = flags.overhead(header, payload.len());
+        let Some(room) = self.body.get_mut(self.at..) else { return false };
+        let Some((head, rest)) = room.split_at_mut_checked(overhead) else { return false };
+        let Some(body) = rest.get_mut(..payload.len()) else { return false };
+        if flags.write(header, payload.len(), head).is_none() {
+            return false;
+        }
+        body.copy_from_slice(payload);
+        self.previous = Previous { kind: u32::from(header.kind), sequence: Some(header.sequence) };
+        self.advance(overhead + payload.len(), place);
+        true
+    }
+
     #[inline]
     fn advance(&mut self, len: usize, place: Place) {
         self.at += len;
@@ -187,7 +205,7 @@ impl<'b> Encoder<'b> {
         if place == Place::Last {
             flags |= LAST;
         }
-        if self.previous.sequence.and_then(|previous| previous.checked_add(1)) != Some(header.sequence) {
+        if self.previous.next_sequence() != Some(header.sequence) {
             flags |= EXPLICIT;
         }
         if header.ttl != DEFAULT_TTL || header.age != 0 {
@@ -298,8 +316,35 @@ struct Previous {
 /// The type of no message: above all of them.
 const NO_KIND: u32 = u32::MAX;
 
+impl Previous {
+    #[inline]
+    fn next_sequence(&self) -> Option<u64> {
+        self.sequence?.checked_add(1)
+    }
+}
+
+/// One message. Plain ones, nearly all of a full record, are read here without a call.
 #[inline(always)]
 fn read<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, Reason> {
+    if let &[flags, len, ref rest @ ..] = r.rest()
+        && let flags = Flags(flags)
+        && flags.is_plain()
+        && len < 0x80
+        && let Ok(kind) = u16::try_from(previous.kind)
+        && let Some(sequence) = previous.next_sequence()
+        && let Some((payload, rest)) = rest.split_at_checked(usize::from(len))
+    {
+        *r = Reader::new(rest);
+        previous.sequence = Some(sequence);
+        let (priority, broadcast) = (flags.priority(), flags.has(BROADCAST));
+        let header = MessageHeader { priority, broadcast, kind, sequence, ttl: DEFAULT_TTL, age: 0 };
+        return Ok(Message::Compact { header, payload });
+    }
+    read_any(r, previous)
+}
+
+#[inline(never)]
+fn read_any<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, Reason> {
     let flags = Flags(r.u8()?);
     if flags.has(FULL) {
         return read_full(flags, r, previous);
@@ -310,11 +355,8 @@ fn read<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, 
         u16::try_from(r.varint()?).map_err(|_| Reason::Malformed)?
     };
     let payload_len = if flags.has(LAST) { None } else { Some(r.varint()?) };
-    let sequence = if flags.has(EXPLICIT) {
-        r.varint()?
-    } else {
-        previous.sequence.and_then(|previous| previous.checked_add(1)).ok_or(Reason::Malformed)?
-    };
+    let sequence =
+        if flags.has(EXPLICIT) { r.varint()? } else { previous.next_sequence().ok_or(Reason::Malformed)? };
     let Extension { ttl, age } =
         if flags.has(EXTENSION) { Extension::read(r)? } else { Extension { ttl: None, age: 0 } };
     let payload = match payload_len {
@@ -413,6 +455,12 @@ impl Flags {
         Priority::ALL[usize::from(self.0 & PRIORITY_MASK)]
     }
 
+    /// Whether the message takes nothing but flags and length before its payload.
+    #[inline]
+    const fn is_plain(self) -> bool {
+        self.0 & (SAME_KIND | LAST | EXPLICIT | EXTENSION | FULL) == SAME_KIND
+    }
+
     /// Bytes before the payload of a compact message.
     #[inline]
     fn overhead(self, header: &MessageHeader, payload_len: usize) -> usize {
@@ -466,10 +514,19 @@ impl Flags {
     }
 }
 
+/// The length of a plain message's payload as its one byte, if it takes only one.
+#[inline]
+fn plain_len(payload_len: usize) -> Option<u8> {
+    u8::try_from(payload_len).ok().filter(|&len| len < 0x80)
+}
+
 #[inline]
 const fn length_len(payload_len: usize) -> usize {
     varint::len(payload_len as u64)
 }
+
+/// Bytes before the payload of a plain message with a payload of less than 128 bytes.
+const PLAIN_OVERHEAD: usize = 2;
 
 const PRIORITY_MASK: u8 = 0b11;
 const BROADCAST: u8 = 1 << 2;

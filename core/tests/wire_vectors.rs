@@ -1,0 +1,446 @@
+//! The golden vectors of `vectors/wire.json`, both ways: the codec writes exactly these bytes and reads them back.
+//!
+//! The vectors were computed from `docs/protocol.md` by a program that shares no code with this crate. They change only
+//! together with the protocol.
+
+use std::{fs, path::Path, time::Duration};
+
+use hyphal_core::{
+    ids::{MessageId, NodeId, NodeType, Priority},
+    time::{TimeQuality, UnixTime},
+    wire::{
+        control::Control,
+        envelope::Envelope,
+        frame::{self, Compression, Decoded, Header, Kind, Refusal},
+        hello::{Extensions, Hello, NetworkTag, Versions},
+        message::{self, Encoder, Message, MessageHeader, Place},
+        record::{self, Body, RecordHeader},
+        varint,
+    },
+};
+use serde::Deserialize;
+
+#[test]
+fn every_varint_vector_holds_both_ways() {
+    for vector in vectors().varint {
+        let bytes = unhex(&vector.hex);
+        let mut out = [0; varint::MAX_LEN];
+
+        let written = varint::encode(vector.value, &mut out).unwrap();
+
+        assert_eq!(out[..written], bytes);
+        assert_eq!(varint::len(vector.value), bytes.len());
+        assert_eq!(varint::decode(&bytes), Ok(Some((vector.value, bytes.len()))));
+    }
+}
+
+#[test]
+fn every_frame_vector_holds_both_ways() {
+    for vector in vectors().frame {
+        let bytes = unhex(&vector.hex);
+        let payload = unhex(&vector.payload);
+        let header = Header {
+            kind: match vector.kind {
+                1 => Kind::Xx1,
+                2 => Kind::Xx2,
+                3 => Kind::Xx3,
+                15 => Kind::Refusal,
+                other => panic!("{}: no kind {other}", vector.name),
+            },
+            id: vector.id,
+            checksum: vector.checksum,
+            compression: match vector.compression {
+                0 => Compression::None,
+                1 => Compression::Lz4,
+                2 => Compression::Zstd,
+                other => panic!("{}: no compression {other}", vector.name),
+            },
+        };
+
+        let mut out = vec![0; bytes.len()];
+        let written = header.encode(&payload, &mut out);
+        let decoded = frame::decode(&bytes, frame::MAX_UNAUTHENTICATED);
+
+        assert_eq!((written, &out), (Some(bytes.len()), &bytes), "{}", vector.name);
+        assert_eq!(header.to_bytes(payload.len()), bytes[..frame::HEADER_LEN], "{}", vector.name);
+        let frame = frame::Frame { header, payload: payload.as_slice() };
+        assert_eq!(decoded, Ok(Decoded::Frame { frame, used: bytes.len() }), "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_refusal_vector_holds_both_ways() {
+    for vector in vectors().refusal {
+        let bytes = unhex(&vector.hex);
+        let refusal = Refusal { code: vector.code, detail: vector.detail };
+
+        let mut out = [0; Refusal::LEN];
+        refusal.encode(&mut out).unwrap();
+
+        assert_eq!(out[..], bytes);
+        assert_eq!(Refusal::decode(&bytes), Ok(refusal));
+    }
+}
+
+#[test]
+fn every_hello_vector_holds_both_ways() {
+    for vector in vectors().hello {
+        let bytes = unhex(&vector.hex);
+        let [certificate, token, delegation] =
+            [&vector.certificate, &vector.token, &vector.delegation].map(|hex| hex.as_deref().map(unhex));
+        let extensions = Extensions {
+            network: vector.network.as_deref().map(NetworkTag::of),
+            certificate: certificate.as_deref(),
+            token: token.as_deref(),
+            delegation: delegation.as_deref(),
+        };
+        let hello = Hello {
+            versions: Versions::new(vector.lowest, vector.highest).unwrap(),
+            node_type: [NodeType::Sclerotia, NodeType::Rhizomorph, NodeType::Hyphae][vector.node_type - 1],
+            capabilities: vector.capabilities,
+            max_message: vector.max_message,
+            max_record: vector.max_record,
+            heartbeat: Duration::from_millis(vector.heartbeat_ms),
+            boot_id: vector.boot_id,
+            time: UnixTime::from_micros(vector.time),
+            quality: [TimeQuality::None, TimeQuality::Unsynced, TimeQuality::Synced][vector.quality],
+        };
+
+        let mut out = vec![0; bytes.len()];
+        let written = hello.encode(&extensions, &mut out);
+
+        assert_eq!((written, &out), (Some(bytes.len()), &bytes), "{}", vector.name);
+        assert_eq!(hello.encoded_len(&extensions), bytes.len(), "{}", vector.name);
+        assert_eq!(Hello::decode(&bytes), Ok((hello, extensions)), "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_record_header_vector_holds_both_ways() {
+    for vector in vectors().record_header {
+        let bytes = unhex(&vector.hex);
+        let rest = unhex(&vector.rest);
+        let header = RecordHeader {
+            body: if vector.body == "control" { Body::Control } else { Body::Messages },
+            clock: vector.clock,
+            ack: vector.ack,
+            credit: vector.credit,
+            ping: vector.ping,
+            pong: vector.pong,
+        };
+
+        let mut out = [0; RecordHeader::MAX_LEN];
+        let written = header.encode(&mut out).unwrap();
+
+        assert_eq!(out[..written], bytes[..bytes.len() - rest.len()], "{}", vector.name);
+        assert_eq!(header.encoded_len(), written, "{}", vector.name);
+        assert_eq!(RecordHeader::decode(&bytes), Ok((header, rest.as_slice())), "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_record_length_vector_holds_both_ways() {
+    for vector in vectors().record_length {
+        let bytes = unhex(&vector.hex);
+
+        let mut out = [0; record::MAX_LENGTH_LEN];
+        let written = record::encode_length(vector.length, &mut out).unwrap();
+
+        assert_eq!(out[..written], bytes);
+        assert_eq!(record::length_len(vector.length), written);
+        assert_eq!(record::decode_length(&bytes, record::MAX_LEN), Ok(Some((vector.length, written))));
+    }
+}
+
+#[test]
+fn every_envelope_vector_holds_both_ways() {
+    for vector in vectors().envelope {
+        let bytes = unhex(&vector.hex);
+        let fields = vector.fields();
+        let envelope = fields.envelope();
+
+        let mut out = vec![0; bytes.len()];
+        let written = envelope.encode(&mut out);
+
+        assert_eq!((written, &out), (Some(bytes.len()), &bytes), "{}", vector.name);
+        assert_eq!(envelope.encoded_len(), bytes.len(), "{}", vector.name);
+        assert_eq!(Envelope::decode(&bytes), Ok(envelope), "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_control_vector_holds_both_ways() {
+    for vector in vectors().control {
+        let bytes = unhex(&vector.hex);
+        let control = match (vector.code, vector.detail) {
+            (None, _) => Control::Accept,
+            (Some(code), Some(detail)) => Control::Reject(Refusal { code, detail }),
+            (Some(code), None) => Control::Close { code },
+        };
+
+        let mut out = [0; Control::MAX_LEN];
+        let written = control.encode(&mut out).unwrap();
+
+        assert_eq!(out[..written], bytes, "{}", vector.name);
+        assert_eq!(Control::decode(&bytes), Ok(control), "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_message_vector_holds_both_ways() {
+    let vectors = vectors();
+    for vector in &vectors.messages {
+        let bytes = unhex(&vector.hex);
+        let envelopes: Vec<_> =
+            vectors.envelope.iter().map(|envelope| (envelope.name.as_str(), envelope.fields())).collect();
+        let full = |name: &str| &envelopes.iter().find(|(known, _)| *known == name).unwrap().1;
+
+        let mut out = vec![0; bytes.len()];
+        let mut encoder = Encoder::new(&mut out, vector.previous_sequence);
+        for (index, message) in vector.messages.iter().enumerate() {
+            let is_last = vector.last && index + 1 == vector.messages.len();
+            let place = if is_last { Place::Last } else { Place::Inner };
+            let before = encoder.written();
+            let needs = match message {
+                AnyMessage::Full { envelope, age } => {
+                    let envelope = full(envelope).envelope();
+                    let needs = encoder.needs_full(&envelope, *age, place);
+                    assert!(encoder.push_full(&envelope, *age, place), "{}", vector.name);
+                    needs
+                }
+                AnyMessage::Compact(message) => {
+                    let payload = unhex(&message.payload);
+                    let needs = encoder.needs(&message.header(), payload.len(), place);
+                    assert!(encoder.push(&message.header(), &payload, place), "{}", vector.name);
+                    needs
+                }
+            };
+            assert_eq!(encoder.written() - before, needs, "{}", vector.name);
+        }
+        let last_sequence = encoder.last_sequence();
+        assert_eq!(encoder.written(), bytes.len(), "{}", vector.name);
+        assert_eq!(out, bytes, "{}", vector.name);
+
+        let checked = message::check(&bytes, vector.previous_sequence).unwrap();
+        assert_eq!(checked.count(), vector.messages.len(), "{}", vector.name);
+        assert_eq!(checked.last_sequence(), last_sequence, "{}", vector.name);
+        for (read, written) in checked.messages().zip(&vector.messages) {
+            match (read, written) {
+                (
+                    Message::Full { envelope, bytes, age },
+                    AnyMessage::Full { envelope: name, age: written },
+                ) => {
+                    assert_eq!(envelope, full(name).envelope(), "{}", vector.name);
+                    assert_eq!(bytes.len(), envelope.encoded_len(), "{}", vector.name);
+                    assert_eq!(age, *written, "{}", vector.name);
+                }
+                (Message::Compact { header, payload }, AnyMessage::Compact(written)) => {
+                    assert_eq!(header, written.header(), "{}", vector.name);
+                    assert_eq!(payload, unhex(&written.payload), "{}", vector.name);
+                }
+                _ => panic!("{}: another form came out than went in", vector.name),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_message_vectors_hold_every_combination_of_compact_flags() {
+    let vectors = vectors();
+    // The second of two messages carries the flags; the first takes 6 bytes: flags, type, length, sequence, "hi".
+    let mut flags: Vec<u8> = vectors
+        .messages
+        .iter()
+        .filter(|vector| vector.name.starts_with("flags_"))
+        .map(|vector| unhex(&vector.hex)[6])
+        .collect();
+
+    flags.sort_unstable();
+
+    assert_eq!(flags, (0..=0x7F).collect::<Vec<u8>>());
+}
+
+#[derive(Deserialize)]
+struct Vectors {
+    varint: Vec<VarintVector>,
+    frame: Vec<FrameVector>,
+    refusal: Vec<RefusalVector>,
+    hello: Vec<HelloVector>,
+    record_header: Vec<RecordVector>,
+    record_length: Vec<LengthVector>,
+    envelope: Vec<EnvelopeVector>,
+    control: Vec<ControlVector>,
+    messages: Vec<BodyVector>,
+}
+
+#[derive(Deserialize)]
+struct VarintVector {
+    value: u64,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct FrameVector {
+    name: String,
+    kind: u8,
+    id: u64,
+    checksum: bool,
+    compression: u8,
+    payload: String,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct RefusalVector {
+    code: u16,
+    detail: u64,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct HelloVector {
+    name: String,
+    lowest: u8,
+    highest: u8,
+    node_type: usize,
+    capabilities: u16,
+    max_message: u32,
+    max_record: u16,
+    heartbeat_ms: u64,
+    boot_id: u64,
+    time: u64,
+    quality: usize,
+    network: Option<String>,
+    certificate: Option<String>,
+    token: Option<String>,
+    delegation: Option<String>,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct RecordVector {
+    name: String,
+    body: String,
+    clock: u16,
+    ack: Option<u64>,
+    credit: Option<u64>,
+    ping: Option<u8>,
+    pong: Option<u8>,
+    rest: String,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct LengthVector {
+    length: usize,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct EnvelopeVector {
+    name: String,
+    priority: usize,
+    source: String,
+    target: Option<String>,
+    encrypted: bool,
+    signature: Option<String>,
+    message_type: u16,
+    epoch: u64,
+    sequence: u64,
+    timestamp: u64,
+    ttl: u32,
+    payload: String,
+    hex: String,
+}
+
+impl EnvelopeVector {
+    fn fields(&self) -> EnvelopeFields<'_> {
+        EnvelopeFields {
+            vector: self,
+            payload: unhex(&self.payload),
+            signature: self.signature.as_deref().map(|hex| unhex(hex).try_into().unwrap()),
+        }
+    }
+}
+
+struct EnvelopeFields<'v> {
+    vector: &'v EnvelopeVector,
+    payload: Vec<u8>,
+    signature: Option<[u8; 64]>,
+}
+
+impl EnvelopeFields<'_> {
+    fn envelope(&self) -> Envelope<'_> {
+        let node_id = |hex: &str| NodeId::from_bytes(unhex(hex).try_into().unwrap());
+        Envelope {
+            message_id: MessageId { epoch: self.vector.epoch, sequence: self.vector.sequence },
+            source_node_id: node_id(&self.vector.source),
+            target_node_id: self.vector.target.as_deref().map(node_id),
+            timestamp: UnixTime::from_micros(self.vector.timestamp),
+            ttl: self.vector.ttl,
+            priority: Priority::ALL[self.vector.priority],
+            is_encrypted: self.vector.encrypted,
+            payload: &self.payload,
+            signature: self.signature.as_ref(),
+            message_type: self.vector.message_type,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ControlVector {
+    name: String,
+    code: Option<u16>,
+    detail: Option<u64>,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct BodyVector {
+    name: String,
+    previous_sequence: Option<u64>,
+    last: bool,
+    messages: Vec<AnyMessage>,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyMessage {
+    Full { envelope: String, age: u32 },
+    Compact(CompactMessage),
+}
+
+#[derive(Deserialize)]
+struct CompactMessage {
+    priority: usize,
+    broadcast: bool,
+    kind: u16,
+    sequence: u64,
+    ttl: u32,
+    age: u32,
+    payload: String,
+}
+
+impl CompactMessage {
+    fn header(&self) -> MessageHeader {
+        MessageHeader {
+            priority: Priority::ALL[self.priority],
+            broadcast: self.broadcast,
+            kind: self.kind,
+            sequence: self.sequence,
+            ttl: self.ttl,
+            age: self.age,
+        }
+    }
+}
+
+fn vectors() -> Vectors {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wire.json");
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    assert!(hex.len().is_multiple_of(2), "half a byte in {hex}");
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
