@@ -110,17 +110,20 @@ fn a_first_message_of_the_wrong_length() {
 }
 
 #[test]
-fn a_first_message_with_an_ephemeral_of_low_order() {
-    let mut frame = vec![0; 300];
-    let len = Header::new(Kind::Xx1, 1).encode(&[0; 32], &mut frame).expect("it fits");
-    let mut subject = Subject::accepting(&Seed::of(1));
+fn a_first_message_with_an_ephemeral_that_no_honest_peer_sends() {
+    let mut on_the_twist = [0; 32];
+    on_the_twist[0] = 2;
+    for ephemeral in [[0; 32], on_the_twist] {
+        let mut frame = vec![0; 300];
+        let len = Header::new(Kind::Xx1, 1).encode(&ephemeral, &mut frame).expect("it fits");
+        let mut subject = Subject::accepting(&Seed::of(1));
 
-    subject.hear(&frame[..len]);
-    let answer = subject.say();
-    subject.wait(Duration::ZERO);
+        subject.hear(&frame[..len]);
+        let answer = subject.say();
 
-    assert!(answer.is_empty(), "nothing is sealed under a key that everybody knows");
-    assert_eq!(subject.link.closed_for(), Some(Reason::BadKey));
+        assert!(answer.is_empty(), "nothing is sealed under a key that everybody knows");
+        assert_eq!(subject.link.closed_for(), Some(Reason::BadKey));
+    }
 }
 
 #[test]
@@ -172,11 +175,18 @@ fn both() -> [Subject; 2] {
     [dialling, Subject::accepting(&Seed::of(1))]
 }
 
+/// The simplest valid ephemeral key, u = 9.
+const BASE_POINT: [u8; 32] = {
+    let mut point = [0; 32];
+    point[0] = 9;
+    point
+};
+
 fn first_frame(change: impl FnOnce(&mut Header)) -> Vec<u8> {
     let mut header = Header::new(Kind::Xx1, 1);
     change(&mut header);
     let mut frame = vec![0; 100];
-    let len = header.encode(&[9; 32], &mut frame).expect("it fits");
+    let len = header.encode(&BASE_POINT, &mut frame).expect("it fits");
     frame.truncate(len);
     frame
 }
