@@ -33,12 +33,16 @@ pub struct Subject {
 impl Subject {
     /// A session that dialled, with the identity and ephemeral that `seed` gives a dialling one.
     pub fn dialling(seed: &Seed) -> Self {
-        Self::new("dialling", seed, |now, wall, identity, config, rng| Session::connect(now, wall, identity, config, None, rng))
+        Self::new("dialling", seed, |now, wall, identity, config, rng| {
+            Session::connect(now, wall, identity, config, None, rng)
+        })
     }
 
     /// A session that was dialled, with the identity and ephemeral that `seed` gives an accepting one.
     pub fn accepting(seed: &Seed) -> Self {
-        Self::new("accepting", seed, |now, wall, identity, config, rng| Session::accept(now, wall, identity, config, rng))
+        Self::new("accepting", seed, |now, wall, identity, config, rng| {
+            Session::accept(now, wall, identity, config, rng)
+        })
     }
 
     fn new(

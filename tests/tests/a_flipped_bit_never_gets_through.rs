@@ -1,12 +1,7 @@
 //! Every byte of a conversation is flipped once, in either direction: what comes out is what was sent, or nothing.
 
 use hyphal_core::time::Duration;
-use hyphal_lab::{
-    link::header,
-    network::Side,
-    pair::Pair,
-    seed::Seed,
-};
+use hyphal_lab::{link::header, network::Side, pair::Pair, seed::Seed};
 
 const SENT: [&[u8]; 3] = [b"first", b"", b"the third of them"];
 
@@ -36,7 +31,10 @@ fn flip_every_byte(side: Side) {
                 "bit {bit} of byte {offset}: {delivered:?}"
             );
             assert!(outcome.is_closed || delivered == SENT, "bit {bit} of byte {offset}: silently lost");
-            assert!(outcome.confirmed <= delivered.len() as u64, "bit {bit} of byte {offset}: wrongly confirmed");
+            assert!(
+                outcome.confirmed <= delivered.len() as u64,
+                "bit {bit} of byte {offset}: wrongly confirmed"
+            );
         }
     }
 }
@@ -63,7 +61,12 @@ fn conversation(side: Side, flip: Option<(usize, u8)>) -> Outcome {
     // Long enough for the other end to notice that a length field promises what never comes.
     pair.drive_for(Duration::from_secs(12));
     Outcome {
-        delivered: pair.end(side.other()).delivered.iter().map(|delivered| delivered.payload.clone()).collect(),
+        delivered: pair
+            .end(side.other())
+            .delivered
+            .iter()
+            .map(|delivered| delivered.payload.clone())
+            .collect(),
         confirmed: pair.end(side).outbox.counters().confirmed,
         is_closed: pair.end(side.other()).link.closed.is_some(),
         stream_len,

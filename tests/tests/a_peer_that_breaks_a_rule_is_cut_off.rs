@@ -83,7 +83,9 @@ fn accepting_or_rejecting_an_established_session() {
 
 #[test]
 fn a_record_whose_plaintext_is_nonsense() {
-    for plaintext in [&[][..], &[0], &[0, 0], &[0xC0, 0, 0], &[2, 0, 0], &[1, 0, 0], &[1, 0, 0, 9], &[4, 0, 0, 0x80]] {
+    for plaintext in
+        [&[][..], &[0], &[0, 0], &[0xC0, 0, 0], &[2, 0, 0], &[1, 0, 0], &[1, 0, 0, 9], &[4, 0, 0, 0x80]]
+    {
         let (mut subject, mut peer) = established();
 
         subject.hear(&peer.record(plaintext));

@@ -16,7 +16,8 @@ use hyphal_lab::{
 
 #[test]
 fn other_protocols_are_garbage() {
-    for greeting in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00", b"SSH-2.0-OpenSSH_9.6\r\n"] {
+    for greeting in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00", b"SSH-2.0-OpenSSH_9.6\r\n"]
+    {
         for mut subject in both() {
             subject.hear(greeting);
 
@@ -135,7 +136,9 @@ fn another_version_is_answered_in_the_clear_with_ours() {
     subject.hear(&first);
 
     let answer = subject.say();
-    let Ok(Decoded::Frame { frame, .. }) = frame::decode(&answer, MAX_UNAUTHENTICATED) else { panic!("no frame") };
+    let Ok(Decoded::Frame { frame, .. }) = frame::decode(&answer, MAX_UNAUTHENTICATED) else {
+        panic!("no frame")
+    };
     assert_eq!(frame.header.kind, Kind::Refusal);
     assert_eq!(frame.header.id.to_be_bytes(), first[6..14]);
     let refusal = Refusal::decode(frame.payload).expect("a refusal");

@@ -63,7 +63,8 @@ fn wherever_the_link_is_cut() {
                 let priority = Priority::ALL[chance.index(4)];
                 let ttl = 1 + chance.below(2) as u32;
                 let payload = chance.bytes(sequence as usize % 300);
-                pair.send(side, Header { priority, ttl, ..header(sequence) }, &payload).expect("there is room");
+                pair.send(side, Header { priority, ttl, ..header(sequence) }, &payload)
+                    .expect("there is room");
             }
             pair.drive_for(chance.span(Duration::from_millis(3)));
         }
@@ -80,14 +81,19 @@ fn wherever_the_link_is_cut() {
 }
 
 fn check_balance(pair: &mut Pair, side: Side) {
-    let received: BTreeSet<(Priority, u64)> =
-        pair.end(side.other()).delivered.iter().map(|message| (message.priority, message.id.sequence)).collect();
+    let received: BTreeSet<(Priority, u64)> = pair
+        .end(side.other())
+        .delivered
+        .iter()
+        .map(|message| (message.priority, message.id.sequence))
+        .collect();
     let arrived = pair.end(side.other()).delivered.len() + pair.end(side.other()).filtered.len();
     let end = pair.end(side);
     assert_eq!(end.link.closed_for(), Some(Reason::LinkLost));
     let counters = end.outbox.counters();
     assert_eq!(end.outbox.in_flight(), 0, "nothing is in flight without a session");
-    let accounted = counters.confirmed + counters.unconfirmed + counters.dropped() + end.outbox.queued() as u64;
+    let accounted =
+        counters.confirmed + counters.unconfirmed + counters.dropped() + end.outbox.queued() as u64;
     assert_eq!(counters.pushed, accounted, "{counters:?}");
     assert_eq!(counters.written, counters.confirmed + counters.unconfirmed);
     assert!(counters.confirmed <= arrived as u64, "confirmed what did not arrive");

@@ -107,7 +107,8 @@ fn a_deadline_that_was_served_lies_ahead() {
                 2 => converse(&mut one, &mut other),
                 _ => {}
             }
-            let subject = if chance.happens(hyphal_lab::seed::Odds::percent(50)) { &mut one } else { &mut other };
+            let subject =
+                if chance.happens(hyphal_lab::seed::Odds::percent(50)) { &mut one } else { &mut other };
             let due_at = subject.link.session.poll_timeout(&subject.outbox);
             let span = match due_at {
                 Some(at) if chance.happens(hyphal_lab::seed::Odds::percent(50)) => at.since(subject.now()),

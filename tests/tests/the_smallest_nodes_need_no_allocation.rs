@@ -95,7 +95,8 @@ impl Tiny {
         self.node.handle_timeout(now);
         let mut used = 0;
         loop {
-            let input = session.handle_input(now, &mut self.outbox, &mut self.wire.bytes[used..self.wire.len]);
+            let input =
+                session.handle_input(now, &mut self.outbox, &mut self.wire.bytes[used..self.wire.len]);
             used += input.used;
             match input.received {
                 Received::NeedMore => break,
@@ -109,7 +110,8 @@ impl Tiny {
                     let record = messages.record();
                     for message in messages {
                         let message = message.expect("an application message");
-                        let verdict = self.filter.check(message.id, message.priority, message.age, message.ttl);
+                        let verdict =
+                            self.filter.check(message.id, message.priority, message.age, message.ttl);
                         assert_eq!(verdict, Ok(()));
                         assert_eq!(message.payload, b"a small reading");
                         self.received += 1;
