@@ -53,7 +53,14 @@ pub enum Order {
     /// Deadlines, input, events, output; the dialling end first.
     Fixed,
     /// Another one each time.
-    Shuffled(Chance),
+    Shuffled(Box<Chance>),
+}
+
+impl Order {
+    /// A random order that `seed` gives.
+    pub fn shuffled(seed: &Seed) -> Self {
+        Self::Shuffled(Box::new(seed.generator("order")))
+    }
 }
 
 impl Setup {

@@ -23,7 +23,7 @@ const THIRD: usize = 14 + 48 + 39 + 16;
 #[test]
 fn a_peer_of_another_network() {
     refused_by_responder(Reason::Network, |setup| {
-        setup.target().config.network = NetworkTag::of("elsewhere")
+        setup.target().config.network = NetworkTag::of("elsewhere");
     });
 }
 

@@ -31,7 +31,7 @@ fn any_order_delivers_the_same_and_ends_in_the_same_state() {
     assert_eq!(expected.delivered.each_ref().map(Vec::len), [120, 120]);
 
     for seed in Seed::series(60) {
-        assert_eq!(outcome(Order::Shuffled(seed.generator("order"))), expected);
+        assert_eq!(outcome(Order::shuffled(&seed)), expected);
     }
 }
 

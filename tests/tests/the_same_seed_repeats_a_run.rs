@@ -35,7 +35,7 @@ fn run(seed: &Seed) -> (Fingerprint, Fingerprint) {
     setup.conditions.segments = Segments::Random(200);
     setup.conditions.stalls = Odds::percent(2);
     setup.conditions.stall = Duration::from_millis(100);
-    setup.order = Order::Shuffled(seed.generator("order"));
+    setup.order = Order::shuffled(seed);
     let mut pair = Pair::up_with(seed, setup);
     for sequence in 0..100 {
         let side = Side::BOTH[chance.index(2)];

@@ -146,7 +146,7 @@ impl VirtualNetwork {
         };
         match &arrival {
             Arrival::Bytes { bytes, .. } | Arrival::Packet { bytes, .. } => {
-                self.fingerprint.note(self.now, bytes)
+                self.fingerprint.note(self.now, bytes);
             }
             Arrival::Ended { .. } => self.fingerprint.note(self.now, b"ended"),
         }
