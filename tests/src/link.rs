@@ -2,6 +2,8 @@
 //!
 //! It decides nothing: verdicts, acknowledgements and the choice of the outbox belong to whoever drives it.
 
+use std::collections::BTreeSet;
+
 use hyphal_core::{
     aead::ChaChaPoly,
     ids::{MessageId, NodeId, Priority},
@@ -19,6 +21,27 @@ pub type LabOutbox = Outbox<SharedStorage<Book>>;
 pub struct Book {
     /// All of them.
     pub fates: Vec<Fate>,
+}
+
+impl Book {
+    /// The class and ordinal of every message that was confirmed.
+    pub fn confirmed(&self) -> BTreeSet<(Priority, u64)> {
+        let (mut dropped, mut confirmed, mut settled) = (BTreeSet::new(), BTreeSet::new(), [0; 4]);
+        for fate in &self.fates {
+            match *fate {
+                Fate::Dropped { ticket, .. } => {
+                    dropped.insert((ticket.class, ticket.ordinal));
+                }
+                Fate::Unconfirmed { class, through } => settled[class as usize] = through,
+                Fate::Confirmed { class, through } => {
+                    let told = (settled[class as usize] + 1..=through).map(|ordinal| (class, ordinal));
+                    confirmed.extend(told.filter(|name| !dropped.contains(name)));
+                    settled[class as usize] = through;
+                }
+            }
+        }
+        confirmed
+    }
 }
 
 impl Ledger for Book {

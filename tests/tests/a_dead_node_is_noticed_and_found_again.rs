@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 
 use hyphal_core::{
     breaker, health,
-    ids::NodeId,
     node::{Config, NodeEvent, PeerConfig, Trust},
     time::{Duration, Instant},
     wire::reason::Reason,
 };
 use hyphal_lab::{
     link::header,
-    net::{Home, Net},
+    net::{Home, Net, Process},
     network::StreamConditions,
     seed::Seed,
     transcript::Fingerprint,
@@ -153,17 +152,21 @@ struct Books {
     lost: u64,
 }
 
+impl Books {
+    /// Takes up what a process received in its life.
+    fn log(&mut self, process: &Process, received: &mut BTreeSet<Vec<u8>>) {
+        for (_, message) in &process.delivered {
+            self.delivered += 1;
+            self.duplicates += u64::from(!received.insert(message.payload.clone()));
+        }
+    }
+}
+
 /// One node sends all the time to another one that is killed at random moments and restarted.
 fn die_often(seed: &Seed) -> (Books, (Fingerprint, Fingerprint)) {
     let mut chance = seed.generator("deaths");
     let mut net = pair(seed);
     let (mut received, mut books) = (BTreeSet::new(), Books::default());
-    let mut log = |delivered: &[(NodeId, hyphal_lab::link::Delivered)], books: &mut Books| {
-        for (_, message) in delivered {
-            books.delivered += 1;
-            books.duplicates += u64::from(!received.insert(message.payload.clone()));
-        }
-    };
     for _ in 0..6 {
         for _ in 0..chance.index(40) {
             net.send(SURVIVOR, VICTIM, header(0), &books.sent.to_be_bytes()).expect("there is room");
@@ -171,14 +174,14 @@ fn die_often(seed: &Seed) -> (Books, (Fingerprint, Fingerprint)) {
             net.drive_for(chance.span(Duration::from_millis(20)));
         }
         let dead = if chance.index(2) == 0 { net.kill(VICTIM) } else { net.unplug(VICTIM) };
-        log(&dead.delivered, &mut books);
+        books.log(&dead, &mut received);
         net.drive_for(chance.span(Duration::from_secs(8)));
         net.start(VICTIM);
         net.introduce(VICTIM, SURVIVOR, PeerConfig::default());
         net.drive_for(chance.span(Duration::from_secs(3)));
     }
     net.drive_for(Duration::from_secs(60));
-    log(&net.process(VICTIM).delivered.clone(), &mut books);
+    books.log(net.process(VICTIM), &mut received);
     let id = net.id(VICTIM);
     let outbox = net.process(SURVIVOR).outbox(id);
     let counters = outbox.counters();
@@ -187,7 +190,11 @@ fn die_often(seed: &Seed) -> (Books, (Fingerprint, Fingerprint)) {
     books.unconfirmed = counters.unconfirmed;
     books.expired = counters.expired;
     books.queued = outbox.queued() as u64;
-    books.lost = books.confirmed.saturating_sub(books.delivered);
+    // All messages are of one class, so the ordinal of each is one more than its number.
+    let confirmed = outbox.ledger().confirmed();
+    assert_eq!(confirmed.len() as u64, books.confirmed);
+    let is_lost = |ordinal: u64| !received.contains(&(ordinal - 1).to_be_bytes().to_vec());
+    books.lost = confirmed.iter().filter(|(_, ordinal)| is_lost(*ordinal)).count() as u64;
     (books, net.fingerprint())
 }
 

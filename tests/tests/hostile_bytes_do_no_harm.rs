@@ -13,7 +13,7 @@ const SENT: &[u8] = b"the truth";
 
 #[test]
 fn random_bytes_in_any_state() {
-    for seed in Seed::series(1500) {
+    for seed in Seed::series(4000) {
         let mut chance = seed.generator("hostile");
         let mut subject = subject_in_some_state(&seed, &mut chance);
 
@@ -36,7 +36,7 @@ fn random_bytes_in_any_state() {
 fn mutated_conversations_in_either_role() {
     let seed = Seed::of(1);
     let (to_accepting, to_dialling) = transcript(&seed);
-    for seed in Seed::series(1500) {
+    for seed in Seed::series(4000) {
         let mut chance = seed.generator("mutations");
         let (mut subject, said) = if chance.happens(Odds::percent(50)) {
             (Subject::accepting(&Seed::of(1)), &to_accepting)
