@@ -193,7 +193,7 @@ fn die_often(seed: &Seed) -> (Books, (Fingerprint, Fingerprint)) {
     // All messages are of one class, so the ordinal of each is one more than its number.
     let confirmed = outbox.ledger().confirmed();
     assert_eq!(confirmed.len() as u64, books.confirmed);
-    let is_lost = |ordinal: u64| !received.contains(&(ordinal - 1).to_be_bytes().to_vec());
+    let is_lost = |ordinal: u64| !received.contains((ordinal - 1).to_be_bytes().as_slice());
     books.lost = confirmed.iter().filter(|(_, ordinal)| is_lost(*ordinal)).count() as u64;
     (books, net.fingerprint())
 }
