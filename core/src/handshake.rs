@@ -427,7 +427,9 @@ fn ephemeral(rng: &mut impl CryptoRng) -> KeyPair {
 fn on_noise(error: NoiseError) -> Refused {
     match error {
         NoiseError::Refused(reason) => Refused::silently(reason),
-        NoiseError::Misuse(misuse) => unreachable!("the steps go in turn, with all keys and room for any flight: {misuse}"),
+        NoiseError::Misuse(misuse) => {
+            unreachable!("the steps go in turn, with all keys and room for any flight: {misuse}")
+        }
     }
 }
 
