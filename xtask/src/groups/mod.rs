@@ -34,7 +34,7 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group {
         name: "deny",
-        about: "Dependencies are licensed as we allow, from crates.io, cryptography in one version each.",
+        about: "Dependencies are licensed as we allow, from the one registry, cryptography in one version each.",
         run: deny::check,
     },
     Group {
