@@ -302,12 +302,10 @@ impl<A: Aead> Handshake<A> {
         // A busy responder answers before it has read the attempt's id.
         let answers_us = self.own.dialled && (id == self.frame_id || id == 0);
         match Refusal::decode(payload) {
-            Ok(refusal) if answers_us => Refused {
-                reason: refusal.reason().unwrap_or(Reason::Busy),
-                detail: refusal.detail,
-                by_peer: true,
-                tell: Tell::Nothing,
-            },
+            Ok(refusal) if answers_us => {
+                let (reason, detail) = believable(refusal);
+                Refused { reason, detail, by_peer: true, tell: Tell::Nothing }
+            }
             Ok(_) => Refused::silently(Reason::UnexpectedFrame),
             Err(reason) => Refused::silently(reason),
         }
@@ -373,6 +371,15 @@ impl Own {
             false => Tell::Sealed(split(noise).1),
         };
         Refused { reason, detail, by_peer: false, tell }
+    }
+}
+
+/// What to make of a refusal that anyone on the path can forge. A node has no other reasons to refuse in the clear, and one
+/// that ends all dialling, as that this node was removed, must come from the peer itself.
+fn believable(refusal: Refusal) -> (Reason, u64) {
+    match refusal.reason() {
+        Some(reason @ (Reason::Version | Reason::Limit | Reason::Busy)) => (reason, refusal.detail),
+        _ => (Reason::Busy, 0),
     }
 }
 
