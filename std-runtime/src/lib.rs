@@ -1,5 +1,87 @@
 //! Secure messaging between nodes: the tokio runtime of the Hyphal protocol.
+//!
+//! Every link is mutually authenticated and encrypted; there is no other mode. A [`Node`] knows its peers by their
+//! [`NodeId`], keeps one session with each of them alive, and tells what became of every message.
+//!
+//! ```no_run
+//! use hyphal::{Identity, Node, SendOptions};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let friend = "…".parse::<hyphal::NodeId>()?;
+//! let node = Node::builder()
+//!     .identity(Identity::from_seed(&[0; 32])?)
+//!     .network("example")
+//!     .listen("0.0.0.0:4857".parse()?)
+//!     .peer(friend, "friend.example.org:4857")
+//!     .start()
+//!     .await?;
+//! let (_id, receipt) = node.send_direct_tracked(friend, 0, "hello", SendOptions::default()).await?;
+//! println!("{}", receipt.await);
+//! while let Some(message) = node.recv().await {
+//!     println!("{}: {:?}", message.source, message.payload);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Who waits for whom
+//! All queues are bounded. A sender waits while its peer's queue is full ([`Node::send_direct`]), or is told at once
+//! ([`Node::try_send_direct`]). A receiver that does not come back for more makes its links stop reading, which in turn
+//! fills the senders' queues: nothing is dropped for lack of room. *Delivered* means that the receiving application took
+//! the message and came back for more.
+//!
+//! # Cancellation
+//! Every future can be dropped at any time. A send that was dropped before it was ready has not sent; of a batch,
+//! [`SendBatch::accepted`] tells how much was.
 
 pub mod address;
 pub mod config;
 pub mod keyfile;
+
+mod buffers;
+mod builder;
+mod cipher;
+mod clock;
+mod control;
+mod counters;
+mod dial;
+mod error;
+mod event;
+mod farewell;
+mod hub;
+mod inflow;
+mod link;
+mod listener;
+mod log;
+mod message;
+mod node;
+mod options;
+mod peer;
+mod pulse;
+mod queue;
+mod receipt;
+mod send;
+mod signal;
+mod socket;
+mod subscription;
+
+pub use hyphal_core::breaker::State as BreakerState;
+pub use hyphal_core::health::State as HealthState;
+pub use hyphal_core::identity::{BadNodeId, BadSeed, Identity};
+pub use hyphal_core::ids::{MessageId, NodeId, NodeType, Priority};
+pub use hyphal_core::node::{Outcome as Verdict, PeerStatus, Removal, Trust};
+pub use hyphal_core::recovery::{Recovery, recover_from_error};
+pub use hyphal_core::time::{TimeQuality, UnixTime};
+pub use hyphal_core::wire::family::Family;
+pub use hyphal_core::wire::reason::Reason;
+
+pub use builder::NodeBuilder;
+pub use counters::{Counters, Sent};
+pub use error::{AddPeerError, BatchError, PeerError, SendError, StartError};
+pub use event::{Event, Events};
+pub use message::{Batch, Message, MessageRef, Outgoing, Payload, SendOptions};
+pub use node::{Node, PeerInfo};
+pub use options::{Keepalive, Limits, TcpOptions, Timeouts};
+pub use receipt::{Outcome, Receipt};
+pub use send::{Broadcast, SendBatch};
+pub use subscription::{Filter, Subscription};

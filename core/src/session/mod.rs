@@ -248,6 +248,13 @@ impl<A: Aead> Session<A> {
         }
     }
 
+    /// The caller wants a round trip measured at once, not only with the next heartbeat.
+    pub fn handle_ping_request(&mut self) {
+        if let State::Up { up, .. } = &mut self.state {
+            up.handle_ping_request();
+        }
+    }
+
     /// The caller stops reading the link for a while, because the application is slow; silence is then no failure.
     pub fn handle_pause(&mut self) {
         if let State::Up { up, .. } = &mut self.state {

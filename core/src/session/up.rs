@@ -182,6 +182,10 @@ impl<A: Aead> Up<A> {
         self.acks.handle_consumed(now, counter);
     }
 
+    pub(super) fn handle_ping_request(&mut self) {
+        self.pulse.wants_ping = true;
+    }
+
     pub(super) fn handle_pause(&mut self) {
         self.pulse.silent_at = None;
     }

@@ -1,0 +1,238 @@
+//! What a node is made of. It checks every number once and starts the tasks; afterwards it is gone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use getrandom::SysRng;
+use hyphal_core::identity::Identity;
+use hyphal_core::ids::{NodeId, NodeType};
+use hyphal_core::node::{self, GrowingTable, Trust};
+use hyphal_core::session;
+use hyphal_core::time::TimeQuality;
+use hyphal_core::wire::hello::NetworkTag;
+use rand_core::{TryRng, UnwrapErr};
+use tokio::sync::mpsc;
+
+use crate::control::{Control, CoreNode};
+use crate::error::StartError;
+use crate::hub::{Hub, Plan};
+use crate::listener;
+use crate::node::Node;
+use crate::options::{Limits, TcpOptions, Timeouts};
+use crate::socket;
+
+/// Collects what a node needs; [`start`](Self::start) makes it. An identity and a network name are required.
+#[must_use = "a builder does nothing until it is started"]
+pub struct NodeBuilder {
+    identity: Option<Identity>,
+    network: Option<String>,
+    node_type: NodeType,
+    listen: Vec<SocketAddr>,
+    peers: Vec<(NodeId, Option<String>)>,
+    trust: Trust,
+    limits: Limits,
+    timeouts: Timeouts,
+    tcp: TcpOptions,
+    quality: TimeQuality,
+    max_skew: Duration,
+    policy: node::Config,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            identity: None,
+            network: None,
+            node_type: NodeType::Sclerotia,
+            listen: Vec::new(),
+            peers: Vec::new(),
+            trust: Trust::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            tcp: TcpOptions::default(),
+            quality: TimeQuality::Synced,
+            max_skew: Duration::from_secs(60),
+            policy: node::Config::default(),
+        }
+    }
+
+    /// The key that is this node. Required.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// The name of the network; nodes of another name are rejected. Required.
+    pub fn network(mut self, name: impl Into<String>) -> Self {
+        self.network = Some(name.into());
+        self
+    }
+
+    /// What the node is in the network (Sclerotia, a server).
+    pub fn node_type(mut self, node_type: NodeType) -> Self {
+        self.node_type = node_type;
+        self
+    }
+
+    /// Accepts connections on `address`, beside those named before; port 0 takes a free one. None by default.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen.push(address);
+        self
+    }
+
+    /// Keeps a session with `id`, dialled at `endpoint` (`host:port`, resolved at each dial), beside those named before.
+    pub fn peer(mut self, id: NodeId, endpoint: impl Into<String>) -> Self {
+        self.peers.push((id, Some(endpoint.into())));
+        self
+    }
+
+    /// Knows `id` without dialling it: it may connect in, and messages for it are queued.
+    pub fn known_peer(mut self, id: NodeId) -> Self {
+        self.peers.push((id, None));
+        self
+    }
+
+    /// Whom the node admits: only the peers that were added (the default), or every node of the network.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Bounds on what peers and applications can make the node hold.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long the node waits for others.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// How TCP sockets are set up.
+    pub fn tcp(mut self, tcp: TcpOptions) -> Self {
+        self.tcp = tcp;
+        self
+    }
+
+    /// How far this machine's clock can be trusted (synchronised).
+    pub fn time_quality(mut self, quality: TimeQuality) -> Self {
+        self.quality = quality;
+        self
+    }
+
+    /// How far the clocks of two nodes, both synchronised, may lie apart (60 s).
+    pub fn max_skew(mut self, max_skew: Duration) -> Self {
+        self.max_skew = max_skew;
+        self
+    }
+
+    /// Backoff, breaker, health and removal of peers. Trust is set by [`trust`](Self::trust).
+    pub fn peer_policy(mut self, policy: node::Config) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Starts the node on the current tokio runtime: listens, dials, and goes on until it is shut down or dropped.
+    ///
+    /// # Errors
+    /// What is missing, out of range, or refused by the operating system; then nothing keeps running.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time and network enabled.
+    pub async fn start(self) -> Result<Node, StartError> {
+        self.check()?;
+        let identity = self.identity.ok_or(StartError::NoIdentity)?;
+        let network = self.network.filter(|name| !name.is_empty()).ok_or(StartError::NoNetwork)?;
+        let boot_id = SysRng.try_next_u64().map_err(|_| StartError::NoRandomness)?;
+        let session = session::Config {
+            network: NetworkTag::of(&network),
+            node_type: self.node_type,
+            boot_id,
+            max_message: self.limits.max_message,
+            max_record: u16::MAX,
+            heartbeat: self.timeouts.heartbeat,
+            handshake_timeout: self.timeouts.handshake,
+            max_skew: self.max_skew,
+        };
+        let listeners = self
+            .listen
+            .iter()
+            .map(|&address| {
+                let failed = |error| StartError::Listen { address, error };
+                let listener = socket::listen(address, &self.tcp).map_err(failed)?;
+                let bound = listener.local_addr().map_err(failed)?;
+                Ok((listener, bound))
+            })
+            .collect::<Result<Vec<_>, StartError>>()?;
+
+        let own = identity.id();
+        let plan = Plan {
+            identity,
+            session,
+            quality: self.quality,
+            limits: self.limits,
+            timeouts: self.timeouts,
+            tcp: self.tcp,
+        };
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let hub = Arc::new(Hub::new(plan, sender));
+        let policy = node::Config { trust: self.trust, ..self.policy };
+        let core = CoreNode::new(own, policy, GrowingTable::new(self.limits.peers), UnwrapErr(SysRng));
+        let mut control = Control::new(Arc::clone(&hub), core, commands);
+        for (id, endpoint) in self.peers {
+            control.add_peer(id, endpoint).map_err(|error| StartError::Peer { id, error })?;
+        }
+        let mut addresses = Vec::with_capacity(listeners.len());
+        let mut doors = Vec::with_capacity(listeners.len());
+        for (listener, bound) in listeners {
+            tracing::info!(address = %bound, "listening");
+            addresses.push(bound);
+            doors.push(tokio::spawn(listener::listen(Arc::clone(&hub), listener)).abort_handle());
+        }
+        hub.spawn(control.run());
+        Ok(Node::new(hub, addresses, doors))
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let Limits { connections, connections_per_address, handshakes, peers, max_message, .. } = self.limits;
+        let Limits { outbox_messages, outbox_bytes, queue_batches, queue_bytes, .. } = self.limits;
+        let positive = [
+            ("limits.connections", connections),
+            ("limits.connections_per_address", connections_per_address),
+            ("limits.handshakes", handshakes),
+            ("limits.peers", peers),
+            ("limits.outbox_messages", outbox_messages),
+            ("limits.queue_batches", queue_batches),
+            ("limits.queue_bytes", queue_bytes),
+        ];
+        for (field, value) in positive {
+            require(value > 0, field, "1 or more")?;
+        }
+        require(max_message <= MAX_MESSAGE, "limits.max_message", "at most 65,000 bytes")?;
+        require(outbox_bytes >= MAX_MESSAGE as usize, "limits.outbox_bytes", "65,000 bytes or more")?;
+        let heartbeat = Duration::from_millis(10)..=Duration::from_secs(655);
+        require(heartbeat.contains(&self.timeouts.heartbeat), "timeouts.heartbeat", "10 ms to 655 s")?;
+        let timeouts = [
+            ("timeouts.connect", self.timeouts.connect),
+            ("timeouts.handshake", self.timeouts.handshake),
+            ("timeouts.write_stall", self.timeouts.write_stall),
+        ];
+        for (field, span) in timeouts {
+            require(!span.is_zero(), field, "longer than nothing")?;
+        }
+        Ok(())
+    }
+}
+
+fn require(is_met: bool, field: &'static str, allowed: &'static str) -> Result<(), StartError> {
+    if is_met { Ok(()) } else { Err(StartError::OutOfRange { field, allowed }) }
+}
+
+/// The longest payload that a record can hold, rounded down.
+pub(crate) const MAX_MESSAGE: u32 = 65_000;
+
+/// Commands that may wait for the control task.
+const COMMANDS: usize = 1024;

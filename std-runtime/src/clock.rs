@@ -1,0 +1,41 @@
+//! The two clocks of a node: a monotonic one that the protocol counts in, and wall time for hellos and timestamps.
+//!
+//! The only place of this crate that reads a clock for the protocol. One reading serves a whole turn of a link.
+
+use std::time::{Instant as StdInstant, SystemTime};
+
+use hyphal_core::time::{Instant, UnixTime};
+
+/// A monotonic clock that starts with its node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: StdInstant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { start: StdInstant::now() }
+    }
+
+    /// The protocol's time.
+    pub(crate) fn now(self) -> Instant {
+        let micros = self.start.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// The moment of the runtime's clock at which the protocol's time is `at`.
+    pub(crate) fn deadline(self, at: Instant) -> tokio::time::Instant {
+        // The protocol counts whole microseconds and rounds down, so a deadline must not come a fraction early.
+        let after = at.since(Instant::ZERO).min(FAR) + std::time::Duration::from_micros(1);
+        (self.start + after).into()
+    }
+}
+
+/// Wall time, or the start of 1970 on a machine whose clock lies before it.
+pub(crate) fn wall_time() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Later than any node lives, and far from what the operating system's clock can represent.
+const FAR: std::time::Duration = std::time::Duration::from_secs(30 * 365 * 86_400);

@@ -1,0 +1,263 @@
+//! The control task: it owns the core's `Node`, hears of peers from links, and has its actions carried out.
+//!
+//! It never sees a message. It tells links by their signals, which never block, and they tell it through one bounded
+//! channel, so neither can wait for the other in a circle.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use getrandom::SysRng;
+use hyphal_core::ids::NodeId;
+use hyphal_core::node::{
+    self, Action, GrowingTable, LinkReport, NodeEvent, Outcome, PeerConfig, PeerStatus, SessionRef, Standing,
+};
+use hyphal_core::time::Instant;
+use hyphal_core::wire::reason::Reason;
+use rand_core::UnwrapErr;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::dial;
+use crate::error::{AddPeerError, PeerError};
+use crate::event::Event;
+use crate::hub::Hub;
+use crate::peer::Peer;
+use crate::signal::Signal;
+
+pub(crate) type CoreNode = node::Node<GrowingTable, UnwrapErr<SysRng>>;
+
+/// What links and applications ask of the control task.
+pub(crate) enum Command {
+    Judge { id: NodeId, dialled: bool, reply: oneshot::Sender<Result<(), Reason>> },
+    PeerUp(PeerUp),
+    PeerDown { id: NodeId, token: u64, reason: Reason },
+    Report { id: NodeId, token: u64, report: LinkReport },
+    DialFailed { id: NodeId, reason: Reason },
+    AddPeer { id: NodeId, endpoint: Option<String>, reply: oneshot::Sender<Result<(), AddPeerError>> },
+    RemovePeer { id: NodeId, reply: oneshot::Sender<Result<(), PeerError>> },
+    UpdateHealth { id: NodeId, outcome: Outcome, reply: oneshot::Sender<Result<(), PeerError>> },
+    Peers { reply: oneshot::Sender<Vec<(PeerStatus, Option<String>)>> },
+    /// Closes all sessions and ends the task.
+    Shutdown,
+}
+
+/// A link has a session and asks whether it stays.
+pub(crate) struct PeerUp {
+    pub(crate) id: NodeId,
+    pub(crate) session: SessionRef,
+    pub(crate) signal: Arc<Signal>,
+    /// The peer, whose lane belongs to the link from here on, or why the session is to be closed.
+    pub(crate) reply: oneshot::Sender<Result<Arc<Peer>, Reason>>,
+}
+
+/// The control task's own state.
+pub(crate) struct Control {
+    hub: Arc<Hub>,
+    node: CoreNode,
+    commands: mpsc::Receiver<Command>,
+    links: HashMap<u64, Arc<Signal>>,
+    endpoints: HashMap<NodeId, String>,
+    /// When queues without a session are next searched for expired messages.
+    sweep_at: Option<Instant>,
+    evicted: u64,
+}
+
+impl Control {
+    pub(crate) fn new(hub: Arc<Hub>, node: CoreNode, commands: mpsc::Receiver<Command>) -> Self {
+        Self {
+            hub,
+            node,
+            commands,
+            links: HashMap::new(),
+            endpoints: HashMap::new(),
+            sweep_at: None,
+            evicted: 0,
+        }
+    }
+
+    /// Runs until the node is shut down.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let now = self.hub.clock.now();
+            self.node.handle_timeout(now);
+            self.carry_out();
+            self.sweep(now);
+            let due_at = [self.node.poll_timeout(), self.sweep_at].into_iter().flatten().min();
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    None | Some(Command::Shutdown) => break,
+                    Some(command) => self.handle_command(command),
+                },
+                () = until(&self.hub, due_at) => {}
+                () = self.hub.unattended.notified() => self.plan_sweep(),
+            }
+        }
+        for signal in self.links.values() {
+            signal.close(Reason::Shutdown);
+        }
+    }
+
+    /// Adds a peer before the task runs.
+    pub(crate) fn add_peer(&mut self, id: NodeId, endpoint: Option<String>) -> Result<(), AddPeerError> {
+        let config = PeerConfig { dial: endpoint.is_some(), ..PeerConfig::default() };
+        self.node.add_peer(self.hub.clock.now(), id, config)?;
+        match endpoint {
+            Some(endpoint) => self.endpoints.insert(id, endpoint),
+            None => self.endpoints.remove(&id),
+        };
+        self.hub.peer_or_new(id);
+        Ok(())
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = self.hub.clock.now();
+        // Whoever asked and went away does not need the answer.
+        match command {
+            Command::Judge { id, dialled, reply } => {
+                let _ = reply.send(self.node.judge(&id, dialled));
+            }
+            Command::PeerUp(up) => self.handle_peer_up(now, up),
+            Command::PeerDown { id, token, reason } => {
+                self.links.remove(&token);
+                self.node.handle_peer_down(now, &id, token, reason);
+                self.plan_sweep();
+            }
+            Command::Report { id, token, report } => self.node.handle_report(&id, token, &report),
+            Command::DialFailed { id, reason } => self.node.handle_dial_failed(now, &id, reason),
+            Command::AddPeer { id, endpoint, reply } => {
+                // A removal that is not told yet must not take the peer away again.
+                self.carry_out();
+                let _ = reply.send(self.add_peer(id, endpoint));
+            }
+            Command::RemovePeer { id, reply } => {
+                let removed = self.node.remove_peer(&id).map_err(|_| PeerError::UnknownPeer);
+                self.carry_out();
+                let _ = reply.send(removed);
+            }
+            Command::UpdateHealth { id, outcome, reply } => {
+                let updated = self.node.update_peer_health(now, &id, outcome);
+                let _ = reply.send(updated.map_err(|_| PeerError::UnknownPeer));
+            }
+            Command::Peers { reply } => {
+                let endpoint = |status: &PeerStatus| self.endpoints.get(&status.id).cloned();
+                let _ = reply.send(self.node.peers().map(|status| (status, endpoint(&status))).collect());
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    fn handle_peer_up(&mut self, now: Instant, up: PeerUp) {
+        let PeerUp { id, session, signal, reply } = up;
+        match self.node.handle_peer_up(now, id, session) {
+            Standing::CloseNew(reason) => {
+                let _ = reply.send(Err(reason));
+                return;
+            }
+            Standing::ReplaceOld(token) => {
+                if let Some(old) = self.links.remove(&token) {
+                    old.close(Reason::Replaced);
+                }
+            }
+            Standing::Keep => {}
+        }
+        if self.node.evicted() != self.evicted {
+            self.evicted = self.node.evicted();
+            self.forget_evicted();
+        }
+        let peer = self.hub.peer_or_new(id);
+        self.links.insert(session.token, Arc::clone(&signal));
+        peer.lane().hand_to(session.token, signal);
+        let _ = reply.send(Ok(peer));
+    }
+
+    /// Does what the node wants done and tells what happened.
+    fn carry_out(&mut self) {
+        while let Some(action) = self.node.poll_action() {
+            match action {
+                Action::Dial { id } => match self.endpoints.get(&id) {
+                    Some(endpoint) => {
+                        self.hub.spawn(dial::dial(Arc::clone(&self.hub), id, endpoint.clone()));
+                    }
+                    None => {
+                        let now = self.hub.clock.now();
+                        self.node.handle_dial_failed(now, &id, Reason::Unreachable);
+                    }
+                },
+                Action::Close { token, reason, .. } => {
+                    if let Some(link) = self.links.remove(&token) {
+                        link.close(reason);
+                    }
+                }
+            }
+        }
+        while let Some(event) = self.node.poll_event() {
+            self.tell(event);
+        }
+    }
+
+    fn tell(&mut self, event: NodeEvent) {
+        match event {
+            NodeEvent::PeerUp { id } => tracing::info!(peer = %id, "peer is up"),
+            NodeEvent::PeerDown { id, reason } => {
+                tracing::info!(peer = %id, reason = reason.name(), "peer is down: {reason}");
+            }
+            NodeEvent::Health { id, from, to } => tracing::debug!(peer = %id, ?from, ?to, "peer health"),
+            NodeEvent::Breaker { id, from, to } => tracing::debug!(peer = %id, ?from, ?to, "circuit breaker"),
+            NodeEvent::PeerRemoved { id, removal } => {
+                tracing::info!(peer = %id, ?removal, "peer removed");
+                self.endpoints.remove(&id);
+                self.hub.remove_peer(&id);
+            }
+        }
+        // Nobody needs to watch.
+        let _ = self.hub.events.send(Event::from(event));
+    }
+
+    /// Strangers that gave way in a full table are not told of one by one.
+    fn forget_evicted(&self) {
+        for peer in self.hub.peers().iter() {
+            if self.node.peer(&peer.id).is_none() {
+                self.hub.remove_peer(&peer.id);
+            }
+        }
+    }
+
+    fn plan_sweep(&mut self) {
+        let at = self.hub.clock.now().after(SWEEP_PAUSE);
+        self.sweep_at = Some(self.sweep_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    /// Sees to the time to live of messages whose peers have no link.
+    fn sweep(&mut self, now: Instant) {
+        if self.sweep_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut next_at: Option<Instant> = None;
+        for peer in self.hub.peers().iter() {
+            let mut lane = peer.lane();
+            if lane.is_attached() {
+                continue;
+            }
+            lane.outbox.handle_timeout(now);
+            lane.call_waiting();
+            if let Some(at) = lane.outbox.poll_timeout() {
+                next_at = Some(next_at.map_or(at, |next| next.min(at)));
+            }
+        }
+        self.sweep_at = next_at.map(|at| at.max(now.after(SWEEP_PAUSE)));
+        if self.hub.is_draining.load(Ordering::Relaxed) {
+            self.hub.drained.notify_one();
+        }
+    }
+}
+
+async fn until(hub: &Hub, due_at: Option<Instant>) {
+    match due_at {
+        Some(at) => tokio::time::sleep_until(hub.clock.deadline(at)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The least time between two searches through all queues without a session.
+const SWEEP_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,120 @@
+//! What a node has done and refused, in numbers that only rise. Written once per batch, never per message.
+//!
+//! Messages sent are counted by the outboxes; here stand received ones, bytes, and everything dropped or refused, by reason.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use hyphal_core::wire::reason::Reason;
+
+/// The counters of one peer or of the whole node, written by links and listeners.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) bytes_received: AtomicU64,
+    pub(crate) messages_received: AtomicU64,
+    dropped: ByReason,
+}
+
+impl Tally {
+    /// Takes note of `count` messages that were received and not delivered.
+    pub(crate) fn drop_messages(&self, reason: Reason, count: u64) {
+        self.dropped.add(reason, count);
+    }
+
+    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
+        self.dropped.snapshot()
+    }
+}
+
+/// What concerns the node as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct NodeTally {
+    pub(crate) traffic: Tally,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) dialled: AtomicU64,
+    /// Links that ended or never came up, by reason.
+    pub(crate) closed: ByReason,
+    /// Connections that were turned away before any handshake.
+    pub(crate) refused: ByReason,
+}
+
+/// One number for each reason. A reason that this build does not know cannot occur.
+#[derive(Debug)]
+pub(crate) struct ByReason(Box<[AtomicU64]>);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        Self(Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl ByReason {
+    pub(crate) fn add(&self, reason: Reason, count: u64) {
+        if let Ok(at) = Reason::ALL.binary_search(&reason) {
+            self.0[at].fetch_add(count, Relaxed);
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<(Reason, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Relaxed));
+        Reason::ALL.iter().copied().zip(counts).filter(|&(_, count)| count != 0).collect()
+    }
+}
+
+/// What became of messages that were sent, from [`Node::counters`](crate::Node::counters).
+///
+/// `queued + confirmed + expired + dropped + unconfirmed` and what is in flight add up to `sent`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// Messages accepted for sending.
+    pub sent: u64,
+    /// Acknowledged by the peer's application.
+    pub confirmed: u64,
+    /// Their time to live passed before they could be sent.
+    pub expired: u64,
+    /// Dropped for another reason before they could be sent.
+    pub dropped: u64,
+    /// Sent, and their session ended before they were acknowledged.
+    pub unconfirmed: u64,
+    /// Waiting to be sent at the moment.
+    pub queued: u64,
+    /// Sent and not yet acknowledged at the moment.
+    pub in_flight: u64,
+}
+
+impl Sent {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.confirmed += other.confirmed;
+        self.expired += other.expired;
+        self.dropped += other.dropped;
+        self.unconfirmed += other.unconfirmed;
+        self.queued += other.queued;
+        self.in_flight += other.in_flight;
+    }
+}
+
+/// The numbers of a node since its start, from [`Node::counters`](crate::Node::counters).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Outgoing messages to all peers, removed ones included.
+    pub sent: Sent,
+    /// Messages delivered to subscriptions or the inbox.
+    pub received: u64,
+    /// Messages received and not delivered, by reason.
+    pub received_dropped: Vec<(Reason, u64)>,
+    /// Bytes written to links, handshakes included.
+    pub bytes_sent: u64,
+    /// Bytes read from links, handshakes included.
+    pub bytes_received: u64,
+    /// Connections that listeners accepted.
+    pub accepted: u64,
+    /// Connections that this node opened.
+    pub dialled: u64,
+    /// Connections turned away before a handshake, by reason.
+    pub refused: Vec<(Reason, u64)>,
+    /// Links that ended, failed handshakes included, by reason.
+    pub closed: Vec<(Reason, u64)>,
+}

@@ -1,0 +1,190 @@
+//! What can go wrong at the surface of the library, told by what the caller can do about it.
+//!
+//! Noise from the network is no error: it is dropped, counted and logged, see [`Counters`](crate::Counters).
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use hyphal_core::ids::NodeId;
+use hyphal_core::node;
+use hyphal_core::outbox;
+
+/// Why a message was not accepted for sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no peer with this id: add it, or wait until it connects.
+    UnknownPeer,
+    /// The queue to the peer is full: wait, or send less.
+    QueueFull,
+    /// The payload is too long: split it.
+    TooLong {
+        /// The longest payload that this peer takes, in bytes.
+        max: u32,
+    },
+    /// The message type belongs to no family; receivers refuse it.
+    UnknownType,
+    /// The node has been shut down.
+    Closed,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPeer => f.write_str("there is no peer with this id; add it first"),
+            Self::QueueFull => f.write_str("the queue to the peer is full; wait or send less"),
+            Self::TooLong { max } => write!(f, "the payload is longer than {max} bytes; split it"),
+            Self::UnknownType => f.write_str("the message type belongs to no family; choose one of a known family"),
+            Self::Closed => f.write_str("the node has been shut down"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl From<outbox::SendError> for SendError {
+    fn from(error: outbox::SendError) -> Self {
+        match error {
+            outbox::SendError::QueueFull => Self::QueueFull,
+            outbox::SendError::TooLong { max } => Self::TooLong { max },
+        }
+    }
+}
+
+/// A batch ended early: the messages before the one that failed were accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchError {
+    /// How many messages were accepted, from the first on.
+    pub accepted: u64,
+    /// Why the next one was not.
+    pub error: SendError,
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} messages were accepted, the next one was not: {}", self.accepted, self.error)
+    }
+}
+
+impl std::error::Error for BatchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The builder was given no identity.
+    NoIdentity,
+    /// The builder was given no network name.
+    NoNetwork,
+    /// A number is outside of what the protocol or the runtime can do.
+    OutOfRange {
+        /// Which one.
+        field: &'static str,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A configured peer cannot be added.
+    Peer {
+        /// Which one.
+        id: NodeId,
+        /// Why.
+        error: AddPeerError,
+    },
+    /// An address cannot be listened on, as when another process uses the port.
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The operating system gives no random bytes.
+    NoRandomness,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoIdentity => f.write_str("the node has no identity; load or generate one"),
+            Self::NoNetwork => f.write_str("the node has no network name; choose the one that its peers use"),
+            Self::OutOfRange { field, allowed } => write!(f, "{field} is out of range; it may be {allowed}"),
+            Self::Peer { id, error } => write!(f, "peer {id} cannot be added: {error}"),
+            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "cannot listen on {address}: the port is in use; stop the other process or choose another port")
+            }
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen { error, .. } => Some(error),
+            Self::Peer { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why a peer was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddPeerError {
+    /// The id is this node's own: check the list of peers.
+    OwnId,
+    /// The limit of peers is reached: remove one, or raise the limit.
+    Full,
+    /// The node has been shut down.
+    Closed,
+}
+
+impl fmt::Display for AddPeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OwnId => "the id is this node's own; check the list of peers",
+            Self::Full => "the limit of peers is reached; remove one or raise the limit",
+            Self::Closed => "the node has been shut down",
+        })
+    }
+}
+
+impl std::error::Error for AddPeerError {}
+
+impl From<node::AddPeerError> for AddPeerError {
+    fn from(error: node::AddPeerError) -> Self {
+        match error {
+            node::AddPeerError::OwnId => Self::OwnId,
+            node::AddPeerError::Full => Self::Full,
+        }
+    }
+}
+
+/// Why something about a peer could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// There is no peer with this id: add it, or wait until it connects.
+    UnknownPeer,
+    /// There is no session with the peer, or it ended meanwhile: try again when it is up.
+    NotConnected,
+    /// The node has been shut down.
+    Closed,
+}
+
+impl fmt::Display for PeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownPeer => "there is no peer with this id; add it first",
+            Self::NotConnected => "there is no session with the peer; wait until it is up",
+            Self::Closed => "the node has been shut down",
+        })
+    }
+}
+
+impl std::error::Error for PeerError {}

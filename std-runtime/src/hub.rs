@@ -1,0 +1,309 @@
+//! What all tasks of a node share. It decides nothing: peers are judged by `control`, messages move in links and lanes.
+//!
+//! Invariant: tasks hold the hub, and the hub holds no task alive: when the last [`Node`](crate::Node) goes, all are aborted.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use hyphal_core::identity::Identity;
+use hyphal_core::ids::{MessageId, NodeId};
+use hyphal_core::session::{self, Wall};
+use hyphal_core::time::TimeQuality;
+use hyphal_core::wire::reason::Reason;
+use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::task::JoinSet;
+
+use crate::buffers::Pool;
+use crate::clock::{self, Clock};
+use crate::control::Command;
+use crate::counters::{NodeTally, Sent};
+use crate::event::Event;
+use crate::log::Throttle;
+use crate::options::{Limits, TcpOptions, Timeouts};
+use crate::peer::Peer;
+use crate::queue::Queue;
+use crate::subscription::Registry;
+
+/// The shared state of one node.
+pub(crate) struct Hub {
+    pub(crate) identity: Identity,
+    pub(crate) session: session::Config,
+    pub(crate) quality: TimeQuality,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) tcp: TcpOptions,
+    pub(crate) clock: Clock,
+    pub(crate) pool: Pool,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) inbox: Inbox,
+    pub(crate) tally: NodeTally,
+    pub(crate) control: mpsc::Sender<Command>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) sequence: AtomicU64,
+    /// Broadcasts are numbered and queued one after another, so that every peer gets them in the order of their numbers.
+    pub(crate) broadcasts: Mutex<()>,
+    /// A message was queued for a peer without a session, where no link sees to its time to live.
+    pub(crate) unattended: Notify,
+    /// While draining: an outbox may have become idle.
+    pub(crate) drained: Notify,
+    pub(crate) is_draining: AtomicBool,
+    pub(crate) doors: Doors,
+    /// Lines about rejected connections.
+    pub(crate) rejections: Throttle,
+    peers: RwLock<Peers>,
+    retired: Mutex<Sent>,
+    tokens: AtomicU64,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// All peers, and the same as a list that is made when it is asked for.
+#[derive(Default)]
+struct Peers {
+    by_id: HashMap<NodeId, Arc<Peer>>,
+    list: Option<Arc<[Arc<Peer>]>>,
+}
+
+/// What the builder has chosen and checked.
+pub(crate) struct Plan {
+    pub(crate) identity: Identity,
+    pub(crate) session: session::Config,
+    pub(crate) quality: TimeQuality,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) tcp: TcpOptions,
+}
+
+impl Hub {
+    pub(crate) fn new(plan: Plan, control: mpsc::Sender<Command>) -> Self {
+        let Plan { identity, session, quality, limits, timeouts, tcp } = plan;
+        Self {
+            identity,
+            session,
+            quality,
+            limits,
+            timeouts,
+            tcp,
+            clock: Clock::start(),
+            pool: Pool::default(),
+            registry: Arc::default(),
+            inbox: Inbox::new(Queue::new(limits.queue_batches, limits.queue_bytes)),
+            tally: NodeTally::default(),
+            control,
+            events: broadcast::Sender::new(crate::event::KEPT),
+            sequence: AtomicU64::new(1),
+            broadcasts: Mutex::default(),
+            unattended: Notify::new(),
+            drained: Notify::new(),
+            is_draining: AtomicBool::new(false),
+            doors: Doors::default(),
+            rejections: Throttle::default(),
+            peers: RwLock::default(),
+            retired: Mutex::default(),
+            tokens: AtomicU64::new(1),
+            tasks: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn peer(&self, id: &NodeId) -> Option<Arc<Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
+    }
+
+    /// All peers as of this moment.
+    pub(crate) fn peers(&self) -> Arc<[Arc<Peer>]> {
+        if let Some(list) = &self.peers.read().unwrap_or_else(PoisonError::into_inner).list {
+            return Arc::clone(list);
+        }
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let Peers { by_id, list } = &mut *peers;
+        Arc::clone(list.get_or_insert_with(|| by_id.values().cloned().collect()))
+    }
+
+    /// The peer of this id, made if there was none.
+    pub(crate) fn peer_or_new(&self, id: NodeId) -> Arc<Peer> {
+        if let Some(peer) = self.peer(&id) {
+            return peer;
+        }
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.list = None;
+        let new = || Arc::new(Peer::new(id, self.limits.outbox_messages, self.limits.outbox_bytes));
+        Arc::clone(peers.by_id.entry(id).or_insert_with(new))
+    }
+
+    /// Forgets a peer. What was queued for it is dropped, and its counts stay in the node's.
+    pub(crate) fn remove_peer(&self, id: &NodeId) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(peer) = peers.by_id.remove(id) else { return };
+        peers.list = None;
+        drop(peers);
+        let mut lane = peer.lane();
+        lane.abandon(Reason::PeerGone);
+        let sent = lane.sent();
+        drop(lane);
+        self.retired().add(&sent);
+    }
+
+    /// What became of the messages to all peers, removed ones included.
+    pub(crate) fn sent(&self) -> Sent {
+        let mut sent = *self.retired();
+        self.peers().iter().for_each(|peer| sent.add(&peer.sent()));
+        sent
+    }
+
+    /// The id of the message with this number.
+    pub(crate) fn message_id(&self, sequence: u64) -> MessageId {
+        MessageId { epoch: self.session.boot_id, sequence }
+    }
+
+    /// The wall clock for a handshake.
+    pub(crate) fn wall(&self) -> Wall {
+        match self.quality {
+            TimeQuality::None => Wall::default(),
+            quality => Wall { time: clock::wall_time(), quality },
+        }
+    }
+
+    /// A name for a link, unique in this node's life.
+    pub(crate) fn next_token(&self) -> u64 {
+        self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Runs a task that ends with the node.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Ends all tasks at once.
+    pub(crate) fn abort(&self) {
+        self.tasks().abort_all();
+    }
+
+    /// All tasks, for whoever waits for their end.
+    pub(crate) fn take_tasks(&self) -> JoinSet<()> {
+        std::mem::take(&mut self.tasks())
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Sent> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The queue of messages that no subscription takes.
+///
+/// It is open until a subscription is made, and again once somebody receives from it: a node that only uses
+/// subscriptions must not stall on a message that none of them takes.
+pub(crate) struct Inbox {
+    pub(crate) queue: Arc<Queue>,
+    is_read: AtomicBool,
+    has_subscriptions: AtomicBool,
+}
+
+impl Inbox {
+    fn new(queue: Queue) -> Self {
+        Self {
+            queue: Arc::new(queue),
+            is_read: AtomicBool::new(false),
+            has_subscriptions: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_read.load(Ordering::Relaxed) || !self.has_subscriptions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn handle_read(&self) {
+        if !self.is_read.load(Ordering::Relaxed) {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn handle_subscription(&self) {
+        self.has_subscriptions.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How many connections of which kind are open, and whether another one may come in.
+#[derive(Default)]
+pub(crate) struct Doors {
+    handshakes: AtomicUsize,
+    connections: Mutex<Connections>,
+}
+
+#[derive(Default)]
+struct Connections {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Doors {
+    /// Lets a connection from `address` in, or says why not: [`Reason::Limit`] or, if it passes soon, [`Reason::Busy`].
+    pub(crate) fn admit(hub: &Arc<Hub>, address: IpAddr) -> Result<(Seat, Attempt), Reason> {
+        let doors = &hub.doors;
+        let address = origin(address);
+        let mut connections = doors.connections();
+        let here = connections.by_address.get(&address).copied().unwrap_or(0);
+        if connections.total >= hub.limits.connections || here >= hub.limits.connections_per_address {
+            return Err(Reason::Limit);
+        }
+        if doors.handshakes.load(Ordering::Relaxed) >= hub.limits.handshakes {
+            return Err(Reason::Busy);
+        }
+        doors.handshakes.fetch_add(1, Ordering::Relaxed);
+        connections.total += 1;
+        connections.by_address.insert(address, here + 1);
+        drop(connections);
+        Ok((Seat { hub: Arc::clone(hub), address }, Attempt { hub: Arc::clone(hub) }))
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a connection that a peer opened, given back when it ends.
+pub(crate) struct Seat {
+    hub: Arc<Hub>,
+    address: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut connections = self.hub.doors.connections();
+        connections.total -= 1;
+        if let Some(here) = connections.by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                connections.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// The place of a handshake that a peer began, given back when it has proven itself or failed.
+pub(crate) struct Attempt {
+    hub: Arc<Hub>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.hub.doors.handshakes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What counts as one address: an IPv4 address or an IPv6 /64, which one customer has at least.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}

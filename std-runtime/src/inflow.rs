@@ -1,0 +1,166 @@
+//! From an opened record to the queues of subscriptions, and back to its acknowledgement.
+//!
+//! Records are acknowledged in order, when the application is done with all of their messages. A batch that finds a queue
+//! full is kept here, one record at most, and the link stops reading until it is delivered.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use hyphal_core::session::Messages;
+use hyphal_core::wire::reason::Reason;
+
+use crate::clock;
+use crate::hub::Hub;
+use crate::message::{Batch, Entry, age_millis};
+use crate::peer::Peer;
+use crate::queue::{Delivery, Queue, Refused};
+use crate::signal::{Consumption, Signal};
+
+/// The receiving side of a link.
+pub(crate) struct Inflow {
+    signal: Arc<Signal>,
+    /// Delivered records, oldest first, and whether somebody still works on them.
+    unconsumed: VecDeque<(u64, Weak<Consumption>)>,
+    /// What a full queue did not take.
+    held_back: VecDeque<(Arc<Queue>, Delivery)>,
+}
+
+impl Inflow {
+    pub(crate) fn new(signal: Arc<Signal>) -> Self {
+        Self { signal, unconsumed: VecDeque::new(), held_back: VecDeque::new() }
+    }
+
+    /// Whether a queue is full and the link must not read.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
+    /// The record up to which the application is done with everything, if there is a new one.
+    pub(crate) fn poll_consumed(&mut self) -> Option<u64> {
+        let mut through = None;
+        while let Some((record, consumption)) = self.unconsumed.front() {
+            if consumption.strong_count() > 0 {
+                break;
+            }
+            through = Some(*record);
+            self.unconsumed.pop_front();
+        }
+        through
+    }
+
+    /// Admits each message once and in time; the others are counted.
+    pub(crate) fn admit(&mut self, hub: &Hub, peer: &Peer, messages: Messages<'_>, base: usize) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(messages.count());
+        let mut arrivals = peer.arrivals();
+        for message in messages {
+            let admitted = message.and_then(|message| {
+                let seen = if message.broadcast { &mut arrivals.broadcast } else { &mut arrivals.direct };
+                seen.check(message.id, message.priority, message.age, message.ttl)?;
+                Ok(message)
+            });
+            let message = match admitted {
+                Ok(message) => message,
+                Err(reason) => {
+                    peer.tally.drop_messages(reason, 1);
+                    hub.tally.traffic.drop_messages(reason, 1);
+                    continue;
+                }
+            };
+            // The payload is a slice of the record that begins at `base`; an empty one may point anywhere.
+            let offset = if message.payload.is_empty() { 0 } else { message.payload.as_ptr().addr() - base };
+            entries.push(Entry {
+                id: message.id,
+                // A record is at most 64 KiB long.
+                offset: offset as u32,
+                len: message.payload.len() as u32,
+                ttl: message.ttl,
+                age_millis: age_millis(message.age),
+                kind: message.kind,
+                priority: message.priority,
+                broadcast: message.broadcast,
+            });
+        }
+        entries
+    }
+
+    /// Hands the messages of a record to all who want them.
+    pub(crate) fn deliver(&mut self, hub: &Hub, peer: &Peer, record: u64, bytes: Bytes, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            self.unconsumed.push_back((record, Weak::new()));
+            return;
+        }
+        let count = entries.len() as u64;
+        peer.tally.messages_received.fetch_add(count, Relaxed);
+        hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
+        let consumption = Arc::new(Consumption::new(&self.signal));
+        self.unconsumed.push_back((record, Arc::downgrade(&consumption)));
+        let received_at = clock::wall_time();
+        let batch = |entries| Batch {
+            record: bytes.clone(),
+            entries,
+            own: hub.identity.id(),
+            source: peer.id,
+            received_at,
+        };
+
+        let subscribers = hub.registry.snapshot();
+        let mut unwanted = entries;
+        let mut wanted_by_any = vec![false; if subscribers.is_empty() { 0 } else { unwanted.len() }];
+        for subscriber in subscribers.iter().filter(|subscriber| subscriber.filter.takes_from(&peer.id)) {
+            let mut wanted = Vec::new();
+            for (entry, is_wanted) in unwanted.iter().zip(&mut wanted_by_any) {
+                if subscriber.filter.takes(entry.kind, entry.priority) {
+                    *is_wanted = true;
+                    wanted.push(*entry);
+                }
+            }
+            if !wanted.is_empty() {
+                let delivery = Delivery { batch: batch(wanted), consumption: Arc::clone(&consumption) };
+                self.push(hub, peer, &subscriber.queue, delivery);
+            }
+        }
+        let mut wanted = wanted_by_any.into_iter();
+        unwanted.retain(|_| !wanted.next().unwrap_or(false));
+        if unwanted.is_empty() {
+            return;
+        }
+        if hub.inbox.is_open() {
+            let delivery = Delivery { batch: batch(unwanted), consumption };
+            self.push(hub, peer, &hub.inbox.queue, delivery);
+        } else {
+            drop_unread(hub, peer, unwanted.len());
+        }
+    }
+
+    /// Tries again what a full queue did not take; says whether the link may read again.
+    pub(crate) fn retry(&mut self, hub: &Hub) -> bool {
+        while let Some((queue, delivery)) = self.held_back.pop_front() {
+            match queue.push(delivery, &self.signal) {
+                Ok(()) => {}
+                Err(Refused::Full(delivery)) => {
+                    self.held_back.push_front((queue, delivery));
+                    return false;
+                }
+                Err(Refused::Closed(delivery)) => {
+                    hub.tally.traffic.drop_messages(Reason::NoReceiver, delivery.batch.len() as u64);
+                }
+            }
+        }
+        true
+    }
+
+    fn push(&mut self, hub: &Hub, peer: &Peer, queue: &Arc<Queue>, delivery: Delivery) {
+        match queue.push(delivery, &self.signal) {
+            Ok(()) => {}
+            Err(Refused::Full(delivery)) => self.held_back.push_back((Arc::clone(queue), delivery)),
+            Err(Refused::Closed(delivery)) => drop_unread(hub, peer, delivery.batch.len()),
+        }
+    }
+}
+
+fn drop_unread(hub: &Hub, peer: &Peer, count: usize) {
+    peer.tally.drop_messages(Reason::NoReceiver, count as u64);
+    hub.tally.traffic.drop_messages(Reason::NoReceiver, count as u64);
+}

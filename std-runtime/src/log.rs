@@ -1,0 +1,74 @@
+//! What the log says of refused connections and ended links: one line each, with the reason and what to do about it.
+//!
+//! Lines that anybody on the network can cause are limited in number; the counters miss nothing.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyphal_core::wire::reason::Reason;
+
+/// What a person can do about a refusal; empty if nothing.
+pub(crate) const fn remedy(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Version => "upgrade the older of the two nodes",
+        Reason::Network => "use the same network name at both ends",
+        Reason::ClockSkew => "synchronise the clocks of both machines",
+        Reason::OwnId => "a node dials itself or its key was copied: give each node its own key",
+        Reason::Untrusted => "add the peer's id to the list of peers, or trust the whole network",
+        Reason::Limit => "raise the limit of connections, or look for whoever opens so many",
+        Reason::UnexpectedId => "check the id in the peer's address",
+        Reason::BadKey => "the peer's key is broken: generate a new one there",
+        Reason::Unreachable => "check the address, the firewall, and whether the peer runs",
+        Reason::Busy => "it passes; if not, raise the limit of handshakes",
+        Reason::HandshakeTimeout => "check whether a Hyphal node runs at the other end",
+        _ => "",
+    }
+}
+
+/// Lets a few lines pass in each period and counts the rest.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    state: Mutex<Option<Period>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Period {
+    since: Instant,
+    lines: u32,
+}
+
+impl Throttle {
+    /// Whether a line may be written, and how many were not since the last one that was.
+    pub(crate) fn pass(&self) -> Option<u32> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match &mut *state {
+            Some(period) if now.duration_since(period.since) < PERIOD => {
+                period.lines += 1;
+                (period.lines <= LINES).then_some(0)
+            }
+            period => {
+                let missed = period.map_or(0, |period| period.lines.saturating_sub(LINES));
+                *period = Some(Period { since: now, lines: 1 });
+                Some(missed)
+            }
+        }
+    }
+}
+
+const PERIOD: Duration = Duration::from_secs(10);
+const LINES: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_writes_a_few_lines_only() {
+        let throttle = Throttle::default();
+
+        let passed = (0..1000).filter(|_| throttle.pass().is_some()).count();
+
+        assert_eq!(passed, LINES as usize);
+    }
+}

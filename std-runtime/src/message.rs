@@ -1,0 +1,263 @@
+//! Messages as applications see them: on the way out, and received singly or a record at a time.
+//!
+//! Received payloads are slices of the buffer that the link read them into; nothing is copied. A batch keeps one
+//! reference to that buffer for all its messages. Invariant: every [`Entry`] lies within its batch's record.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyphal_core::ids::{MessageId, NodeId, Priority};
+use hyphal_core::outbox;
+use hyphal_core::time::UnixTime;
+
+/// How a message is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendOptions {
+    /// How urgent it is; within a class the order is kept.
+    pub priority: Priority,
+    /// Seconds after which the message is worthless, 0 = never. It is not sent or delivered later.
+    pub ttl: u32,
+}
+
+impl SendOptions {
+    /// Seconds that a message lives unless said otherwise.
+    pub const DEFAULT_TTL: u32 = 60;
+
+    /// The same with another priority.
+    #[must_use]
+    pub const fn priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// The same with another time to live, in seconds; 0 = it never expires.
+    #[must_use]
+    pub const fn ttl(self, ttl: u32) -> Self {
+        Self { ttl, ..self }
+    }
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self { priority: Priority::default(), ttl: Self::DEFAULT_TTL }
+    }
+}
+
+/// What a message carries: bytes to copy, or bytes to share without copying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// Copied into the peer's queue; best below a kilobyte.
+    Copied(&'a [u8]),
+    /// Shared with the queue; best for long payloads and for broadcasts.
+    Shared(Bytes),
+}
+
+impl Payload<'_> {
+    pub(crate) fn for_outbox(&self) -> outbox::Payload<'_, Bytes> {
+        match self {
+            Self::Copied(bytes) => outbox::Payload::Copied(bytes),
+            Self::Shared(bytes) => outbox::Payload::Shared(bytes.clone()),
+        }
+    }
+
+    pub(crate) fn into_shared(self) -> Bytes {
+        match self {
+            Self::Copied(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Copied(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Payload<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Copied(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Copied(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Payload<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Copied(bytes)
+    }
+}
+
+impl<'a> From<&'a str> for Payload<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Copied(text.as_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Payload<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Shared(bytes.into())
+    }
+}
+
+impl From<String> for Payload<'_> {
+    fn from(text: String) -> Self {
+        Self::Shared(text.into())
+    }
+}
+
+impl From<Bytes> for Payload<'_> {
+    fn from(bytes: Bytes) -> Self {
+        Self::Shared(bytes)
+    }
+}
+
+/// One message of a batch to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing<'a> {
+    /// The message type.
+    pub kind: u16,
+    /// What it carries.
+    pub payload: Payload<'a>,
+    /// How it is to be sent.
+    pub options: SendOptions,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A message with default options.
+    pub fn new(kind: u16, payload: impl Into<Payload<'a>>) -> Self {
+        Self { kind, payload: payload.into(), options: SendOptions::default() }
+    }
+}
+
+/// A received message; its payload shares the buffer that it was received in.
+///
+/// A kept message keeps that buffer, up to 256 KiB, alive: copy the payload of messages that are kept for long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// Unique together with the source.
+    pub id: MessageId,
+    /// Who sent it, proven by the session it came over.
+    pub source: NodeId,
+    /// To whom it was sent: this node, or all peers of the source if `None`.
+    pub target: Option<NodeId>,
+    /// The message type.
+    pub kind: u16,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Seconds after its sending at which it is worthless; 0 = never.
+    pub ttl: u32,
+    /// When it was sent, by this node's clock: its arrival less the time it was under way.
+    pub timestamp: UnixTime,
+    /// What the application at the other end wrote.
+    pub payload: Bytes,
+}
+
+/// A message of a [`Batch`], borrowed from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MessageRef<'a> {
+    /// Unique together with the source.
+    pub id: MessageId,
+    /// Who sent it, proven by the session it came over.
+    pub source: NodeId,
+    /// To whom it was sent: this node, or all peers of the source if `None`.
+    pub target: Option<NodeId>,
+    /// The message type.
+    pub kind: u16,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Seconds after its sending at which it is worthless; 0 = never.
+    pub ttl: u32,
+    /// When it was sent, by this node's clock: its arrival less the time it was under way.
+    pub timestamp: UnixTime,
+    /// What the application at the other end wrote.
+    pub payload: &'a [u8],
+}
+
+/// Messages that arrived together, one or more, from one peer.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub(crate) record: Bytes,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) own: NodeId,
+    pub(crate) source: NodeId,
+    pub(crate) received_at: UnixTime,
+}
+
+/// One message within the record of its batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: MessageId,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+    pub(crate) ttl: u32,
+    pub(crate) age_millis: u32,
+    pub(crate) kind: u16,
+    pub(crate) priority: Priority,
+    pub(crate) broadcast: bool,
+}
+
+impl Batch {
+    /// Who sent the messages.
+    pub fn source(&self) -> NodeId {
+        self.source
+    }
+
+    /// How many messages there are; at least one.
+    #[expect(clippy::len_without_is_empty, reason = "a batch is never empty")]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The messages, in the order in which they were sent within each class.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = MessageRef<'_>> {
+        self.entries.iter().map(|entry| self.borrowed(entry))
+    }
+
+    /// The message at `index`, owned.
+    pub(crate) fn message(&self, index: usize) -> Option<Message> {
+        let entry = self.entries.get(index)?;
+        let MessageRef { id, source, target, kind, priority, ttl, timestamp, payload } = self.borrowed(entry);
+        let payload = if payload.is_empty() { Bytes::new() } else { self.record.slice_ref(payload) };
+        Some(Message { id, source, target, kind, priority, ttl, timestamp, payload })
+    }
+
+    /// The messages from `index` on, as a batch of their own; `None` if there are none.
+    pub(crate) fn rest(mut self, index: usize) -> Option<Self> {
+        self.entries.drain(..index.min(self.entries.len()));
+        (!self.entries.is_empty()).then_some(self)
+    }
+
+    /// The memory that the batch keeps, about.
+    pub(crate) fn footprint(&self) -> usize {
+        self.record.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    #[inline]
+    fn borrowed(&self, entry: &Entry) -> MessageRef<'_> {
+        let start = entry.offset as usize;
+        let age = u64::from(entry.age_millis) * 1000;
+        MessageRef {
+            id: entry.id,
+            source: self.source,
+            target: if entry.broadcast { None } else { Some(self.own) },
+            kind: entry.kind,
+            priority: entry.priority,
+            ttl: entry.ttl,
+            timestamp: UnixTime::from_micros(self.received_at.as_micros().saturating_sub(age)),
+            payload: &self.record[start..start + entry.len as usize],
+        }
+    }
+}
+
+/// An age in the unit of an [`Entry`].
+#[inline]
+pub(crate) fn age_millis(age: Duration) -> u32 {
+    u32::try_from(age.as_millis()).unwrap_or(u32::MAX)
+}

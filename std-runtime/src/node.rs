@@ -1,0 +1,350 @@
+//! The node as applications hold it. Every method is a few lines: the work is done in `send`, `subscription` and `control`.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyphal_core::ids::{MessageId, NodeId};
+use hyphal_core::node::{Outcome as Verdict, PeerStatus};
+use hyphal_core::recovery::{self, Recovery};
+use hyphal_core::wire::reason::Reason;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::builder::NodeBuilder;
+use crate::control::Command;
+use crate::counters::{Counters, Sent};
+use crate::error::{AddPeerError, PeerError, SendError};
+use crate::event::Events;
+use crate::hub::Hub;
+use crate::message::{Batch, Message, Outgoing, Payload, SendOptions};
+use crate::queue::Queue;
+use crate::receipt::Receipt;
+use crate::send::{self, Broadcast, SendBatch};
+use crate::subscription::{Filter, Reader, Subscription};
+
+/// A running node. Clones are the same node; when the last one is dropped, it ends without a word to its peers.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    hub: Arc<Hub>,
+    inbox: Mutex<Reader>,
+    addresses: Vec<SocketAddr>,
+    doors: Vec<AbortHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.doors.iter().for_each(AbortHandle::abort);
+        self.hub.abort();
+    }
+}
+
+impl Node {
+    /// A builder with all defaults.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::new()
+    }
+
+    pub(crate) fn new(hub: Arc<Hub>, addresses: Vec<SocketAddr>, doors: Vec<AbortHandle>) -> Self {
+        let inbox = Mutex::new(Reader::new(Arc::clone(&hub.inbox.queue)));
+        Self { inner: Arc::new(Inner { hub, inbox, addresses, doors }) }
+    }
+
+    /// Who this node is.
+    pub fn id(&self) -> NodeId {
+        self.hub().identity.id()
+    }
+
+    /// The addresses that this node listens on, with the ports that it was given.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.inner.addresses
+    }
+
+    /// Queues a message for one peer, waiting while its queue is full. It is sent when a session is up.
+    ///
+    /// Cancellation safe: dropped before it is ready, it has queued nothing.
+    ///
+    /// # Errors
+    /// Anything of [`SendError`] but `QueueFull`.
+    pub async fn send_direct(
+        &self,
+        peer: NodeId,
+        kind: u16,
+        payload: impl Into<Payload<'_>>,
+        options: SendOptions,
+    ) -> Result<MessageId, SendError> {
+        let message = Outgoing { kind, payload: payload.into(), options };
+        Ok(send::send(self.hub(), peer, message, false).await?.0)
+    }
+
+    /// The same, with a receipt that tells what became of the message.
+    ///
+    /// At most 65,536 receipts to one peer may be open; further tracked messages wait.
+    ///
+    /// # Errors
+    /// Anything of [`SendError`] but `QueueFull`.
+    pub async fn send_direct_tracked(
+        &self,
+        peer: NodeId,
+        kind: u16,
+        payload: impl Into<Payload<'_>>,
+        options: SendOptions,
+    ) -> Result<(MessageId, Receipt), SendError> {
+        let message = Outgoing { kind, payload: payload.into(), options };
+        let (id, receipt) = send::send(self.hub(), peer, message, true).await?;
+        Ok((id, receipt.expect("a tracked message has a receipt")))
+    }
+
+    /// Queues a message for one peer if there is room at once and nobody waits for it.
+    ///
+    /// # Errors
+    /// Anything of [`SendError`].
+    pub fn try_send_direct(
+        &self,
+        peer: NodeId,
+        kind: u16,
+        payload: impl Into<Payload<'_>>,
+        options: SendOptions,
+    ) -> Result<MessageId, SendError> {
+        let message = Outgoing { kind, payload: payload.into(), options };
+        Ok(send::try_send(self.hub(), peer, &message, false)?.0)
+    }
+
+    /// Queues many messages for one peer, with one lock and one wake-up for many, waiting whenever the queue is full.
+    ///
+    /// This is the fast way: millions of small messages a second. See [`SendBatch`] for stopping half-way.
+    pub fn send_batch<'m, I>(&self, peer: NodeId, messages: I) -> SendBatch<'m, I::IntoIter>
+    where
+        I: IntoIterator<Item = Outgoing<'m>>,
+    {
+        SendBatch::new(Arc::clone(self.hub()), peer, messages.into_iter())
+    }
+
+    /// Queues one message for all peers, sharing its payload and its id.
+    ///
+    /// Waits for room in the queues of peers with a session. At a peer without one the message is queued if there is room
+    /// at once, so that an absent peer holds nobody up. Dropped before it is ready, it may have reached some of the queues.
+    ///
+    /// # Errors
+    /// [`SendError::TooLong`], [`SendError::UnknownType`] if no peer could take it; what concerns one peer is in the result.
+    pub async fn broadcast(
+        &self,
+        kind: u16,
+        payload: impl Into<Payload<'_>>,
+        options: SendOptions,
+    ) -> Result<Broadcast, SendError> {
+        send::broadcast(self.hub(), kind, payload.into(), options, false).await
+    }
+
+    /// The same, with a receipt for each peer.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    pub async fn broadcast_tracked(
+        &self,
+        kind: u16,
+        payload: impl Into<Payload<'_>>,
+        options: SendOptions,
+    ) -> Result<Broadcast, SendError> {
+        send::broadcast(self.hub(), kind, payload.into(), options, true).await
+    }
+
+    /// The next message that no subscription takes; `None` when the node has been shut down and everything was taken.
+    ///
+    /// Several tasks may receive; each message goes to one of them, and whoever comes back first acknowledges for all.
+    /// On a node with subscriptions such messages are dropped (`NoReceiver`) until this was called once. Cancellation safe.
+    pub async fn recv(&self) -> Option<Message> {
+        self.poll_inbox(|inbox, cx| inbox.poll_recv(cx)).await
+    }
+
+    /// The next messages that arrived together and that no subscription takes, see [`recv`](Self::recv).
+    pub async fn recv_batch(&self) -> Option<Batch> {
+        self.poll_inbox(|inbox, cx| inbox.poll_recv_batch(cx)).await
+    }
+
+    async fn poll_inbox<T>(&self, mut poll: impl FnMut(&mut Reader, &Context<'_>) -> Poll<T>) -> T {
+        self.hub().inbox.handle_read();
+        poll_fn(|cx| poll(&mut self.inner.inbox.lock().unwrap_or_else(PoisonError::into_inner), cx)).await
+    }
+
+    /// Receives the messages that match `filter`, from here on.
+    pub fn subscribe(&self, filter: Filter) -> Subscription {
+        let hub = self.hub();
+        hub.inbox.handle_subscription();
+        hub.registry.subscribe(filter, Queue::new(hub.limits.queue_batches, hub.limits.queue_bytes))
+    }
+
+    /// What happens to peers, from here on.
+    pub fn events(&self) -> Events {
+        Events { receiver: self.hub().events.subscribe() }
+    }
+
+    /// What the node has done since its start.
+    pub fn counters(&self) -> Counters {
+        let hub = self.hub();
+        let tally = &hub.tally;
+        Counters {
+            sent: hub.sent(),
+            received: tally.traffic.messages_received.load(Relaxed),
+            received_dropped: tally.traffic.dropped(),
+            bytes_sent: tally.traffic.bytes_sent.load(Relaxed),
+            bytes_received: tally.traffic.bytes_received.load(Relaxed),
+            accepted: tally.accepted.load(Relaxed),
+            dialled: tally.dialled.load(Relaxed),
+            refused: tally.refused.snapshot(),
+            closed: tally.closed.snapshot(),
+        }
+    }
+
+    /// All peers with their states and numbers, in order of id. Empty once the node has been shut down.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        let Some(listed) = self.ask(|reply| Command::Peers { reply }).await else { return Vec::new() };
+        let info = |(status, endpoint): (PeerStatus, Option<String>)| {
+            let peer = self.hub().peer(&status.id);
+            PeerInfo {
+                status,
+                endpoint,
+                sent: peer.as_ref().map(|peer| peer.sent()).unwrap_or_default(),
+                received: peer.as_ref().map_or(0, |peer| peer.tally.messages_received.load(Relaxed)),
+                received_dropped: peer.as_ref().map(|peer| peer.tally.dropped()).unwrap_or_default(),
+                bytes_sent: peer.as_ref().map_or(0, |peer| peer.tally.bytes_sent.load(Relaxed)),
+                bytes_received: peer.as_ref().map_or(0, |peer| peer.tally.bytes_received.load(Relaxed)),
+            }
+        };
+        listed.into_iter().map(info).collect()
+    }
+
+    /// Adds a peer, or changes its endpoint; with an endpoint (`host:port`) it is dialled at once and whenever it is lost.
+    ///
+    /// # Errors
+    /// See [`AddPeerError`].
+    pub async fn add_peer(&self, id: NodeId, endpoint: Option<String>) -> Result<(), AddPeerError> {
+        self.ask(|reply| Command::AddPeer { id, endpoint, reply }).await.unwrap_or(Err(AddPeerError::Closed))
+    }
+
+    /// Removes a peer: its session is closed, and what is queued for it is dropped.
+    ///
+    /// # Errors
+    /// [`PeerError::UnknownPeer`], [`PeerError::Closed`].
+    pub async fn remove_peer(&self, id: NodeId) -> Result<(), PeerError> {
+        self.ask(|reply| Command::RemovePeer { id, reply }).await.unwrap_or(Err(PeerError::Closed))
+    }
+
+    /// Takes the application's verdict on an exchange with a peer; it counts for its health and its breaker.
+    ///
+    /// # Errors
+    /// [`PeerError::UnknownPeer`], [`PeerError::Closed`].
+    pub async fn update_peer_health(&self, id: NodeId, verdict: Verdict) -> Result<(), PeerError> {
+        let command = |reply| Command::UpdateHealth { id, outcome: verdict, reply };
+        self.ask(command).await.unwrap_or(Err(PeerError::Closed))
+    }
+
+    /// What the node does next after `reason`: the one recovery table.
+    pub const fn recover_from_error(reason: Reason) -> Recovery {
+        recovery::recover_from_error(reason)
+    }
+
+    /// Measures the round trip to a peer's node and back; its application has no part in it. Cancellation safe.
+    ///
+    /// # Errors
+    /// [`PeerError::UnknownPeer`]; [`PeerError::NotConnected`] if there is no session or it ends meanwhile.
+    pub async fn ping(&self, id: NodeId) -> Result<Duration, PeerError> {
+        let peer = self.hub().peer(&id).ok_or(PeerError::UnknownPeer)?;
+        let mut rtt = peer.rtt.subscribe();
+        match peer.lane().signal() {
+            Some(link) => link.ping(),
+            None => return Err(PeerError::NotConnected),
+        }
+        match rtt.changed().await {
+            Ok(()) => (*rtt.borrow_and_update()).ok_or(PeerError::NotConnected),
+            Err(_) => Err(PeerError::NotConnected),
+        }
+    }
+
+    /// Ends the node in good order: accepts nothing more, sends what is queued and waits for its acknowledgement, at most
+    /// `drain`; then closes all sessions with [`Reason::Shutdown`]. Returns what became of all messages.
+    ///
+    /// Receivers still get what has arrived, and then `None`. Calling it again waits for nothing.
+    pub async fn shutdown(&self, drain: Duration) -> Sent {
+        let hub = self.hub();
+        self.inner.doors.iter().for_each(AbortHandle::abort);
+        hub.is_draining.store(true, Ordering::SeqCst);
+        for peer in hub.peers().iter() {
+            peer.lane().close(SendError::Closed);
+        }
+        let deadline = tokio::time::Instant::now() + drain;
+        // A timeout leaves messages behind, whose fate the counters tell.
+        let _ = tokio::time::timeout_at(deadline, self.drained()).await;
+
+        // Without a control task, nothing is up any more.
+        let _ = hub.control.send(Command::Shutdown).await;
+        let mut tasks = hub.take_tasks();
+        let _ = tokio::time::timeout(CLOSING, async { while tasks.join_next().await.is_some() {} }).await;
+        tasks.abort_all();
+        while tasks.join_next().await.is_some() {}
+        for peer in hub.peers().iter() {
+            peer.lane().outbox.handle_session_end();
+        }
+        hub.inbox.queue.close(true);
+        hub.registry.close();
+        hub.sent()
+    }
+
+    async fn drained(&self) {
+        let hub = self.hub();
+        loop {
+            let drained = hub.drained.notified();
+            if hub.peers().iter().all(|peer| peer.lane().outbox.is_idle()) {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.hub().control.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("id", &self.id()).field("local_addrs", &self.local_addrs()).finish()
+    }
+}
+
+/// A peer in the listing of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Who it is, and how it stands.
+    pub status: PeerStatus,
+    /// Where it is dialled; `None` if it is not.
+    pub endpoint: Option<String>,
+    /// What became of the messages to it.
+    pub sent: Sent,
+    /// Messages received from it and delivered.
+    pub received: u64,
+    /// Messages received from it and not delivered, by reason.
+    pub received_dropped: Vec<(Reason, u64)>,
+    /// Bytes written to its links since they came up.
+    pub bytes_sent: u64,
+    /// Bytes read from its links since they came up.
+    pub bytes_received: u64,
+}
+
+/// How long closing may take after draining: writing the close, and the peer's reading it.
+const CLOSING: Duration = Duration::from_secs(2);

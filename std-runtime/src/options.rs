@@ -1,0 +1,117 @@
+//! The numbers that a user may choose, with their defaults. Plain values; `builder` checks them.
+
+use std::time::Duration;
+
+/// Bounds on what peers and applications can make a node hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections that peers opened, in all (4,096). Further ones are refused.
+    pub connections: usize,
+    /// Connections from one IPv4 address or IPv6 /64 (128).
+    pub connections_per_address: usize,
+    /// Connections from peers whose handshake is under way (256).
+    pub handshakes: usize,
+    /// Peers that the node knows at once, strangers included (16,384).
+    pub peers: usize,
+    /// Messages that wait for one peer (8,192).
+    pub outbox_messages: usize,
+    /// Payload bytes that wait for one peer (8 MiB).
+    pub outbox_bytes: usize,
+    /// Batches that wait in one subscription, or in the inbox (256).
+    pub queue_batches: usize,
+    /// Bytes that wait in one subscription, or in the inbox (8 MiB).
+    pub queue_bytes: usize,
+    /// The longest payload that this node takes, in bytes (61,440).
+    pub max_message: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            connections_per_address: 128,
+            handshakes: 256,
+            peers: 16_384,
+            outbox_messages: 8192,
+            outbox_bytes: 8 << 20,
+            queue_batches: 256,
+            queue_bytes: 8 << 20,
+            max_message: 60 * 1024,
+        }
+    }
+}
+
+/// How long a node waits for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// For a TCP connection to one address, name resolution included (5 s).
+    pub connect: Duration,
+    /// For a whole handshake (5 s).
+    pub handshake: Duration,
+    /// How often a peer hears from this node when there is nothing to send (1 s); four missed ones end a session.
+    pub heartbeat: Duration,
+    /// How long a peer may take no byte while some wait to be written (10 s).
+    pub write_stall: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            handshake: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(1),
+            write_stall: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How TCP sockets are set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpOptions {
+    /// `TCP_NODELAY` (on): the runtime batches by itself.
+    pub nodelay: bool,
+    /// The idle time before the first keepalive probe and the time between probes (30 s, 10 s); `None` = no probes.
+    pub keepalive: Option<Keepalive>,
+    /// `SO_REUSEADDR` on listeners (on): a restarted node gets its port back at once.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT` on listeners (off): several processes share a port.
+    pub reuse_port: bool,
+    /// `SO_SNDBUF` in bytes; `None` = as the operating system tunes it.
+    pub send_buffer: Option<usize>,
+    /// `SO_RCVBUF` in bytes; `None` = as the operating system tunes it.
+    pub receive_buffer: Option<usize>,
+    /// Connections that wait to be accepted (1,024).
+    pub backlog: u32,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self {
+            nodelay: true,
+            keepalive: Some(Keepalive::default()),
+            reuse_address: true,
+            reuse_port: false,
+            send_buffer: None,
+            receive_buffer: None,
+            backlog: 1024,
+        }
+    }
+}
+
+/// When TCP asks whether the other end is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Idle time before the first probe.
+    pub time: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(30), interval: Duration::from_secs(10) }
+    }
+}

@@ -1,0 +1,296 @@
+//! What the senders, the link and the control task share of one peer: its outbox, and the line of those who wait for room.
+//!
+//! One short lock, taken once per batch, never held while anyone waits. Senders that wait are served in the order in which
+//! they came. Invariant: at most one link owns the lane; a link that lost it must not touch the outbox any more.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hyphal_core::filter;
+use hyphal_core::ids::NodeId;
+use hyphal_core::outbox::{self, SharedStorage};
+use hyphal_core::wire::reason::Reason;
+use tokio::sync::watch;
+
+use crate::counters::{Sent, Tally};
+use crate::error::SendError;
+use crate::receipt::ReceiptLedger;
+use crate::signal::Signal;
+
+pub(crate) type Outbox = outbox::Outbox<SharedStorage<ReceiptLedger>>;
+
+/// One peer of this node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    pub(crate) tally: Tally,
+    /// The round trip time measured last; `None` without a session.
+    pub(crate) rtt: watch::Sender<Option<Duration>>,
+    lane: Mutex<Lane>,
+    arrivals: Mutex<Arrivals>,
+}
+
+impl Peer {
+    pub(crate) fn new(id: NodeId, max_messages: usize, max_bytes: usize) -> Self {
+        let storage = SharedStorage::with_ledger(max_messages, max_bytes, ReceiptLedger::default());
+        let lane = Lane {
+            outbox: Outbox::new(storage),
+            line: Line::default(),
+            owner: None,
+            closed: None,
+            low_messages: max_messages / 2,
+            low_bytes: max_bytes / 2,
+        };
+        Self {
+            id,
+            tally: Tally::default(),
+            rtt: watch::Sender::new(None),
+            lane: Mutex::new(lane),
+            arrivals: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn lane(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which messages of this peer were seen; only its link asks.
+    pub(crate) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What became of the messages sent to the peer.
+    pub(crate) fn sent(&self) -> Sent {
+        self.lane().sent()
+    }
+}
+
+/// The receive filters of a peer: direct messages and broadcasts are numbered in different orders.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    pub(crate) direct: filter::Filter,
+    pub(crate) broadcast: filter::Filter,
+}
+
+/// The way out to a peer.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) outbox: Outbox,
+    line: Line,
+    owner: Option<Owner>,
+    /// Why nothing is accepted any more.
+    closed: Option<SendError>,
+    low_messages: usize,
+    low_bytes: usize,
+}
+
+/// The link that empties the outbox.
+#[derive(Debug)]
+struct Owner {
+    token: u64,
+    signal: Arc<Signal>,
+}
+
+impl Lane {
+    /// Runs `push` if it is this sender's turn, or puts the sender in line to be woken when it may be.
+    pub(crate) fn poll_push<T>(
+        &mut self,
+        cx: &Context<'_>,
+        place: &mut Option<u64>,
+        push: impl FnOnce(&mut Self) -> Result<T, SendError>,
+    ) -> Poll<Result<T, SendError>> {
+        if let Some(error) = self.closed {
+            self.line.leave(place);
+            return Poll::Ready(Err(error));
+        }
+        if self.line.is_turn_of(*place) {
+            match push(self) {
+                Err(SendError::QueueFull) => {}
+                result => {
+                    self.line.leave(place);
+                    return Poll::Ready(result);
+                }
+            }
+        }
+        self.line.wait(place, cx.waker());
+        Poll::Pending
+    }
+
+    /// Runs `push` at once, unless nothing is accepted or others wait.
+    pub(crate) fn try_push<T>(
+        &mut self,
+        push: impl FnOnce(&mut Self) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        match self.closed {
+            Some(error) => Err(error),
+            None if !self.line.is_turn_of(None) => Err(SendError::QueueFull),
+            None => push(self),
+        }
+    }
+
+    /// Keeps a place in line for a sender that will wait.
+    pub(crate) fn reserve_place(&mut self) -> Option<u64> {
+        let mut place = None;
+        self.line.wait(&mut place, Waker::noop());
+        place
+    }
+
+    /// A sender goes away without having had its turn.
+    pub(crate) fn leave_line(&mut self, mut place: Option<u64>) {
+        self.line.leave(&mut place);
+    }
+
+    /// Calls the sender whose turn it is, if there is room again.
+    pub(crate) fn call_waiting(&self) {
+        if !self.line.is_empty()
+            && self.outbox.queued() <= self.low_messages
+            && self.outbox.queued_bytes() <= self.low_bytes
+        {
+            self.line.call();
+        }
+    }
+
+    /// Wakes the link, if there is one; says whether.
+    pub(crate) fn wake_link(&self) -> bool {
+        self.owner.as_ref().map(|owner| owner.signal.wake()).is_some()
+    }
+
+    /// Whether a session is up.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    pub(crate) fn signal(&self) -> Option<&Arc<Signal>> {
+        self.owner.as_ref().map(|owner| &owner.signal)
+    }
+
+    /// Whether the link of this token owns the lane.
+    pub(crate) fn is_owned_by(&self, token: u64) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.token == token)
+    }
+
+    /// Hands the lane to a link whose session stays; what an older session left in flight becomes unconfirmed.
+    pub(crate) fn hand_to(&mut self, token: u64, signal: Arc<Signal>) {
+        self.outbox.handle_session_end();
+        self.owner = Some(Owner { token, signal });
+    }
+
+    /// The link's session ended.
+    pub(crate) fn detach(&mut self, token: u64) {
+        if self.is_owned_by(token) {
+            self.outbox.handle_session_end();
+            self.owner = None;
+        }
+    }
+
+    /// Accepts nothing more; whoever waits hears `error`.
+    pub(crate) fn close(&mut self, error: SendError) {
+        self.closed = Some(error);
+        self.line.call_all();
+    }
+
+    /// The peer was removed: drops what is queued and lets go of the link.
+    pub(crate) fn abandon(&mut self, reason: Reason) {
+        self.close(SendError::UnknownPeer);
+        self.owner = None;
+        self.outbox.clear(reason);
+        self.outbox.handle_session_end();
+    }
+
+    pub(crate) fn sent(&self) -> Sent {
+        let counters = self.outbox.counters();
+        Sent {
+            sent: counters.pushed,
+            confirmed: counters.confirmed,
+            expired: counters.expired,
+            dropped: counters.dropped() - counters.expired,
+            unconfirmed: counters.unconfirmed,
+            queued: self.outbox.queued() as u64,
+            in_flight: self.outbox.in_flight(),
+        }
+    }
+}
+
+/// Senders that wait for room, in the order in which they came.
+#[derive(Debug, Default)]
+struct Line {
+    next: u64,
+    waiting: VecDeque<(u64, Waker)>,
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether nobody else comes first.
+    fn is_turn_of(&self, place: Option<u64>) -> bool {
+        self.waiting.front().is_none_or(|(first, _)| place == Some(*first))
+    }
+
+    /// Takes a place at the end, or keeps the one that the sender has.
+    fn wait(&mut self, place: &mut Option<u64>, waker: &Waker) {
+        match place.and_then(|place| self.find(place)) {
+            Some(at) => self.waiting[at].1.clone_from(waker),
+            None => {
+                *place = Some(self.next);
+                self.waiting.push_back((self.next, waker.clone()));
+                self.next += 1;
+            }
+        }
+    }
+
+    /// Gives the place up and calls whoever is first then.
+    fn leave(&mut self, place: &mut Option<u64>) {
+        if let Some(at) = place.take().and_then(|place| self.find(place)) {
+            self.waiting.remove(at);
+            self.call();
+        }
+    }
+
+    fn call(&self) {
+        if let Some((_, waker)) = self.waiting.front() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn call_all(&self) {
+        self.waiting.iter().for_each(|(_, waker)| waker.wake_by_ref());
+    }
+
+    fn find(&self, place: u64) -> Option<usize> {
+        self.waiting.binary_search_by_key(&place, |(place, _)| *place).ok()
+    }
+}
+
+/// A sender's place in line, given up when the sender goes away.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) number: Option<u64>,
+}
+
+impl Place {
+    pub(crate) fn new(peer: Arc<Peer>) -> Self {
+        Self { peer, number: None }
+    }
+
+    /// See [`Lane::poll_push`].
+    pub(crate) fn poll_push<T>(
+        &mut self,
+        cx: &Context<'_>,
+        push: impl FnOnce(&mut Lane) -> Result<T, SendError>,
+    ) -> Poll<Result<T, SendError>> {
+        self.peer.lane().poll_push(cx, &mut self.number, push)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.number.is_some() {
+            self.peer.lane().leave_line(self.number.take());
+        }
+    }
+}

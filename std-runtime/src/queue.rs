@@ -1,0 +1,120 @@
+//! The bounded queue between links and one subscription, in batches.
+//!
+//! A full queue is not an error: the link keeps the batch, stops reading, and is woken when half of the queue is free.
+//! Any number of links push, any number of readers pop; no lock is held while anyone waits.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::message::Batch;
+use crate::signal::{Consumption, Signal};
+
+/// A batch on its way to the application, and what holds back its acknowledgement.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) batch: Batch,
+    pub(crate) consumption: Arc<Consumption>,
+}
+
+/// Why a delivery was not taken.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The queue is full; the link will be woken.
+    Full(Delivery),
+    /// Nobody will ever read it.
+    Closed(Delivery),
+}
+
+/// Deliveries that wait for the application.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    max_batches: usize,
+    max_bytes: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+    readers: Vec<Waker>,
+    /// Links that hold a batch back.
+    blocked: Vec<Arc<Signal>>,
+    is_closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(max_batches: usize, max_bytes: usize) -> Self {
+        Self { max_batches: max_batches.max(1), max_bytes, state: Mutex::default() }
+    }
+
+    /// Queues a delivery. One that alone exceeds the limit of bytes is taken when the queue is empty.
+    pub(crate) fn push(&self, delivery: Delivery, link: &Arc<Signal>) -> Result<(), Refused> {
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(Refused::Closed(delivery));
+        }
+        let footprint = delivery.batch.footprint();
+        let fits = state.deliveries.len() < self.max_batches && state.bytes + footprint <= self.max_bytes;
+        if !fits && !state.deliveries.is_empty() {
+            if !state.blocked.iter().any(|blocked| Arc::ptr_eq(blocked, link)) {
+                state.blocked.push(Arc::clone(link));
+            }
+            return Err(Refused::Full(delivery));
+        }
+        state.bytes += footprint;
+        state.deliveries.push_back(delivery);
+        let reader = state.readers.pop();
+        state.readers.drain(..).for_each(Waker::wake);
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest delivery; `None` once the queue is closed and empty.
+    pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
+        let mut state = self.state();
+        if let Some(delivery) = self.pop(&mut state) {
+            return Poll::Ready(Some(delivery));
+        }
+        if state.is_closed {
+            return Poll::Ready(None);
+        }
+        if !state.readers.iter().any(|reader| reader.will_wake(cx.waker())) {
+            state.readers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Takes nothing more. With `drain` readers still get what is queued, else it is dropped.
+    pub(crate) fn close(&self, drain: bool) {
+        let mut state = self.state();
+        state.is_closed = true;
+        let dropped = if drain { VecDeque::new() } else { std::mem::take(&mut state.deliveries) };
+        if !drain {
+            state.bytes = 0;
+        }
+        state.readers.drain(..).for_each(Waker::wake);
+        let blocked = std::mem::take(&mut state.blocked);
+        drop(state);
+        drop(dropped);
+        blocked.iter().for_each(|link| link.wake());
+    }
+
+    fn pop(&self, state: &mut State) -> Option<Delivery> {
+        let delivery = state.deliveries.pop_front()?;
+        state.bytes -= delivery.batch.footprint();
+        let is_half_free = state.deliveries.len() <= self.max_batches / 2 && state.bytes <= self.max_bytes / 2;
+        if is_half_free && !state.blocked.is_empty() {
+            state.blocked.drain(..).for_each(|link| link.wake());
+        }
+        Some(delivery)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,318 @@
+//! Sending: one message, many to one peer, one to all. Numbers are given and messages queued under the lane's lock, so that
+//! the order of numbers is the order of queues, which the receivers' duplicate filters count on.
+
+use std::future::poll_fn;
+use std::iter::Peekable;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyphal_core::ids::{MessageId, NodeId};
+use hyphal_core::outbox::{self, Header, Ticket};
+use hyphal_core::time::Instant;
+use hyphal_core::wire::family::Family;
+
+use crate::builder::MAX_MESSAGE;
+use crate::error::{BatchError, SendError};
+use crate::hub::Hub;
+use crate::message::{Outgoing, Payload, SendOptions};
+use crate::peer::{Lane, Peer, Place};
+use crate::receipt::Receipt;
+
+/// Queues one message, waiting for room.
+pub(crate) async fn send(
+    hub: &Hub,
+    peer: NodeId,
+    message: Outgoing<'_>,
+    is_tracked: bool,
+) -> Result<(MessageId, Option<Receipt>), SendError> {
+    check(&message)?;
+    let mut place = Place::new(hub.peer(&peer).ok_or(SendError::UnknownPeer)?);
+    poll_fn(|cx| place.poll_push(cx, |lane| push(hub, lane, &message, is_tracked))).await
+}
+
+/// Queues one message if there is room at once.
+pub(crate) fn try_send(
+    hub: &Hub,
+    peer: NodeId,
+    message: &Outgoing<'_>,
+    is_tracked: bool,
+) -> Result<(MessageId, Option<Receipt>), SendError> {
+    check(message)?;
+    let peer = hub.peer(&peer).ok_or(SendError::UnknownPeer)?;
+    peer.lane().try_push(|lane| push(hub, lane, message, is_tracked))
+}
+
+fn push(
+    hub: &Hub,
+    lane: &mut Lane,
+    message: &Outgoing<'_>,
+    is_tracked: bool,
+) -> Result<(MessageId, Option<Receipt>), SendError> {
+    if is_tracked && !lane.outbox.ledger().has_room() {
+        return Err(SendError::QueueFull);
+    }
+    let sequence = hub.sequence.fetch_add(1, Relaxed);
+    let header = header(message.kind, message.options, sequence, false);
+    let ticket = lane.outbox.push(hub.clock.now(), header, message.payload.for_outbox())?;
+    let receipt = is_tracked.then(|| lane.outbox.ledger().track(ticket));
+    wake(hub, lane);
+    Ok((hub.message_id(sequence), receipt))
+}
+
+/// A batch on its way into a peer's queue, from [`Node::send_batch`](crate::Node::send_batch).
+///
+/// Resolves to the number of accepted messages when the iterator has ended. It may be polled by reference and dropped at
+/// any time: [`accepted`](Self::accepted) messages are queued, in order, and the others are not.
+#[derive(Debug)]
+#[must_use = "nothing is sent unless the batch is awaited"]
+pub struct SendBatch<'m, I: Iterator<Item = Outgoing<'m>>> {
+    hub: Arc<Hub>,
+    place: Option<Place>,
+    messages: Peekable<I>,
+    accepted: u64,
+}
+
+impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
+    pub(crate) fn new(hub: Arc<Hub>, peer: NodeId, messages: I) -> Self {
+        let place = hub.peer(&peer).map(Place::new);
+        Self { hub, place, messages: messages.peekable(), accepted: 0 }
+    }
+
+    /// How many messages were queued so far, from the first on.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    fn poll_next_part(&mut self, cx: &Context<'_>) -> Poll<Result<Part, SendError>> {
+        let Self { hub, place, messages, accepted } = self;
+        let Some(place) = place else { return Poll::Ready(Err(SendError::UnknownPeer)) };
+        place.poll_push(cx, |lane| {
+            let now = hub.clock.now();
+            let mut numbers = Numbers::new(hub);
+            let mut kind = None;
+            let mut pushed = 0;
+            let result = loop {
+                if pushed == PART {
+                    break Ok(Part::More);
+                }
+                let Some(message) = messages.peek() else { break Ok(Part::Last) };
+                if kind != Some(message.kind) {
+                    if let Err(error) = check(message) {
+                        break Err(error);
+                    }
+                    kind = Some(message.kind);
+                }
+                if message.payload.len() > MAX_MESSAGE as usize {
+                    break Err(SendError::TooLong { max: MAX_MESSAGE });
+                }
+                let header = header(message.kind, message.options, numbers.peek(), false);
+                if let Err(error) = lane.outbox.push(now, header, message.payload.for_outbox()) {
+                    break Err(error.into());
+                }
+                numbers.advance();
+                messages.next();
+                pushed += 1;
+            };
+            drop(numbers);
+            *accepted += pushed;
+            if pushed > 0 {
+                wake(hub, lane);
+            }
+            // On a full queue the rest waits, and this sender keeps its place in line.
+            result
+        })
+    }
+}
+
+/// How much of a batch is done.
+enum Part {
+    More,
+    Last,
+}
+
+impl<'m, I: Iterator<Item = Outgoing<'m>> + Unpin> Future for SendBatch<'m, I> {
+    type Output = Result<u64, BatchError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match ready!(self.poll_next_part(cx)) {
+                Ok(Part::More) => {}
+                Ok(Part::Last) => return Poll::Ready(Ok(self.accepted)),
+                Err(error) => return Poll::Ready(Err(BatchError { accepted: self.accepted, error })),
+            }
+        }
+    }
+}
+
+/// Numbers for a batch, taken in spans; what is left of the last span is given back if nobody took one meanwhile.
+struct Numbers<'h> {
+    hub: &'h Hub,
+    next: u64,
+    end: u64,
+}
+
+impl<'h> Numbers<'h> {
+    const SPAN: u64 = 64;
+
+    fn new(hub: &'h Hub) -> Self {
+        Self { hub, next: 0, end: 0 }
+    }
+
+    #[inline]
+    fn peek(&mut self) -> u64 {
+        if self.next == self.end {
+            self.next = self.hub.sequence.fetch_add(Self::SPAN, Relaxed);
+            self.end = self.next + Self::SPAN;
+        }
+        self.next
+    }
+
+    #[inline]
+    fn advance(&mut self) {
+        self.next += 1;
+    }
+}
+
+impl Drop for Numbers<'_> {
+    fn drop(&mut self) {
+        if self.next != self.end {
+            // Numbers that nobody gives back are skipped, which costs a few bytes.
+            let _ = self.hub.sequence.compare_exchange(self.end, self.next, Relaxed, Relaxed);
+        }
+    }
+}
+
+/// What became of a broadcast at each peer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Broadcast {
+    /// The id of the message, the same for all peers.
+    pub id: MessageId,
+    /// The peers in whose queues it is, with a receipt each if the broadcast is tracked.
+    pub accepted: Vec<(NodeId, Option<Receipt>)>,
+    /// The peers that will not get it, and why.
+    pub refused: Vec<(NodeId, SendError)>,
+}
+
+/// Queues one message for all peers, sharing its payload. Waits for room at peers with a session; the others take it
+/// if there is room at once.
+pub(crate) async fn broadcast(
+    hub: &Hub,
+    kind: u16,
+    payload: Payload<'_>,
+    options: SendOptions,
+    is_tracked: bool,
+) -> Result<Broadcast, SendError> {
+    let payload = payload.into_shared();
+    check(&Outgoing { kind, payload: Payload::Shared(payload.clone()), options })?;
+    let peers = hub.peers();
+    let (mut wave, mut places) = Wave::begin(hub, kind, payload, options, is_tracked, &peers);
+    poll_fn(|cx| {
+        places.retain_mut(|place| match place.poll_push(cx, |lane| wave.push(hub, lane)) {
+            Poll::Ready(result) => {
+                wave.settle(&place.peer, result);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if places.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    Ok(wave.result)
+}
+
+/// One broadcast under way.
+struct Wave {
+    now: Instant,
+    header: Header,
+    payload: Bytes,
+    is_tracked: bool,
+    result: Broadcast,
+}
+
+impl Wave {
+    /// Gives the broadcast its number and queues it wherever there is room; gives places in line where it is worth waiting.
+    ///
+    /// Under the lock of broadcasts, so that every peer's line has them in the order of their numbers.
+    fn begin(
+        hub: &Hub,
+        kind: u16,
+        payload: Bytes,
+        options: SendOptions,
+        is_tracked: bool,
+        peers: &[Arc<Peer>],
+    ) -> (Self, Vec<Place>) {
+        let _turn = hub.broadcasts.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = hub.sequence.fetch_add(1, Relaxed);
+        let mut wave = Self {
+            now: hub.clock.now(),
+            header: header(kind, options, sequence, true),
+            payload,
+            is_tracked,
+            result: Broadcast {
+                id: hub.message_id(sequence),
+                accepted: Vec::with_capacity(peers.len()),
+                refused: Vec::new(),
+            },
+        };
+        let mut places = Vec::new();
+        for peer in peers {
+            let mut lane = peer.lane();
+            match lane.try_push(|lane| wave.push(hub, lane)) {
+                Err(SendError::QueueFull) if lane.is_attached() => {
+                    let number = lane.reserve_place();
+                    drop(lane);
+                    places.push(Place { peer: Arc::clone(peer), number });
+                }
+                result => {
+                    drop(lane);
+                    wave.settle(peer, result);
+                }
+            }
+        }
+        (wave, places)
+    }
+
+    fn push(&self, hub: &Hub, lane: &mut Lane) -> Result<Option<Receipt>, SendError> {
+        if self.is_tracked && !lane.outbox.ledger().has_room() {
+            return Err(SendError::QueueFull);
+        }
+        let payload = outbox::Payload::Shared(self.payload.clone());
+        let ticket: Ticket = lane.outbox.push(self.now, self.header, payload)?;
+        let receipt = self.is_tracked.then(|| lane.outbox.ledger().track(ticket));
+        wake(hub, lane);
+        Ok(receipt)
+    }
+
+    fn settle(&mut self, peer: &Peer, result: Result<Option<Receipt>, SendError>) {
+        match result {
+            Ok(receipt) => self.result.accepted.push((peer.id, receipt)),
+            Err(error) => self.result.refused.push((peer.id, error)),
+        }
+    }
+}
+
+/// What no peer takes, whatever its state.
+fn check(message: &Outgoing<'_>) -> Result<(), SendError> {
+    if Family::of(message.kind).is_none() {
+        return Err(SendError::UnknownType);
+    }
+    if message.payload.len() > MAX_MESSAGE as usize {
+        return Err(SendError::TooLong { max: MAX_MESSAGE });
+    }
+    Ok(())
+}
+
+fn header(kind: u16, options: SendOptions, sequence: u64, broadcast: bool) -> Header {
+    Header { kind, priority: options.priority, broadcast, sequence, ttl: options.ttl }
+}
+
+/// Wakes the link, or whoever sees to the messages of peers without one.
+fn wake(hub: &Hub, lane: &Lane) {
+    if !lane.wake_link() {
+        hub.unattended.notify_one();
+    }
+}

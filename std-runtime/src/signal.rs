@@ -1,0 +1,73 @@
+//! How a link is woken, and how it learns that the application is done with a record.
+//!
+//! One wake-up for all causes: new messages, consumed ones, room in a queue, an order to close. The link looks for itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+use hyphal_core::wire::reason::Reason;
+use tokio::sync::Notify;
+
+/// What others may tell a link.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    notify: Notify,
+    /// The code of the reason to close with; 0 = go on.
+    close: AtomicU16,
+    ping: AtomicBool,
+}
+
+impl Signal {
+    /// Makes the link look around.
+    pub(crate) fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Orders the link to end its session in good order.
+    pub(crate) fn close(&self, reason: Reason) {
+        self.close.store(reason.code(), Ordering::Release);
+        self.wake();
+    }
+
+    /// The order to close, once.
+    pub(crate) fn take_close(&self) -> Option<Reason> {
+        match self.close.load(Ordering::Acquire) {
+            0 => None,
+            _ => Reason::from_code(self.close.swap(0, Ordering::AcqRel)),
+        }
+    }
+
+    /// Asks the link to measure the round trip time.
+    pub(crate) fn ping(&self) {
+        self.ping.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// The wish to measure, once.
+    pub(crate) fn take_ping(&self) -> bool {
+        self.ping.load(Ordering::Acquire) && self.ping.swap(false, Ordering::AcqRel)
+    }
+
+    /// Resolves when the link was woken since it last waited.
+    pub(crate) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
+        self.notify.notified()
+    }
+}
+
+/// Lives as long as anybody still works on the messages of one record; its end lets the link acknowledge the record.
+#[derive(Debug)]
+pub(crate) struct Consumption {
+    signal: Arc<Signal>,
+}
+
+impl Consumption {
+    pub(crate) fn new(signal: &Arc<Signal>) -> Self {
+        Self { signal: Arc::clone(signal) }
+    }
+}
+
+impl Drop for Consumption {
+    fn drop(&mut self) {
+        self.signal.wake();
+    }
+}

@@ -1,0 +1,205 @@
+//! Receiving: who wants which messages, and the two ways to take them, one at a time or a batch at a time.
+//!
+//! The acknowledgement follows the application: a message counts as delivered when its receiver comes back for more, so
+//! the subscription keeps the last batch unacknowledged until then. It never buffers beyond its queue.
+
+use std::future::poll_fn;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use hyphal_core::ids::{NodeId, Priority};
+
+use crate::message::{Batch, Message};
+use crate::queue::{Delivery, Queue};
+use crate::signal::Consumption;
+
+/// Which messages a subscription receives. What is not restricted is not looked at: the default takes all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    kinds: Vec<RangeInclusive<u16>>,
+    sources: Vec<NodeId>,
+    priorities: Vec<Priority>,
+}
+
+impl Filter {
+    /// Takes every message.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Takes this message type, beside those named before.
+    #[must_use]
+    pub fn kind(self, kind: u16) -> Self {
+        self.kinds(kind..=kind)
+    }
+
+    /// Takes these message types, beside those named before.
+    #[must_use]
+    pub fn kinds(mut self, kinds: RangeInclusive<u16>) -> Self {
+        self.kinds.push(kinds);
+        self
+    }
+
+    /// Takes messages of this node, beside those named before.
+    #[must_use]
+    pub fn source(mut self, source: NodeId) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    /// Takes messages of this class, beside those named before.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priorities.push(priority);
+        self
+    }
+
+    pub(crate) fn takes_from(&self, source: &NodeId) -> bool {
+        self.sources.is_empty() || self.sources.contains(source)
+    }
+
+    /// Whether a message of a source that it takes from is wanted.
+    pub(crate) fn takes(&self, kind: u16, priority: Priority) -> bool {
+        (self.kinds.is_empty() || self.kinds.iter().any(|kinds| kinds.contains(&kind)))
+            && (self.priorities.is_empty() || self.priorities.contains(&priority))
+    }
+}
+
+/// Received messages that match a [`Filter`], in order. Dropping it ends the subscription.
+///
+/// A message that matches several subscriptions goes to each. While its queue is full the links whose messages it would
+/// take stop reading, so a slow receiver slows its senders and loses nothing.
+#[derive(Debug)]
+pub struct Subscription {
+    reader: Reader,
+    registry: Arc<Registry>,
+    subscriber: Arc<Subscriber>,
+}
+
+impl Subscription {
+    /// The next message; `None` when the node has been shut down and everything was taken.
+    ///
+    /// Cancellation safe. Asking for the next message acknowledges the batch that the last one was the end of.
+    pub async fn recv(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.reader.poll_recv(cx)).await
+    }
+
+    /// The next messages that arrived together; `None` when the node has been shut down and everything was taken.
+    ///
+    /// Cancellation safe. Asking for the next batch acknowledges the one before.
+    pub async fn recv_batch(&mut self) -> Option<Batch> {
+        poll_fn(|cx| self.reader.poll_recv_batch(cx)).await
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.reader.poll_recv(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.registry.remove(&self.subscriber);
+        self.subscriber.queue.close(false);
+    }
+}
+
+/// The taking end of a queue: what was handed out and not yet acknowledged.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    queue: Arc<Queue>,
+    current: Option<Current>,
+    /// Of the batch handed out last.
+    held: Option<Arc<Consumption>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    delivery: Delivery,
+    next: usize,
+}
+
+impl Reader {
+    pub(crate) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue, current: None, held: None }
+    }
+
+    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        self.held = None;
+        loop {
+            if let Some(current) = &mut self.current
+                && let Some(message) = current.delivery.batch.message(current.next)
+            {
+                current.next += 1;
+                return Poll::Ready(Some(message));
+            }
+            self.current = None;
+            match self.queue.poll_pop(cx) {
+                Poll::Ready(Some(delivery)) => self.current = Some(Current { delivery, next: 0 }),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    pub(crate) fn poll_recv_batch(&mut self, cx: &Context<'_>) -> Poll<Option<Batch>> {
+        self.held = None;
+        if let Some(Current { delivery, next }) = self.current.take()
+            && let Some(rest) = delivery.batch.rest(next)
+        {
+            self.held = Some(delivery.consumption);
+            return Poll::Ready(Some(rest));
+        }
+        self.queue.poll_pop(cx).map(|delivery| {
+            let Delivery { batch, consumption } = delivery?;
+            self.held = Some(consumption);
+            Some(batch)
+        })
+    }
+}
+
+/// One subscription as the links see it.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) filter: Filter,
+    pub(crate) queue: Arc<Queue>,
+}
+
+/// All subscriptions of a node; links walk an immutable snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    subscribers: RwLock<Arc<Vec<Arc<Subscriber>>>>,
+}
+
+impl Registry {
+    pub(crate) fn snapshot(&self) -> Arc<Vec<Arc<Subscriber>>> {
+        Arc::clone(&self.subscribers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn subscribe(self: &Arc<Self>, filter: Filter, queue: Queue) -> Subscription {
+        let queue = Arc::new(queue);
+        let subscriber = Arc::new(Subscriber { filter, queue: Arc::clone(&queue) });
+        self.change(|subscribers| subscribers.push(Arc::clone(&subscriber)));
+        Subscription { reader: Reader::new(queue), registry: Arc::clone(self), subscriber }
+    }
+
+    /// No message will arrive any more; what is queued can still be taken.
+    pub(crate) fn close(&self) {
+        self.snapshot().iter().for_each(|subscriber| subscriber.queue.close(true));
+    }
+
+    fn remove(&self, subscriber: &Arc<Subscriber>) {
+        self.change(|subscribers| subscribers.retain(|other| !Arc::ptr_eq(other, subscriber)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Subscriber>>)) {
+        let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut subscribers));
+    }
+}
