@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyphal::{Batch, MessageRef};
+use hyphal::{Batch, Filter, MessageRef};
 use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Stdout};
 
@@ -33,6 +33,7 @@ pub(crate) fn run(global: &Global, args: &ListenArgs) -> Result<Exit, Failure> {
 async fn serve(setup: &Setup, args: &ListenArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let node = setup.start().await?;
+    let mut messages = node.subscribe(Filter::all());
     for address in start::addresses(&node) {
         // Standard output belongs to the messages, and nobody has to see where they can be sent to.
         let _ = std::io::Write::write_fmt(
@@ -49,6 +50,8 @@ async fn serve(setup: &Setup, args: &ListenArgs) -> Result<Exit, Failure> {
     };
     let outcome = loop {
         let batch = tokio::select! {
+            batch = messages.recv_batch() => batch,
+            // What arrived before the subscription was made.
             batch = node.recv_batch() => batch,
             () = signals.recv() => break Ok(true),
         };
@@ -64,8 +67,9 @@ async fn serve(setup: &Setup, args: &ListenArgs) -> Result<Exit, Failure> {
             Err(error) => break Err(Failure::from(error)),
         }
     };
-    // What was printed is acknowledged on the way out.
-    start::shut_down(node, setup.config.timeouts.drain.min(LONGEST_FAREWELL)).await;
+    // What was printed counts as delivered from here on, and the sessions are told so when they are closed.
+    drop(messages);
+    start::shut_down(&node, setup.config.timeouts.drain.min(LONGEST_FAREWELL)).await;
     match outcome? {
         true if args.count.is_some() => Ok(Exit::Interrupted),
         _ => Ok(Exit::Done),

@@ -48,7 +48,7 @@ async fn serve(setup: &Setup, is_json: bool) -> Result<Exit, Failure> {
             },
         }
     }
-    drain(setup, node, &mut signals, is_json).await
+    drain(setup, &node, &mut signals, is_json).await
 }
 
 fn tell_start(node: &Node, is_json: bool) -> Result<(), Failure> {
@@ -68,7 +68,7 @@ fn tell_start(node: &Node, is_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn drain(setup: &Setup, node: Node, signals: &mut Signals, is_json: bool) -> Result<Exit, Failure> {
+async fn drain(setup: &Setup, node: &Node, signals: &mut Signals, is_json: bool) -> Result<Exit, Failure> {
     if is_json {
         output::print_json(&Line::Stopping)?;
     }
