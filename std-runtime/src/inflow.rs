@@ -52,7 +52,7 @@ impl Inflow {
 
     /// Admits each message once and in time; the others are counted.
     pub(crate) fn admit(&mut self, hub: &Hub, peer: &Peer, messages: Messages<'_>, base: usize) -> Vec<Entry> {
-        let mut entries = Vec::with_capacity(messages.count());
+        let mut entries = Vec::with_capacity(Messages::count(&messages));
         let mut arrivals = peer.arrivals();
         for message in messages {
             let admitted = message.and_then(|message| {
