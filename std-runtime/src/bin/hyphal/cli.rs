@@ -174,7 +174,7 @@ pub(crate) struct DoctorArgs {
 #[command(after_help = "Examples:
   hyphal node --listen '[::]:4857'
   hyphal node --config /etc/hyphal.toml
-  hyphal node --json | jq -r 'select(.event == "peer_down")'
+  hyphal node --json | jq 'select(.peer)'
   hyphal node --listen 0.0.0.0:4857 --peer ID@relay.example.org:4857 --trust pinned")]
 pub(crate) struct NodeArgs {
     /// Print one JSON object a line: the start with the addresses, what happens to peers, the end

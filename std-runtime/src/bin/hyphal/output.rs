@@ -105,9 +105,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// The log of a command with results of its own: only `level` and above, unless the user chose what is logged.
 pub(crate) fn start_quiet_logs(global: &Global, log: &Log, level: &str) {
-    let is_default = global.log.is_none() && log.filter == Config::with_key(PathBuf::new()).log.filter;
-    let filter = if is_default { level.to_owned() } else { log.filter.clone() };
-    start_logs(&Log { filter, ..log.clone() });
+    let mut log = log.clone();
+    if global.log.is_none() && log.filter == Config::with_key(PathBuf::new()).log.filter {
+        level.clone_into(&mut log.filter);
+    }
+    start_logs(&log);
 }
 
 /// Starts the log on standard error. Call it once, after the configuration was read.

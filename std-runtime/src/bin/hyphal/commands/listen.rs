@@ -131,7 +131,9 @@ fn write_line(line: &mut String, message: &MessageRef<'_>) {
 /// Control characters could end the line or steer the terminal, and reversed text could show something else than was sent.
 fn push_escaped(line: &mut String, c: char) {
     match c {
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => line.extend(c.escape_unicode()),
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            line.extend(c.escape_unicode())
+        }
         '\\' => line.push_str("\\\\"),
         c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => line.extend(c.escape_default()),
         c => line.push(c),

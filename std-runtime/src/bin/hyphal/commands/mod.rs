@@ -26,6 +26,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Send(args) => send::run(&cli.global, args),
         Command::Listen(args) => listen::run(&cli.global, args),
         Command::Ping(args) => ping::run(&cli.global, args),
-        Command::Bench(_) | Command::Demo(_) => Err(Failure::new(Exit::Usage, "this build has no such command", "")),
+        Command::Bench(_) | Command::Demo(_) => {
+            Err(Failure::new(Exit::Usage, "this build has no such command", ""))
+        }
     }
 }

@@ -10,7 +10,7 @@ use hyphal::{Node, PeerError};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::reach::{self, Patience};
+use super::reach;
 use super::signals::Signals;
 use super::start::{self, Key, Setup};
 use crate::cli::{Global, PingArgs};
@@ -31,11 +31,15 @@ async fn serve(setup: &Setup, peer: &PeerAddr, args: &PingArgs) -> Result<Exit, 
     let timeouts = &setup.config.timeouts;
     let deadline = Instant::now() + timeouts.connect + timeouts.handshake;
     let connected = tokio::select! {
-        connected = reach::session(&node, &setup.config.network, peer.id, Patience::OneAttempt, deadline) => connected,
+        connected = reach::session(&node, &setup.config.network, peer.id, deadline) => connected,
         () = signals.recv() => return Ok(Exit::Interrupted),
     };
     connected.map_err(|obstacle| {
-        Failure::new(Exit::Unreachable, format!("no answer from {peer}: {}", obstacle.message), obstacle.remedy)
+        Failure::new(
+            Exit::Unreachable,
+            format!("no answer from {peer}: {}", obstacle.message),
+            obstacle.remedy,
+        )
     })?;
     if !args.json {
         writeln!(anstream::stdout(), "PING {peer}")?;

@@ -5,15 +5,6 @@ use std::time::Duration;
 use hyphal::{Node, NodeId, Reason, Recovery, recover_from_error};
 use tokio::time::Instant;
 
-/// How long to try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// The first failed attempt decides.
-    OneAttempt,
-    /// Until a refusal that a further attempt would not change, as another network.
-    UntilRefused,
-}
-
 /// Why there is no session, in words: what happened, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Obstacle {
@@ -25,12 +16,11 @@ pub(crate) struct Obstacle {
     pub(crate) remedy: String,
 }
 
-/// Waits for a session with `peer`, until `deadline` at most.
+/// Waits for a session with `peer`; the first failed attempt decides, or `deadline`.
 pub(crate) async fn session(
     node: &Node,
     network: &str,
     peer: NodeId,
-    patience: Patience,
     deadline: Instant,
 ) -> Result<(), Obstacle> {
     let ended = tokio::time::timeout_at(deadline, async {
@@ -39,10 +29,8 @@ pub(crate) async fn session(
             if status.session.is_some() {
                 return None;
             }
-            if let Some(reason) = status.last_reason
-                && (patience == Patience::OneAttempt || is_lasting(reason))
-            {
-                return Some(reason);
+            if status.last_reason.is_some() {
+                return status.last_reason;
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -129,9 +117,10 @@ impl Obstacle {
                 "what answers there does not speak this protocol".into(),
                 "check that a Hyphal node listens on that port",
             ),
-            Some(Reason::Busy | Reason::Limit) => {
-                (format!("it refuses the connection: {}", said(reason)), "try again later, or raise its limits")
-            }
+            Some(Reason::Busy | Reason::Limit) => (
+                format!("it refuses the connection: {}", said(reason)),
+                "try again later, or raise its limits",
+            ),
             Some(Reason::Replaced) => (
                 "another process with the same key took the session".into(),
                 "give each process its own key, or use --ephemeral-key",

@@ -140,8 +140,10 @@ async fn queue(
     let options = SendOptions::default().priority(args.priority.into()).ttl(args.ttl);
     if args.broadcast {
         let sent = node.broadcast_tracked(kind, payload.clone(), options).await.map_err(unsendable)?;
-        let accepted =
-            sent.accepted.into_iter().filter_map(|(peer, receipt)| receipt.map(|receipt| (peer, Ok(receipt))));
+        let accepted = sent
+            .accepted
+            .into_iter()
+            .filter_map(|(peer, receipt)| receipt.map(|receipt| (peer, Ok(receipt))));
         let refused = sent.refused.into_iter().map(|(peer, error)| (peer, Err(error)));
         return Ok((Some(sent.id), accepted.chain(refused).collect()));
     }
@@ -284,7 +286,9 @@ impl Delivery {
             SendError::TooLong { max } => Self {
                 reason: Some(Reason::PeerLimit.name()),
                 detail: Some(format!("the message has {len} bytes and the peer takes at most {max}")),
-                remedy: Some(format!("split it, as: split -b {max} FILE part-; or raise limits.max_message there")),
+                remedy: Some(format!(
+                    "split it, as: split -b {max} FILE part-; or raise limits.max_message there"
+                )),
                 ..dropped
             },
             error => Self { detail: Some(error.to_string()), ..dropped },

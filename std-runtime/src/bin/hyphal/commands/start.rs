@@ -55,13 +55,15 @@ impl Setup {
     pub(crate) fn select(&mut self, target: &Target) -> Result<PeerAddr, Failure> {
         let peer = match target {
             Target::Address(peer) => peer.clone(),
-            Target::Id(id) => self.config.peers.iter().find(|peer| peer.id == *id).cloned().ok_or_else(|| {
-                Failure::new(
-                    Exit::Usage,
-                    format!("no peer with the id {id} is configured"),
-                    "write ID@HOST:PORT, or add the peer to peers in the configuration",
-                )
-            })?,
+            Target::Id(id) => {
+                self.config.peers.iter().find(|peer| peer.id == *id).cloned().ok_or_else(|| {
+                    Failure::new(
+                        Exit::Usage,
+                        format!("no peer with the id {id} is configured"),
+                        "write ID@HOST:PORT, or add the peer to peers in the configuration",
+                    )
+                })?
+            }
         };
         self.config.peers = vec![peer.clone()];
         Ok(peer)
