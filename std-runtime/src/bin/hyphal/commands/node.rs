@@ -4,9 +4,11 @@
 //! prints them.
 
 use std::io::Write;
+use std::time::Duration;
 
 use hyphal::{BreakerState, Event, HealthState, Node, Removal};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::signals::Signals;
 use super::start::{self, Key, Setup};
@@ -73,7 +75,7 @@ async fn drain(setup: &Setup, node: &Node, signals: &mut Signals, is_json: bool)
         output::print_json(&Line::Stopping)?;
     }
     let is_drained = tokio::select! {
-        () = signals.recv() => {
+        () = second_wish(signals) => {
             return Err(Failure::new(Exit::Interrupted, "ended before everything queued was delivered", ""));
         }
         is_drained = start::shut_down(node, setup.config.timeouts.drain) => is_drained,
@@ -90,6 +92,19 @@ async fn drain(setup: &Setup, node: &Node, signals: &mut Signals, is_json: bool)
         "give them more time with --set timeouts.drain=30s",
     ))
 }
+
+/// A signal that is more than an echo: wrappers pass a signal on although the process group has got it, too.
+async fn second_wish(signals: &mut Signals) {
+    let first_at = Instant::now();
+    loop {
+        signals.recv().await;
+        if first_at.elapsed() > ECHO {
+            return;
+        }
+    }
+}
+
+const ECHO: Duration = Duration::from_millis(250);
 
 /// One line of `--json`.
 #[derive(Serialize)]
