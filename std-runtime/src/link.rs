@@ -462,7 +462,9 @@ impl Link {
                 Some(Command::PeerDown { id: peer.id, token: self.token, reason })
             }
             // A session that was announced and not let in is known to have ended.
-            (None, Origin::Dialled(id)) if !self.is_announced => Some(Command::DialFailed { id: *id, reason }),
+            (None, Origin::Dialled(id)) if !self.is_announced => {
+                Some(Command::DialFailed { id: *id, reason })
+            }
             (None, _) => None,
         };
         if let Some(command) = told {
