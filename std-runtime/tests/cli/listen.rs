@@ -85,14 +85,16 @@ fn a_signal_is_the_usual_end_but_not_of_a_count() {
 }
 
 #[test]
-fn a_reader_that_has_gone_ends_the_command_with_0() {
+fn a_reader_that_has_gone_ends_the_command_with_0_and_confirms_nothing() {
     let home = Home::new();
     let mut command = home.command(&["listen", "--ephemeral-key", "--listen", "127.0.0.1:0"]);
     let listener = Process::start_unread(&mut command);
     let address = listener.err_after("listening on ");
 
-    home.hyphal(&["send", "--ephemeral-key", "--to", &address, "hello"]);
+    let sent = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "hello"]);
 
     let (code, _, err) = listener.end();
     assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(sent.code, Some(4), "{sent:?}");
+    assert!(sent.out.starts_with("unconfirmed "), "{sent:?}");
 }
