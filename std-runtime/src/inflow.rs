@@ -58,7 +58,7 @@ impl Inflow {
         messages: Messages<'_>,
         base: usize,
     ) -> Vec<Entry> {
-        let mut entries = Vec::with_capacity(Messages::count(&messages));
+        let mut entries = Vec::with_capacity(messages.len());
         let mut arrivals = peer.arrivals();
         for message in messages {
             let admitted = message.and_then(|message| {

@@ -305,13 +305,20 @@ impl<A: Aead> Session<A> {
         }
         match &mut self.state {
             State::Handshake { handshake, deadline_at } => {
-                let (len, finished) = handshake.poll_flight(buf)?;
-                if let Some(finished) = finished {
-                    let deadline_at = *deadline_at;
-                    self.state =
-                        State::AwaitAccept { up: Up::initiator(now, &self.config, &finished), deadline_at };
+                let deadline_at = *deadline_at;
+                match handshake.poll_flight(buf) {
+                    Ok((0, _)) => None,
+                    Ok((len, None)) => Some(len),
+                    Ok((len, Some(finished))) => {
+                        let up = Up::initiator(now, &self.config, &finished);
+                        self.state = State::AwaitAccept { up, deadline_at };
+                        Some(len)
+                    }
+                    Err(refused) => {
+                        self.on_refused(now, refused, 0);
+                        None
+                    }
                 }
-                Some(len)
             }
             State::Up { up, .. } => {
                 if up.is_worn() {
