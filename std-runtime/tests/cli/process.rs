@@ -3,10 +3,10 @@
 //! A process that a failed test leaves behind is killed when it is dropped.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -81,19 +81,9 @@ impl Process {
 
     /// Waits for the end; gives the code, the lines of standard output that were not read, and standard error.
     pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>, String) {
-        let status = self.wait();
-        (status.code(), self.out.rest(), self.err.rest().join("\n"))
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the process does not end");
-            thread::sleep(Duration::from_millis(5));
-        }
+        // Both pipes are closed by the end of the process, so waiting for them bounds the wait for it.
+        let (out, err) = (self.out.rest(), self.err.rest().join("\n"));
+        (self.child.wait().unwrap().code(), out, err)
     }
 }
 
