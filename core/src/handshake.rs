@@ -359,7 +359,7 @@ impl Own {
         Ok(Offer { id, hello, dialled: self.dialled })
     }
 
-    //// A refusal by this end, after the peer's hello was read.
+    /// A refusal by this end, after the peer's hello was read.
     fn refuse<A: Aead>(&self, noise: &HandshakeState<A>, reason: Reason, detail: u64) -> Refused {
         let tell = match self.dialled {
             true => Tell::Nothing,

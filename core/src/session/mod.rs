@@ -179,8 +179,14 @@ impl<A: Aead> Session<A> {
                         self.end(outbox, Closed { reason, by_peer: true, detail: refusal.detail });
                         return Input { used, received: Received::Dropped(reason) };
                     }
+                    // A responder may let us in and at once prefer another session: it says so without an Accept.
+                    (used, Some(Ok(Control::Close { code }))) => {
+                        let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
+                        self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
+                        return Input { used, received: Received::Dropped(reason) };
+                    }
                     (_, Some(Err(reason))) => reason,
-                    (_, Some(Ok(Control::Close { .. })) | None) => Reason::Violation,
+                    (_, None) => Reason::Violation,
                 };
                 // Whoever answers without the keys is not the peer: there is nobody to say it to.
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
