@@ -175,6 +175,23 @@ fn a_responder_that_closes_before_its_accept_is_written_tells_the_reason() {
 }
 
 #[test]
+fn an_initiator_whose_ephemeral_is_no_key_is_refused() {
+    // Of low order; and u = 2, which is on the twist.
+    for first_byte in [0, 1, 2] {
+        let (mut a, mut b) = pair();
+        a.transmit(&mut b.wire);
+        b.wire[14..46].fill(0);
+        b.wire[14] = first_byte;
+
+        b.receive();
+
+        assert!(!b.transmit(&mut a.wire), "{first_byte}");
+        let closed = Closed { reason: Reason::BadKey, by_peer: false, detail: 0 };
+        assert_eq!(b.session.poll_event(), Some(Event::Closed(closed)), "{first_byte}");
+    }
+}
+
+#[test]
 fn a_session_is_less_than_one_kibibyte_of_state() {
     assert!(size_of::<Session<ChaChaPoly>>() < 1024, "{}", size_of::<Session<ChaChaPoly>>());
 }

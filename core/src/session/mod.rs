@@ -304,7 +304,13 @@ impl<A: Aead> Session<A> {
         }
         match &mut self.state {
             State::Handshake { handshake, deadline_at } => {
-                let (len, finished) = handshake.poll_flight(buf)?;
+                let (len, finished) = match handshake.poll_flight(buf) {
+                    Ok(flight) => flight?,
+                    Err(refused) => {
+                        let _ = self.on_refused(now, refused, 0);
+                        return None;
+                    }
+                };
                 if let Some(finished) = finished {
                     let deadline_at = *deadline_at;
                     self.state =
