@@ -18,7 +18,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
 use crate::wire::family::Family;
 use crate::wire::hello::Hello;
-use crate::wire::message::{self, Checked, Encoder, MessageHeader, Place};
+use crate::wire::message::{self, Encoder, MessageHeader, Place};
 use crate::wire::reason::Reason;
 use crate::wire::record::{self as layout, Body, RecordHeader};
 
@@ -175,7 +175,7 @@ impl<A: Aead> Up<A> {
         self.acks.handle_record(*counter, true);
         self.messages.read = checked.last_sequence();
         let source = Source { id: self.peer.id(), epoch: self.peer.hello().boot_id, waited };
-        Ok(Content::Messages(Messages { inner: checked.messages(), checked, source, record: *counter }))
+        Ok(Content::Messages(Messages { inner: checked.messages(), source, record: *counter }))
     }
 
     pub(super) fn handle_consumed(&mut self, now: Instant, counter: u64) {
@@ -416,7 +416,6 @@ impl Pulse {
 #[derive(Clone, Debug)]
 pub struct Messages<'d> {
     inner: message::Messages<'d>,
-    checked: Checked<'d>,
     source: Source,
     record: u64,
 }
@@ -457,11 +456,6 @@ impl Messages<'_> {
     pub fn source(&self) -> NodeId {
         self.source.id
     }
-
-    /// How many messages the record holds, refused ones included.
-    pub fn count(&self) -> usize {
-        self.checked.count()
-    }
 }
 
 impl<'d> Iterator for Messages<'d> {
@@ -493,3 +487,5 @@ impl<'d> Iterator for Messages<'d> {
         self.inner.size_hint()
     }
 }
+
+impl ExactSizeIterator for Messages<'_> {}

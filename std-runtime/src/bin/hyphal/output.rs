@@ -1,0 +1,120 @@
+//! What the command tells people and scripts: exit codes, one-sentence failures, styles, log lines.
+//!
+//! Results go to standard output, everything else to standard error. Styles vanish where the output is no terminal or
+//! `NO_COLOR` is set; the text is the same in both cases.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use hyphal::config::{ConfigError, Log, LogFormat, Origin};
+use hyphal::keyfile::KeyFileError;
+use serde::Serialize;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How a command ended, as scripts see it. The numbers are documented in docs/cli.md and stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything asked for was done.
+    Done = 0,
+    /// Something failed while the command ran.
+    Failed = 1,
+    /// The command line is wrong; also the code of the argument parser.
+    Usage = 2,
+    /// The configuration or the identity key cannot be used.
+    Setup = 3,
+    /// A peer did not answer, or not in time.
+    Unreachable = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked for: one sentence, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) exit: Exit,
+    /// What happened, without a final stop.
+    pub(crate) message: String,
+    /// What to do; empty if there is nothing to add.
+    pub(crate) remedy: String,
+}
+
+impl Failure {
+    /// A failure with this code, sentence and remedy.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// Writes the failure to standard error.
+    pub(crate) fn print(&self) {
+        if self.message.is_empty() {
+            return;
+        }
+        let mut err = anstream::stderr().lock();
+        // There is nobody left to tell if standard error is closed.
+        let _ = writeln!(err, "{BAD}error:{BAD:#} {}", self.message);
+        if !self.remedy.is_empty() {
+            let _ = writeln!(err, "  {HINT}help:{HINT:#} {}", self.remedy);
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let is_usage = matches!(&error.origin, Origin::Flag(flag) if flag != "--config");
+        let exit = if is_usage { Exit::Usage } else { Exit::Setup };
+        Self::new(exit, error.to_string(), error.remedy)
+    }
+}
+
+impl From<KeyFileError> for Failure {
+    fn from(error: KeyFileError) -> Self {
+        Self::new(Exit::Setup, error.to_string(), error.remedy())
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// A failed write of results. A reader that has gone, as in `hyphal listen | head -1`, is no error to report.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(Exit::Done, "", "");
+        }
+        Self::new(Exit::Failed, format!("cannot write the output: {error}"), "")
+    }
+}
+
+/// Writes one JSON object on one line.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Starts the log on standard error. Call it once, after the configuration was read.
+pub(crate) fn start_logs(log: &Log) {
+    let filter: Targets = log.filter.parse().unwrap_or_default();
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(filter);
+    match log.format {
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+    }
+}
+
+/// Good news.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// Something to look at.
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
+/// Bad news.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What to do.
+pub(crate) const HINT: Style = AnsiColor::Cyan.on_default();

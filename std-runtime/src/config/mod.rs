@@ -1,0 +1,321 @@
+//! Every knob of a node, in one table, and where its value comes from.
+//!
+//! ```text
+//! defaults  <  TOML file  <  HYPHAL_* variables  <  command line
+//! ```
+//! The table at the end of this file is the only list of settings: the structs, the names in the file, the names of the
+//! variables, the limits and the documentation all come from it. A [`Config`] that [`Config::load`] returned has been
+//! checked; nothing validates a second time.
+
+mod error;
+mod kinds;
+mod layers;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyphal_core::ids::{NodeId, NodeType};
+
+pub use self::error::{ConfigError, Origin};
+use self::kinds::{
+    Choice, FilePath, Filter, Kind, List, Maybe, Network, Number, Problem, Raw, Span, Switch, Text,
+};
+use crate::address::PeerAddr;
+use crate::keyfile;
+
+impl Config {
+    /// Reads all sources in rising order and checks the result.
+    ///
+    /// # Errors
+    /// The first mistake of the first source that has one: it names the file and line, the variable or the flag, the
+    /// setting, and what is allowed there.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        layers::load(sources)
+    }
+
+    /// The defaults around this path of the identity key.
+    pub fn with_key(key: PathBuf) -> Self {
+        Self { key, ..Self::default_but_key() }
+    }
+}
+
+impl Default for Config {
+    /// The defaults for the user who runs the process. Reads the environment for the key's path only.
+    fn default() -> Self {
+        Self::with_key(default_key(|name| std::env::var_os(name)))
+    }
+}
+
+/// Where [`Config::load`] looks. Empty sources give the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The TOML file. Without one, the variable `HYPHAL_CONFIG` may name it; no other place is searched.
+    pub file: Option<PathBuf>,
+    /// The environment: names and values. Only `HYPHAL_*` and the variables of the key's default path are looked at.
+    pub environment: Vec<(OsString, OsString)>,
+    /// What the command line sets, the later the stronger.
+    pub arguments: Vec<Argument>,
+}
+
+impl Sources {
+    /// Sources with the environment of this process.
+    pub fn of_process() -> Self {
+        Self { environment: std::env::vars_os().collect(), ..Self::default() }
+    }
+
+    fn variable(&self, name: &str) -> Option<OsString> {
+        self.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+}
+
+/// A setting given on the command line.
+#[derive(Clone, Debug)]
+pub struct Argument {
+    /// The flag as it was written, for the error message: `--listen`.
+    pub flag: String,
+    /// The setting: `listen`, `limits.max_message`.
+    pub setting: String,
+    /// Its value; several for a list.
+    pub values: Vec<String>,
+}
+
+/// Which peers may have a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustPolicy {
+    /// Every node of the same network.
+    Open,
+    /// The nodes in `peers` and `trust.admit` only.
+    Pinned,
+}
+
+/// What happens to messages of a type that no version assigns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownTypes {
+    /// The application gets them as opaque bytes.
+    Deliver,
+    /// They are dropped with reason `UnknownType`.
+    Refuse,
+}
+
+/// How log lines are written to standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One row of the table of settings, as the documentation shows it.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The name, with its section: `limits.max_message`.
+    pub name: &'static str,
+    /// What it does.
+    pub doc: String,
+    /// The environment variable that sets it.
+    pub variable: String,
+    /// The values that are allowed.
+    pub allowed: String,
+    /// The default, written as in the TOML file.
+    pub default: String,
+}
+
+/// All settings, in the order of the documentation.
+pub fn settings() -> impl Iterator<Item = Setting> {
+    let defaults = Config::with_key("~/.local/share/hyphal/identity.key".into());
+    FIELDS.iter().map(move |field| Setting {
+        name: field.name,
+        doc: field.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "),
+        variable: variable_of(field.name),
+        allowed: (field.allowed)(),
+        default: (field.write)(&defaults),
+    })
+}
+
+/// A row of the table, with access to its place in a [`Config`].
+struct Field {
+    name: &'static str,
+    doc: &'static [&'static str],
+    read: fn(&mut Config, &Raw) -> Result<(), Problem>,
+    write: fn(&Config) -> String,
+    allowed: fn() -> String,
+}
+
+fn variable_of(setting: &str) -> String {
+    format!("HYPHAL_{}", setting.replace('.', "_").to_ascii_uppercase())
+}
+
+fn default_key(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    keyfile::default_path(variable).unwrap_or_else(|| PathBuf::from("identity.key"))
+}
+
+macro_rules! settings {
+    (
+        $(#[doc = $root_doc:literal])+
+        Config { $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, $kind:expr;)+ }
+        $(
+            $(#[doc = $section_doc:literal])+
+            $section:ident: $Section:ident { $($(#[doc = $sdoc:literal])+ $sfield:ident: $stype:ty = $sdefault:expr, $skind:expr;)+ }
+        )+
+    ) => {
+        $(#[doc = $root_doc])+
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+            $($(#[doc = $section_doc])+ pub $section: $Section,)+
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug, PartialEq)]
+            #[non_exhaustive]
+            pub struct $Section { $($(#[doc = $sdoc])+ pub $sfield: $stype,)+ }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $($sfield: $sdefault,)+ }
+                }
+            }
+        )+
+
+        impl Config {
+            fn default_but_key() -> Self {
+                Self { $($field: $default,)+ $($section: $Section::default(),)+ }
+            }
+        }
+
+        const FIELDS: &[Field] = &[
+            $(Field {
+                name: stringify!($field),
+                doc: &[$($doc),+],
+                read: |config, raw| { config.$field = $kind.read(raw)?; Ok(()) },
+                write: |config| $kind.write(&config.$field),
+                allowed: || $kind.allowed(),
+            },)+
+            $($(Field {
+                name: concat!(stringify!($section), ".", stringify!($sfield)),
+                doc: &[$($sdoc),+],
+                read: |config, raw| { config.$section.$sfield = $skind.read(raw)?; Ok(()) },
+                write: |config| $skind.write(&config.$section.$sfield),
+                allowed: || $skind.allowed(),
+            },)+)+
+        ];
+        const SECTIONS: &[&str] = &[$(stringify!($section)),+];
+    };
+}
+
+/// The port that the documentation uses and the default address has.
+pub const DEFAULT_PORT: u16 = 4857;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+settings! {
+    /// The whole configuration of a node.
+    Config {
+        /// File of the identity key. A relative path counts from the directory of the configuration file, or from the
+        /// working directory; `~/` is the home directory.
+        key: PathBuf = PathBuf::new(), FilePath;
+        /// Name of the network. Only nodes that give the same name have sessions; it is no password.
+        network: String = "hyphal".to_owned(), Network;
+        /// What the node is in the network: a heavy server, a relay or a client.
+        node_type: NodeType = NodeType::Sclerotia, Choice(&[
+            ("sclerotia", NodeType::Sclerotia), ("rhizomorph", NodeType::Rhizomorph), ("hyphae", NodeType::Hyphae),
+        ]);
+        /// Addresses on which the node accepts connections. The default is reachable from this machine only;
+        /// `[::]:4857` listens on all addresses.
+        listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT))],
+            List(Text::<SocketAddr>::new("an IP address and port, as 0.0.0.0:4857 or [::]:4857"));
+        /// Peers to which the node connects and stays connected.
+        peers: Vec<PeerAddr> = Vec::new(),
+            List(Text::<PeerAddr>::new("ID@HOST:PORT, where HOST is an IP address (IPv6 in brackets) or a DNS name"));
+        /// What happens to messages of a type that no version assigns.
+        unknown_types: UnknownTypes = UnknownTypes::Deliver,
+            Choice(&[("deliver", UnknownTypes::Deliver), ("refuse", UnknownTypes::Refuse)]);
+        /// Threads that run the node.
+        worker_threads: Option<usize> = None,
+            Maybe { word: "auto", means: "one for each core", kind: Number::<usize>::plain(1, 1024) };
+    }
+
+    /// Whom the node trusts.
+    trust: Trust {
+        /// Which peers may have a session: every node of the network, or the listed ones.
+        policy: TrustPolicy = TrustPolicy::Open,
+            Choice(&[("open", TrustPolicy::Open), ("pinned", TrustPolicy::Pinned)]);
+        /// Ids that policy `pinned` admits beside those in `peers`: nodes that connect to this one.
+        admit: Vec<NodeId> = Vec::new(), List(Text::<NodeId>::new("a node id, as `hyphal id` prints it"));
+        /// How far the clocks of two nodes may lie apart. Only two synchronised clocks are compared.
+        max_clock_skew: Duration = Duration::from_secs(60), Span::between("100ms", "1day");
+    }
+
+    /// Bounds on what peers can make the node hold.
+    limits: Limits {
+        /// Longest payload of a message, sent or received. A message fits into one record in this release.
+        max_message: u32 = 61_440, Number::<u32>::bytes(KIB, 65_000);
+        /// Peers that the node remembers, connected or not.
+        max_peers: usize = 4096, Number::<usize>::plain(1, 1_000_000);
+        /// Connections in all, accepted and dialled.
+        max_connections: usize = 1024, Number::<usize>::plain(1, 1_000_000);
+        /// Accepted connections from one IPv4 address or one IPv6 /64.
+        max_connections_per_address: usize = 64, Number::<usize>::plain(1, 1_000_000);
+        /// Accepted connections whose handshake is not finished.
+        max_handshakes: usize = 256, Number::<usize>::plain(1, 100_000);
+        /// Messages queued and unacknowledged for one peer.
+        outbox_messages: usize = 65_536, Number::<usize>::plain(1, 16_777_216);
+        /// Payload bytes queued and unacknowledged for one peer; at least `limits.max_message`.
+        outbox_bytes: usize = 16 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
+        /// Received batches that wait for the application; when they are full the peer is slowed down.
+        inbox_batches: usize = 64, Number::<usize>::plain(1, 65_536);
+    }
+
+    /// How long the node waits.
+    timeouts: Timeouts {
+        /// For the TCP connection to a peer, name resolution included.
+        connect: Duration = Duration::from_secs(5), Span::between("10ms", "5min");
+        /// For the whole handshake, from the connection to the peer's acceptance.
+        handshake: Duration = Duration::from_secs(5), Span::between("10ms", "5min");
+        /// For a peer that takes no bytes, before its session is closed.
+        write_stall: Duration = Duration::from_secs(15), Span::between("100ms", "1h");
+        /// Between two signs of life on an idle link; sent in steps of 10 ms. Peers notice silence by it.
+        heartbeat: Duration = Duration::from_secs(2), Span::between("10ms", "10min");
+        /// For queued messages to leave when the node shuts down.
+        drain: Duration = Duration::from_secs(5), Span::between("0s", "1h");
+    }
+
+    /// The TCP sockets.
+    tcp: Tcp {
+        /// Send small segments at once (TCP_NODELAY).
+        nodelay: bool = true, Switch;
+        /// Idle time before the system probes a silent connection (SO_KEEPALIVE).
+        keepalive: Option<Duration> = Some(Duration::from_secs(30)),
+            Maybe { word: "off", means: "no probes", kind: Span::between("1s", "2h") };
+        /// Listen although connections of an earlier run linger (SO_REUSEADDR).
+        reuse_address: bool = true, Switch;
+        /// Let several processes listen on one port (SO_REUSEPORT). Unix only.
+        reuse_port: bool = false, Switch;
+        /// The socket's send buffer (SO_SNDBUF).
+        send_buffer: Option<u32> = None,
+            Maybe { word: "system", means: "what the system sets", kind: Number::<u32>::bytes(4 * KIB, GIB) };
+        /// The socket's receive buffer (SO_RCVBUF).
+        receive_buffer: Option<u32> = None,
+            Maybe { word: "system", means: "what the system sets", kind: Number::<u32>::bytes(4 * KIB, GIB) };
+        /// Connections that the system holds ready before the node accepts them.
+        backlog: u32 = 1024, Number::<u32>::plain(1, 65_535);
+    }
+
+    /// What is logged to standard error.
+    log: Log {
+        /// The least level that is logged, and exceptions by module: `info,hyphal::link=debug`.
+        filter: String = "info".to_owned(), Filter;
+        /// How lines are written.
+        format: LogFormat = LogFormat::Text, Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    }
+}
+
+#[cfg(test)]
+mod tests;

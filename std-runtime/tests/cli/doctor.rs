@@ -1,0 +1,112 @@
+//! The doctor finds what is wrong, says what to do, and its exit code names the gravest failure.
+
+use std::net::TcpListener;
+
+use crate::home::{Home, Ran};
+use serde_json::Value;
+
+#[test]
+fn a_fresh_home_lacks_only_its_key() {
+    let home = Home::new();
+
+    let ran = home.hyphal(&["doctor", "--json", "--listen", "127.0.0.1:0"]);
+
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert_eq!(outcome(&ran, "key"), "fail");
+    assert_eq!(outcome(&ran, "config"), "ok");
+    assert_eq!(outcome(&ran, "port"), "ok");
+    assert!(ran.out.contains("run: hyphal keygen"), "{ran:?}");
+}
+
+#[test]
+fn a_node_with_everything_in_place_passes() {
+    let home = home_with_key();
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("{}@{}", other_id(&home), peer.local_addr().unwrap());
+
+    let ran = home.hyphal(&["doctor", "--json", "--listen", "127.0.0.1:0", "--peer", &address]);
+
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for subject in ["key", "config", "port", "peer"] {
+        assert_eq!(outcome(&ran, subject), "ok", "{ran:?}");
+    }
+    assert_eq!(report(&ran)["ok"], true);
+}
+
+#[test]
+fn a_port_in_use_is_a_failure_of_this_machine() {
+    let home = home_with_key();
+    let user = TcpListener::bind("127.0.0.1:0").unwrap();
+
+    let ran = home.hyphal(&["doctor", "--json", "--listen", &user.local_addr().unwrap().to_string()]);
+
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(outcome(&ran, "port"), "fail");
+}
+
+#[test]
+fn a_peer_that_does_not_listen_is_unreachable() {
+    let home = home_with_key();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("{}@127.0.0.1:{port}", other_id(&home));
+
+    let ran = home.hyphal(&["doctor", "--listen", "127.0.0.1:0", "--peer", &address]);
+
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert!(
+        ran.out.contains("cannot be reached") && ran.out.contains("help: check that its node runs"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn settings_that_make_no_sense_together_are_found() {
+    let home = home_with_key();
+    let own = home.hyphal(&["id"]).out;
+    let cases: [(&[&str], &str, &str); 4] = [
+        (&["--trust", "pinned"], "fail", "nobody can connect"),
+        (&["--set", "listen="], "fail", "neither listens nor has peers"),
+        (&["--listen", "0.0.0.0:0"], "warn", "from outside of this machine"),
+        (&["--peer", &format!("{}@127.0.0.1:1", own.trim())], "fail", "this node's own id"),
+    ];
+    for (arguments, expected, message) in cases {
+        let ran = home.hyphal(&[&["doctor", "--json", "--set", "listen=127.0.0.1:0"], arguments].concat());
+
+        assert_eq!(outcome(&ran, "config"), expected, "{arguments:?}: {ran:?}");
+        assert!(ran.out.contains(message), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_broken_configuration_does_not_keep_the_doctor_from_reporting_it() {
+    let home = home_with_key();
+    home.write("bad.toml", "network = 5\n");
+
+    let ran = home.hyphal(&["doctor", "--config", "bad.toml", "--json"]);
+
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert_eq!(outcome(&ran, "config"), "fail");
+    assert!(ran.out.contains("bad.toml:1: network: a name is expected, not an integer"), "{ran:?}");
+}
+
+fn home_with_key() -> Home {
+    let home = Home::new();
+    assert_eq!(home.hyphal(&["keygen"]).code, Some(0));
+    home
+}
+
+fn other_id(home: &Home) -> String {
+    home.hyphal(&["keygen", "--out", "other.key"]).out.trim().to_owned()
+}
+
+fn report(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+/// The outcome of the first check of this subject.
+fn outcome(ran: &Ran, subject: &str) -> String {
+    let report = report(ran);
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["subject"] == subject);
+    check.unwrap_or_else(|| panic!("no check of {subject}: {ran:?}"))["outcome"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,7 @@
+//! The built command as people and scripts meet it: arguments in; output, messages and exit codes out.
+
+mod configuration;
+mod doctor;
+mod home;
+mod keys;
+mod usage;
