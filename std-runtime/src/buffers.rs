@@ -66,13 +66,14 @@ impl ReadBuffer {
 
     /// Makes room for a read, in a fresh buffer if this one is nearly used up; what is not taken moves along.
     pub(crate) fn make_room(&mut self, pool: &Pool) {
+        while self.size < Self::LARGEST && self.bytes.len() * 2 >= self.size {
+            self.grow();
+        }
         if self.bytes.capacity() - self.bytes.len() >= self.size / 4 {
             return;
         }
-        if self.bytes.len() * 2 >= self.size {
-            self.grow();
-        }
-        if self.bytes.capacity() != 0 && self.bytes.try_reclaim(self.size - self.bytes.len()) {
+        let wanted = self.size.saturating_sub(self.bytes.len());
+        if self.bytes.capacity() != 0 && self.bytes.try_reclaim(wanted) {
             return;
         }
         let mut fresh = pool.take_reading(self.size);

@@ -190,7 +190,7 @@ impl NodeBuilder {
         for (listener, bound) in listeners {
             tracing::info!(address = %bound, "listening");
             addresses.push(bound);
-            doors.push(tokio::spawn(listener::listen(Arc::clone(&hub), listener)).abort_handle());
+            doors.push(hub.spawn(listener::listen(Arc::clone(&hub), listener)));
         }
         hub.spawn(control.run());
         Ok(Node::new(hub, addresses, doors))

@@ -29,15 +29,43 @@ pub(crate) type CoreNode = node::Node<GrowingTable, UnwrapErr<SysRng>>;
 
 /// What links and applications ask of the control task.
 pub(crate) enum Command {
-    Judge { id: NodeId, dialled: bool, reply: oneshot::Sender<Result<(), Reason>> },
+    Judge {
+        id: NodeId,
+        dialled: bool,
+        reply: oneshot::Sender<Result<(), Reason>>,
+    },
     PeerUp(PeerUp),
-    PeerDown { id: NodeId, token: u64, reason: Reason },
-    Report { id: NodeId, token: u64, report: LinkReport },
-    DialFailed { id: NodeId, reason: Reason },
-    AddPeer { id: NodeId, endpoint: Option<String>, reply: oneshot::Sender<Result<(), AddPeerError>> },
-    RemovePeer { id: NodeId, reply: oneshot::Sender<Result<(), PeerError>> },
-    UpdateHealth { id: NodeId, outcome: Outcome, reply: oneshot::Sender<Result<(), PeerError>> },
-    Peers { reply: oneshot::Sender<Vec<(PeerStatus, Option<String>)>> },
+    PeerDown {
+        id: NodeId,
+        token: u64,
+        reason: Reason,
+    },
+    Report {
+        id: NodeId,
+        token: u64,
+        report: LinkReport,
+    },
+    DialFailed {
+        id: NodeId,
+        reason: Reason,
+    },
+    AddPeer {
+        id: NodeId,
+        endpoint: Option<String>,
+        reply: oneshot::Sender<Result<(), AddPeerError>>,
+    },
+    RemovePeer {
+        id: NodeId,
+        reply: oneshot::Sender<Result<(), PeerError>>,
+    },
+    UpdateHealth {
+        id: NodeId,
+        outcome: Outcome,
+        reply: oneshot::Sender<Result<(), PeerError>>,
+    },
+    Peers {
+        reply: oneshot::Sender<Vec<(PeerStatus, Option<String>)>>,
+    },
     /// Closes all sessions and ends the task.
     Shutdown,
 }

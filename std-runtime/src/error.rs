@@ -35,7 +35,9 @@ impl fmt::Display for SendError {
             Self::UnknownPeer => f.write_str("there is no peer with this id; add it first"),
             Self::QueueFull => f.write_str("the queue to the peer is full; wait or send less"),
             Self::TooLong { max } => write!(f, "the payload is longer than {max} bytes; split it"),
-            Self::UnknownType => f.write_str("the message type belongs to no family; choose one of a known family"),
+            Self::UnknownType => {
+                f.write_str("the message type belongs to no family; choose one of a known family")
+            }
             Self::Closed => f.write_str("the node has been shut down"),
         }
     }
@@ -114,7 +116,10 @@ impl fmt::Display for StartError {
             Self::OutOfRange { field, allowed } => write!(f, "{field} is out of range; it may be {allowed}"),
             Self::Peer { id, error } => write!(f, "peer {id} cannot be added: {error}"),
             Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: the port is in use; stop the other process or choose another port")
+                write!(
+                    f,
+                    "cannot listen on {address}: the port is in use; stop the other process or choose another port"
+                )
             }
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),

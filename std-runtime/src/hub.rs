@@ -13,7 +13,7 @@ use hyphal_core::session::{self, Wall};
 use hyphal_core::time::TimeQuality;
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::{Notify, broadcast, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::buffers::Pool;
 use crate::clock::{self, Clock};
@@ -170,10 +170,10 @@ impl Hub {
     }
 
     /// Runs a task that ends with the node.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let mut tasks = self.tasks();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        tasks.spawn(task)
     }
 
     /// Ends all tasks at once.

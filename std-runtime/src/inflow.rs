@@ -15,7 +15,7 @@ use crate::clock;
 use crate::hub::Hub;
 use crate::message::{Batch, Entry, age_millis};
 use crate::peer::Peer;
-use crate::queue::{Delivery, Queue, Refused};
+use crate::queue::{Delivery, Pushed, Queue};
 use crate::signal::{Consumption, Signal};
 
 /// The receiving side of a link.
@@ -51,8 +51,14 @@ impl Inflow {
     }
 
     /// Admits each message once and in time; the others are counted.
-    pub(crate) fn admit(&mut self, hub: &Hub, peer: &Peer, messages: Messages<'_>, base: usize) -> Vec<Entry> {
-        let mut entries = Vec::with_capacity(messages.count());
+    pub(crate) fn admit(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        messages: Messages<'_>,
+        base: usize,
+    ) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(Messages::count(&messages));
         let mut arrivals = peer.arrivals();
         for message in messages {
             let admitted = message.and_then(|message| {
@@ -96,54 +102,58 @@ impl Inflow {
         hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
         let consumption = Arc::new(Consumption::new(&self.signal));
         self.unconsumed.push_back((record, Arc::downgrade(&consumption)));
-        let received_at = clock::wall_time();
-        let batch = |entries| Batch {
-            record: bytes.clone(),
-            entries,
-            own: hub.identity.id(),
-            source: peer.id,
-            received_at,
-        };
+        let own = hub.identity.id();
+        let batch = Batch { record: bytes, entries, own, source: peer.id, received_at: clock::wall_time() };
+        let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, &consumption) else { return };
+        if hub.inbox.is_open() {
+            self.push(hub, peer, &hub.inbox.queue, Delivery { batch: rest, consumption });
+        } else {
+            drop_unread(hub, peer, rest.len());
+        }
+    }
 
+    /// Gives each subscription what it takes; returns what none took.
+    fn deliver_to_subscribers(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        mut batch: Batch,
+        consumption: &Arc<Consumption>,
+    ) -> Option<Batch> {
         let subscribers = hub.registry.snapshot();
-        let mut unwanted = entries;
-        let mut wanted_by_any = vec![false; if subscribers.is_empty() { 0 } else { unwanted.len() }];
+        if subscribers.is_empty() {
+            return Some(batch);
+        }
+        let mut is_taken = vec![false; batch.len()];
         for subscriber in subscribers.iter().filter(|subscriber| subscriber.filter.takes_from(&peer.id)) {
-            let mut wanted = Vec::new();
-            for (entry, is_wanted) in unwanted.iter().zip(&mut wanted_by_any) {
+            let mut entries = Vec::new();
+            for (entry, is_taken) in batch.entries.iter().zip(&mut is_taken) {
                 if subscriber.filter.takes(entry.kind, entry.priority) {
-                    *is_wanted = true;
-                    wanted.push(*entry);
+                    *is_taken = true;
+                    entries.push(*entry);
                 }
             }
-            if !wanted.is_empty() {
-                let delivery = Delivery { batch: batch(wanted), consumption: Arc::clone(&consumption) };
+            if !entries.is_empty() {
+                let batch = Batch { record: batch.record.clone(), entries, ..batch };
+                let delivery = Delivery { batch, consumption: Arc::clone(consumption) };
                 self.push(hub, peer, &subscriber.queue, delivery);
             }
         }
-        let mut wanted = wanted_by_any.into_iter();
-        unwanted.retain(|_| !wanted.next().unwrap_or(false));
-        if unwanted.is_empty() {
-            return;
-        }
-        if hub.inbox.is_open() {
-            let delivery = Delivery { batch: batch(unwanted), consumption };
-            self.push(hub, peer, &hub.inbox.queue, delivery);
-        } else {
-            drop_unread(hub, peer, unwanted.len());
-        }
+        let mut is_taken = is_taken.into_iter();
+        batch.entries.retain(|_| !is_taken.next().unwrap_or(false));
+        (!batch.entries.is_empty()).then_some(batch)
     }
 
     /// Tries again what a full queue did not take; says whether the link may read again.
     pub(crate) fn retry(&mut self, hub: &Hub) -> bool {
         while let Some((queue, delivery)) = self.held_back.pop_front() {
             match queue.push(delivery, &self.signal) {
-                Ok(()) => {}
-                Err(Refused::Full(delivery)) => {
+                Pushed::Queued => {}
+                Pushed::Full(delivery) => {
                     self.held_back.push_front((queue, delivery));
                     return false;
                 }
-                Err(Refused::Closed(delivery)) => {
+                Pushed::Closed(delivery) => {
                     hub.tally.traffic.drop_messages(Reason::NoReceiver, delivery.batch.len() as u64);
                 }
             }
@@ -153,9 +163,9 @@ impl Inflow {
 
     fn push(&mut self, hub: &Hub, peer: &Peer, queue: &Arc<Queue>, delivery: Delivery) {
         match queue.push(delivery, &self.signal) {
-            Ok(()) => {}
-            Err(Refused::Full(delivery)) => self.held_back.push_back((Arc::clone(queue), delivery)),
-            Err(Refused::Closed(delivery)) => drop_unread(hub, peer, delivery.batch.len()),
+            Pushed::Queued => {}
+            Pushed::Full(delivery) => self.held_back.push_back((Arc::clone(queue), delivery)),
+            Pushed::Closed(delivery) => drop_unread(hub, peer, delivery.batch.len()),
         }
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use hyphal_core::ids::NodeId;
 use hyphal_core::node::SessionRef;
-use hyphal_core::outbox::SharedStorage;
+use hyphal_core::outbox::{self, SharedStorage};
 use hyphal_core::session::{Closed, Event, MIN_TRANSMIT, Offer, Received, Session};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
@@ -309,18 +309,24 @@ impl Link {
             session.handle_pause();
         }
         self.has_unparsed = false;
-        if let Some(peer) = peer
-            && hub.is_draining.load(Relaxed)
+        self.tell_if_drained();
+        Turn::Busy
+    }
+
+    /// Whoever shuts the node down waits for outboxes that have nothing left to send or to hear of.
+    fn tell_if_drained(&self) {
+        if let Some(peer) = &self.peer
+            && self.hub.is_draining.load(Relaxed)
             && peer.lane().outbox.is_idle()
         {
-            hub.drained.notify_one();
+            self.hub.drained.notify_one();
         }
-        Turn::Busy
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         let Self { session, peer, token, .. } = self;
         with_outbox(peer.as_deref(), *token, |outbox| session.handle_timeout(now, outbox));
+        self.tell_if_drained();
         if self.stalled_since.is_some_and(|since| since.after(self.hub.timeouts.write_stall) <= now) {
             self.stalled_since = None;
             self.end(Reason::Stalled, false);
@@ -449,20 +455,15 @@ impl Link {
         self.hub.tally.closed.add(reason, 1);
         let told = match (&self.peer, &self.origin) {
             (Some(peer), _) => {
-                let mut lane = peer.lane();
-                if lane.is_owned_by(self.token) {
-                    lane.detach(self.token);
-                    peer.rtt.send_replace(None);
-                }
-                let counters = lane.outbox.counters();
-                drop(lane);
-                let report = self.pulse.last_report(counters);
+                let report = self.pulse.last_report(release(peer, self.token));
                 let report = Command::Report { id: peer.id, token: self.token, report };
                 let _ = self.hub.control.send(report).await;
                 Some(Command::PeerDown { id: peer.id, token: self.token, reason })
             }
             // A session that was announced and not let in is known to have ended.
-            (None, Origin::Dialled(id)) if !self.is_announced => Some(Command::DialFailed { id: *id, reason }),
+            (None, Origin::Dialled(id)) if !self.is_announced => {
+                Some(Command::DialFailed { id: *id, reason })
+            }
             (None, _) => None,
         };
         if let Some(command) = told {
@@ -475,6 +476,16 @@ impl Link {
         };
         farewell::write_log(&self.hub, expected, self.address, self.peer.is_some(), why);
     }
+}
+
+/// Lets go of the peer's lane, if the link still owns it; gives the outbox's counters.
+fn release(peer: &Peer, token: u64) -> outbox::Counters {
+    let mut lane = peer.lane();
+    if lane.is_owned_by(token) {
+        lane.detach(token);
+        peer.rtt.send_replace(None);
+    }
+    lane.outbox.counters()
 }
 
 /// Runs `act` with the outbox of the peer while the link owns it, else with an empty one that is thrown away.

@@ -77,7 +77,9 @@ fn refuse(stream: &TcpStream, reason: Reason) {
         _ => Refusal::new(reason),
     };
     let (mut payload, mut frame) = ([0; Refusal::LEN], [0; 64]);
-    let len = refusal.encode(&mut payload).and_then(|len| Header::new(Kind::Refusal, 0).encode(&payload[..len], &mut frame));
+    let len = refusal
+        .encode(&mut payload)
+        .and_then(|len| Header::new(Kind::Refusal, 0).encode(&payload[..len], &mut frame));
     // What arrived already is taken, since closing with unread bytes would reset the connection and lose the refusal.
     let _ = stream.try_read(&mut [0; 256]);
     // A fresh socket has room for it; if not, the peer sees the end of the connection instead.

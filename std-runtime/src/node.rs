@@ -107,11 +107,11 @@ impl Node {
     ///
     /// # Errors
     /// Anything of [`SendError`].
-    pub fn try_send_direct(
+    pub fn try_send_direct<'a>(
         &self,
         peer: NodeId,
         kind: u16,
-        payload: impl Into<Payload<'_>>,
+        payload: impl Into<Payload<'a>>,
         options: SendOptions,
     ) -> Result<MessageId, SendError> {
         let message = Outgoing { kind, payload: payload.into(), options };

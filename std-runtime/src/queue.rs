@@ -17,9 +17,11 @@ pub(crate) struct Delivery {
     pub(crate) consumption: Arc<Consumption>,
 }
 
-/// Why a delivery was not taken.
+/// What became of a delivery.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum Pushed {
+    /// A reader will get it.
+    Queued,
     /// The queue is full; the link will be woken.
     Full(Delivery),
     /// Nobody will ever read it.
@@ -50,10 +52,10 @@ impl Queue {
     }
 
     /// Queues a delivery. One that alone exceeds the limit of bytes is taken when the queue is empty.
-    pub(crate) fn push(&self, delivery: Delivery, link: &Arc<Signal>) -> Result<(), Refused> {
+    pub(crate) fn push(&self, delivery: Delivery, link: &Arc<Signal>) -> Pushed {
         let mut state = self.state();
         if state.is_closed {
-            return Err(Refused::Closed(delivery));
+            return Pushed::Closed(delivery);
         }
         let footprint = delivery.batch.footprint();
         let fits = state.deliveries.len() < self.max_batches && state.bytes + footprint <= self.max_bytes;
@@ -61,7 +63,7 @@ impl Queue {
             if !state.blocked.iter().any(|blocked| Arc::ptr_eq(blocked, link)) {
                 state.blocked.push(Arc::clone(link));
             }
-            return Err(Refused::Full(delivery));
+            return Pushed::Full(delivery);
         }
         state.bytes += footprint;
         state.deliveries.push_back(delivery);
@@ -71,7 +73,7 @@ impl Queue {
         if let Some(reader) = reader {
             reader.wake();
         }
-        Ok(())
+        Pushed::Queued
     }
 
     /// Takes the oldest delivery; `None` once the queue is closed and empty.
@@ -107,7 +109,8 @@ impl Queue {
     fn pop(&self, state: &mut State) -> Option<Delivery> {
         let delivery = state.deliveries.pop_front()?;
         state.bytes -= delivery.batch.footprint();
-        let is_half_free = state.deliveries.len() <= self.max_batches / 2 && state.bytes <= self.max_bytes / 2;
+        let is_half_free =
+            state.deliveries.len() <= self.max_batches / 2 && state.bytes <= self.max_bytes / 2;
         if is_half_free && !state.blocked.is_empty() {
             state.blocked.drain(..).for_each(|link| link.wake());
         }

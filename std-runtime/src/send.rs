@@ -1,6 +1,7 @@
 //! Sending: one message, many to one peer, one to all. Numbers are given and messages queued under the lane's lock, so that
 //! the order of numbers is the order of queues, which the receivers' duplicate filters count on.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::iter::Peekable;
 use std::pin::Pin;
@@ -66,7 +67,6 @@ fn push(
 ///
 /// Resolves to the number of accepted messages when the iterator has ended. It may be polled by reference and dropped at
 /// any time: [`accepted`](Self::accepted) messages are queued, in order, and the others are not.
-#[derive(Debug)]
 #[must_use = "nothing is sent unless the batch is awaited"]
 pub struct SendBatch<'m, I: Iterator<Item = Outgoing<'m>>> {
     hub: Arc<Hub>,
@@ -124,6 +124,15 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
             // On a full queue the rest waits, and this sender keeps its place in line.
             result
         })
+    }
+}
+
+/// Messages that are queued under one lock; the link gets its turn in between.
+const PART: u64 = 1024;
+
+impl<'m, I: Iterator<Item = Outgoing<'m>>> fmt::Debug for SendBatch<'m, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendBatch").field("accepted", &self.accepted).finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,61 @@
+//! A broadcast reaches every peer once, under one id.
+
+use hyphal::{Outcome, SendOptions};
+
+use crate::pair::{builder, dialling, listening, up, within};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_peer_gets_a_broadcast_once_and_confirms_it() {
+    let hub = listening(builder()).await;
+    let mut events = hub.events();
+    let mut leaves = Vec::new();
+    for _ in 0..5 {
+        let leaf = dialling(builder(), &hub).await;
+        up(&mut events, leaf.id()).await;
+        leaves.push(leaf);
+    }
+
+    let sent = hub.broadcast_tracked(3, vec![9; 60 * 1024], SendOptions::default()).await.unwrap();
+
+    for leaf in &leaves {
+        let message = within(leaf.recv()).await.unwrap();
+        assert_eq!((message.id, message.source, message.target), (sent.id, hub.id(), None));
+        assert_eq!(message.payload, vec![9; 60 * 1024]);
+    }
+    assert_eq!((sent.accepted.len(), sent.refused.len()), (5, 0));
+    let receivers: Vec<_> =
+        leaves.iter().cloned().map(|leaf| tokio::spawn(async move { leaf.recv().await })).collect();
+    for (_, receipt) in sent.accepted {
+        assert_eq!(within(receipt.unwrap()).await, Outcome::Delivered);
+    }
+    receivers.iter().for_each(|receiver| receiver.abort());
+    assert!(leaves.iter().all(|leaf| leaf.counters().received == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broadcasts_among_a_stream_of_direct_messages_are_not_taken_for_duplicates() {
+    let hub = listening(builder()).await;
+    let mut events = hub.events();
+    let leaf = dialling(builder(), &hub).await;
+    up(&mut events, leaf.id()).await;
+    let (direct, broadcasts) = (50_000_u64, 500_u64);
+    let (sender, to) = (hub.clone(), leaf.id());
+    let stream = tokio::spawn(async move {
+        sender.send_batch(to, (0..direct).map(|_| hyphal::Outgoing::new(1, b"direct"))).await
+    });
+    let sender = hub.clone();
+    let waves = tokio::spawn(async move {
+        for _ in 0..broadcasts {
+            sender.broadcast(2, b"all", SendOptions::default()).await.unwrap();
+        }
+    });
+
+    let mut received = 0;
+    while received < direct + broadcasts {
+        received += within(leaf.recv_batch()).await.unwrap().len() as u64;
+    }
+
+    stream.await.unwrap().unwrap();
+    waves.await.unwrap();
+    assert_eq!(leaf.counters().received_dropped, []);
+}

@@ -1,0 +1,125 @@
+//! Two nodes exchange messages of all priorities and sizes, in both kinds of runtime.
+
+use std::time::Duration;
+
+use hyphal::{Family, Outcome, Outgoing, Priority, SendError, SendOptions};
+
+use crate::pair::{pair, within};
+
+const SIZES: [usize; 9] = [0, 1, 2, 63, 64, 1000, 4096, 16_500, 60 * 1024];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_all_sizes_and_priorities_arrive_unchanged() {
+    exchange().await;
+}
+
+#[tokio::test]
+async fn everything_works_on_one_thread() {
+    exchange().await;
+}
+
+async fn exchange() {
+    let (left, right) = pair().await;
+    for priority in Priority::ALL {
+        for size in SIZES {
+            let payload: Vec<u8> = (0..size).map(|i| (i * 7 % 251) as u8).collect();
+            let options = SendOptions::default().priority(priority);
+
+            let id = within(left.send_direct(right.id(), 7, &payload, options)).await.unwrap();
+            let message = within(right.recv()).await.unwrap();
+
+            assert_eq!(message.id, id);
+            assert_eq!((message.source, message.target), (left.id(), Some(right.id())));
+            assert_eq!((message.kind, message.priority, message.ttl), (7, priority, 60));
+            assert_eq!(message.payload, payload);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_answer_takes_the_same_link_back() {
+    let (left, right) = pair().await;
+
+    left.send_direct(right.id(), 1, "ping", SendOptions::default()).await.unwrap();
+    let question = within(right.recv()).await.unwrap();
+    right.send_direct(question.source, 2, "pong", SendOptions::default()).await.unwrap();
+
+    assert_eq!(within(left.recv()).await.unwrap().payload, "pong");
+    assert_eq!(left.counters().accepted, 1);
+    assert_eq!(left.counters().dialled, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_arrives_complete_and_in_order() {
+    let (left, right) = pair().await;
+    let count = 100_000_u64;
+    let to = right.id();
+    let sender = left.clone();
+    let sending = tokio::spawn(async move {
+        sender.send_batch(to, (0..count).map(|number| Outgoing::new(5, number.to_be_bytes().to_vec()))).await
+    });
+
+    let mut next = 0_u64;
+    while next < count {
+        let batch = within(right.recv_batch()).await.unwrap();
+        for message in batch.iter() {
+            assert_eq!(message.payload, next.to_be_bytes());
+            next += 1;
+        }
+    }
+
+    assert_eq!(sending.await.unwrap(), Ok(count));
+    assert_eq!(right.counters().received_dropped, []);
+}
+
+#[tokio::test]
+async fn a_receipt_says_delivered_when_the_receiver_comes_back_for_more() {
+    let (left, right) = pair().await;
+    let (_, mut receipt) =
+        left.send_direct_tracked(right.id(), 1, "first", SendOptions::default()).await.unwrap();
+    within(right.recv()).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut receipt).await;
+
+    let comes_back = tokio::spawn(async move { right.recv().await });
+
+    assert!(early.is_err(), "the receiver still works on it");
+    assert_eq!(within(receipt).await, Outcome::Delivered);
+    comes_back.abort();
+}
+
+#[tokio::test]
+async fn an_expired_message_is_not_sent_and_its_receipt_says_so() {
+    let (left, right) = pair().await;
+    let absent = crate::pair::identity().id();
+    left.add_peer(absent, None).await.unwrap();
+
+    let options = SendOptions::default().ttl(1);
+    let (_, receipt) = left.send_direct_tracked(absent, 1, "too late", options).await.unwrap();
+
+    assert_eq!(within(receipt).await, Outcome::Expired);
+    assert_eq!(left.counters().sent.expired, 1);
+    drop(right);
+}
+
+#[tokio::test]
+async fn misuse_is_told_at_once() {
+    let (left, right) = pair().await;
+    let (nobody, options) = (crate::pair::identity().id(), SendOptions::default());
+    let unassigned = (0..=u16::MAX).find(|kind| Family::of(*kind).is_none()).unwrap();
+
+    assert_eq!(left.send_direct(nobody, 1, "x", options).await, Err(SendError::UnknownPeer));
+    assert_eq!(left.send_direct(right.id(), unassigned, "x", options).await, Err(SendError::UnknownType));
+    let long = left.send_direct(right.id(), 1, vec![0; 70_000], options).await;
+    assert_eq!(long, Err(SendError::TooLong { max: 65_000 }));
+    let longer_than_the_peer_takes = left.send_direct(right.id(), 1, vec![0; 62_000], options).await;
+    assert_eq!(longer_than_the_peer_takes, Err(SendError::TooLong { max: 61_440 }));
+}
+
+#[tokio::test]
+async fn a_ping_measures_the_round_trip() {
+    let (left, right) = pair().await;
+
+    let rtt = within(left.ping(right.id())).await.unwrap();
+
+    assert!(rtt < Duration::from_secs(5));
+}

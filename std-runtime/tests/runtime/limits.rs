@@ -1,0 +1,79 @@
+//! Bad input from the network is bounded, counted, and harms nobody else.
+
+use std::time::Duration;
+
+use hyphal::{Limits, Node, Reason, SendOptions, Timeouts};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::pair::{builder, dialling, listening, up, within};
+
+async fn closed_for(node: &Node, reason: Reason) {
+    within(async {
+        while !node.counters().closed.iter().any(|(closed, _)| *closed == reason) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_connections_from_one_address_are_limited_and_a_peer_is_not_disturbed() {
+    let mut limits = Limits::default();
+    limits.connections_per_address = 20;
+    let node = listening(builder().limits(limits)).await;
+    let mut events = node.events();
+    let peer = dialling(builder(), &node).await;
+    up(&mut events, peer.id()).await;
+
+    let mut connections = Vec::new();
+    for _ in 0..500 {
+        connections.push(TcpStream::connect(node.local_addrs()[0]).await.unwrap());
+    }
+    let mut told = Vec::new();
+    within(connections.last_mut().unwrap().read_to_end(&mut told)).await.unwrap();
+    within(async {
+        while node.counters().accepted < 501 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    assert_eq!(node.counters().refused, [(Reason::Limit, 481)]);
+    assert_eq!(told[14..16], Reason::Limit.code().to_be_bytes(), "the refusal says why");
+    peer.send_direct(node.id(), 1, "still here", SendOptions::default()).await.unwrap();
+    assert_eq!(within(node.recv()).await.unwrap().payload, "still here");
+}
+
+#[tokio::test]
+async fn garbage_ends_its_own_connection_only() {
+    let node = listening(builder()).await;
+    let mut stream = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
+
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n").await.unwrap();
+
+    closed_for(&node, Reason::TooLong).await;
+}
+
+#[tokio::test]
+async fn a_length_of_four_gibibytes_is_refused_at_once() {
+    let node = listening(builder()).await;
+    let mut stream = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
+
+    stream.write_all(&[0xFF; 4]).await.unwrap();
+
+    closed_for(&node, Reason::TooLong).await;
+    let mut rest = Vec::new();
+    within(stream.read_to_end(&mut rest)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_ends_with_the_handshake_timeout() {
+    let mut timeouts = Timeouts::default();
+    timeouts.handshake = Duration::from_millis(200);
+    let node = listening(builder().timeouts(timeouts)).await;
+
+    let _silent = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
+
+    closed_for(&node, Reason::HandshakeTimeout).await;
+}

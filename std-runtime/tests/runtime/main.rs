@@ -1,0 +1,11 @@
+//! Behaviour of running nodes over real sockets on loopback. One behaviour per file; events are awaited, never slept for.
+
+mod back_pressure;
+mod broadcast;
+mod exchange;
+mod limits;
+mod pair;
+mod rejection;
+mod session_loss;
+mod shutdown;
+mod subscriptions;

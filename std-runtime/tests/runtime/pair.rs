@@ -1,0 +1,68 @@
+//! Nodes on loopback for tests: short timeouts, fresh identities, and waiting for what the test is about.
+
+use std::time::Duration;
+
+use getrandom::SysRng;
+use hyphal::{Event, Events, Identity, Node, NodeBuilder, NodeId, Timeouts, Trust};
+use rand_core::UnwrapErr;
+
+/// Long enough for a busy machine; a test that waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn identity() -> Identity {
+    Identity::generate(&mut UnwrapErr(SysRng))
+}
+
+/// A builder that trusts its network and hears of a dead peer soon.
+pub(crate) fn builder() -> NodeBuilder {
+    let mut timeouts = Timeouts::default();
+    timeouts.heartbeat = Duration::from_millis(200);
+    Node::builder().identity(identity()).network("test").trust(Trust::Open).timeouts(timeouts)
+}
+
+/// A node that listens.
+pub(crate) async fn listening(builder: NodeBuilder) -> Node {
+    builder.listen("127.0.0.1:0".parse().unwrap()).start().await.unwrap()
+}
+
+/// A node that dials `other`.
+pub(crate) async fn dialling(builder: NodeBuilder, other: &Node) -> Node {
+    builder.peer(other.id(), other.local_addrs()[0].to_string()).start().await.unwrap()
+}
+
+/// Two nodes with a session between them.
+pub(crate) async fn pair() -> (Node, Node) {
+    let left = listening(builder()).await;
+    let (mut events, right) = (left.events(), dialling(builder(), &left).await);
+    let mut of_right = right.events();
+    if right.peers().await.iter().all(|peer| peer.status.session.is_none()) {
+        up(&mut of_right, left.id()).await;
+    }
+    if left.peers().await.iter().all(|peer| peer.status.session.is_none()) {
+        up(&mut events, right.id()).await;
+    }
+    (left, right)
+}
+
+/// Waits until the session with `peer` is up.
+pub(crate) async fn up(events: &mut Events, peer: NodeId) {
+    find(events, |event| *event == Event::PeerUp { peer }).await;
+}
+
+/// Waits for an event.
+pub(crate) async fn find(events: &mut Events, mut is_it: impl FnMut(&Event) -> bool) -> Event {
+    within(async {
+        loop {
+            let event = events.recv().await.expect("the node runs");
+            if is_it(&event) {
+                return event;
+            }
+        }
+    })
+    .await
+}
+
+/// Fails the test instead of hanging.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
+}

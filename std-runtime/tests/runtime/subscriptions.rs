@@ -1,0 +1,58 @@
+//! Subscriptions take what matches their filter; the rest goes to the inbox.
+
+use hyphal::{Filter, Outgoing, Priority, Reason, SendOptions};
+
+use crate::pair::{pair, within};
+
+#[tokio::test]
+async fn each_subscription_gets_what_matches_and_the_inbox_the_rest() {
+    let (left, right) = pair().await;
+    let mut kinds = right.subscribe(Filter::all().kinds(10..=19));
+    let mut urgent = right.subscribe(Filter::all().priority(Priority::Critical).source(left.id()));
+    let mut foreign = right.subscribe(Filter::all().source(right.id()));
+    let receiver = right.clone();
+    let rest = tokio::spawn(async move { receiver.recv().await });
+    tokio::task::yield_now().await;
+
+    let urgent_options = SendOptions::default().priority(Priority::Critical);
+    left.send_direct(right.id(), 10, "kind", SendOptions::default()).await.unwrap();
+    left.send_direct(right.id(), 11, "both", urgent_options).await.unwrap();
+    left.send_direct(right.id(), 30, "urgent", urgent_options).await.unwrap();
+    left.send_direct(right.id(), 40, "neither", SendOptions::default()).await.unwrap();
+
+    let mut of_kinds =
+        vec![within(kinds.recv()).await.unwrap().payload, within(kinds.recv()).await.unwrap().payload];
+    of_kinds.sort();
+    assert_eq!(of_kinds, ["both", "kind"]);
+    assert_eq!(within(urgent.recv()).await.unwrap().payload, "both");
+    assert_eq!(within(urgent.recv()).await.unwrap().payload, "urgent");
+    assert_eq!(within(rest).await.unwrap().unwrap().payload, "neither");
+    let nothing = tokio::time::timeout(std::time::Duration::from_millis(50), foreign.recv()).await;
+    assert!(nothing.is_err());
+}
+
+#[tokio::test]
+async fn a_node_that_only_subscribes_does_not_stall_on_what_nobody_takes() {
+    let (left, right) = pair().await;
+    let mut wanted = right.subscribe(Filter::all().kind(1));
+
+    left.send_batch(right.id(), (0..10_000).map(|_| Outgoing::new(2, b"unwanted"))).await.unwrap();
+    left.send_direct(right.id(), 1, "wanted", SendOptions::default()).await.unwrap();
+
+    assert_eq!(within(wanted.recv()).await.unwrap().payload, "wanted");
+    assert_eq!(right.counters().received_dropped, [(Reason::NoReceiver, 10_000)]);
+}
+
+#[tokio::test]
+async fn a_batch_of_which_some_were_taken_singly_gives_the_rest() {
+    let (left, right) = pair().await;
+    left.send_batch(right.id(), [b"a", b"b", b"c"].map(|payload| Outgoing::new(1, payload))).await.unwrap();
+
+    let first = within(right.recv()).await.unwrap();
+    let mut rest = 0;
+    while rest < 2 {
+        rest += within(right.recv_batch()).await.unwrap().len();
+    }
+
+    assert_eq!((&first.payload[..], rest), (&b"a"[..], 2));
+}
