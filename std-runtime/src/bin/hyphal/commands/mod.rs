@@ -4,6 +4,13 @@ mod completions;
 mod doctor;
 mod id;
 mod keygen;
+mod listen;
+mod node;
+mod ping;
+mod reach;
+mod send;
+mod signals;
+mod start;
 
 use crate::cli::{Cli, Command};
 use crate::output::{Exit, Failure};
@@ -15,11 +22,12 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Id(args) => id::run(&cli.global, args),
         Command::Doctor(args) => doctor::run(&cli.global, args),
         Command::Completions(args) => completions::run(args),
-        Command::Node(_)
-        | Command::Send(_)
-        | Command::Listen(_)
-        | Command::Ping(_)
-        | Command::Bench(_)
-        | Command::Demo(_) => Err(Failure::new(Exit::Usage, "this build has no such command", "")),
+        Command::Node(args) => node::run(&cli.global, args),
+        Command::Send(args) => send::run(&cli.global, args),
+        Command::Listen(args) => listen::run(&cli.global, args),
+        Command::Ping(args) => ping::run(&cli.global, args),
+        Command::Bench(_) | Command::Demo(_) => {
+            Err(Failure::new(Exit::Usage, "this build has no such command", ""))
+        }
     }
 }
