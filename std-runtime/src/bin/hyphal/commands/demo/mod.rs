@@ -57,45 +57,46 @@ async fn perform() -> Result<Option<Account>, Failure> {
 }
 
 async fn play(stage: &mut Stage) -> Result<Account, Failure> {
-    stage.say(format_args!("starting {NODES} nodes on loopback, keys and logs in {}", stage.directory()))?;
+    stage.say(format_args!("starting {NODES} nodes on loopback, keys and logs in {}", stage.directory()));
     for index in 0..NODES {
-        stage.start(index)?;
+        stage.start(index).await?;
     }
     stage.wait("all nodes listen", Stage::all_listen).await?;
     for index in 0..NODES {
         stage.meet(index).await?;
     }
     stage.wait("all nodes are connected", Stage::all_are_connected).await?;
-    stage.say(format_args!("all {} pairs are authenticated and encrypted", NODES * (NODES - 1) / 2))?;
+    stage.say(format_args!("all {} pairs are authenticated and encrypted", NODES * (NODES - 1) / 2));
 
     stage.order_all(&Order::Talk).await?;
     stage.wait("all nodes have sent messages", |stage| stage.all_have_sent(FIRST_ACT)).await?;
 
     let killed_at = stage.kill(VICTIM).await?;
-    stage.say(format_args!("killed node {VICTIM} (SIGKILL) while all were sending"))?;
+    stage.say(format_args!("killed node {VICTIM} (SIGKILL) while all were sending"));
     stage.wait("the others notice", Stage::all_noticed).await?;
     let detect = stage.noticed_by_all_after(killed_at);
-    stage.say(format_args!("all others noticed within {}", table::span(detect)))?;
+    stage.say(format_args!("all others noticed within {}", table::span(detect)));
     stage.order_all(&Order::Expire { peer: VICTIM }).await?;
     stage.wait("the others give the node up", Stage::all_gave_up).await?;
     stage.wait("messages expire", Stage::all_have_expired).await?;
-    stage.say(format_args!("messages for node {VICTIM} with a time to live of 1 s have expired"))?;
+    stage.say(format_args!("messages for node {VICTIM} with a time to live of 1 s have expired"));
 
-    let restarted_at = stage.start(VICTIM)?;
-    stage.say(format_args!("restarted node {VICTIM}: same identity, same address"))?;
+    let restarted_at = stage.start(VICTIM).await?;
+    stage.say(format_args!("restarted node {VICTIM}: same identity, same address"));
     stage.wait("the node listens", Stage::all_listen).await?;
     stage.meet(VICTIM).await?;
     stage.wait("the node is connected again", Stage::all_are_connected).await?;
     let reconnect = stage.connected_with_all_after(restarted_at, VICTIM);
-    stage.say(format_args!("all others are connected with it again after {}", table::span(reconnect)))?;
+    stage.say(format_args!("all others are connected with it again after {}", table::span(reconnect)));
 
+    stage.begin_act();
     stage.order(VICTIM, &Order::Talk).await?;
     stage.wait("all nodes have sent messages", |stage| stage.all_have_sent_more(LAST_ACT)).await?;
     stage.order_all(&Order::Stop).await?;
     stage.wait("the fate of all messages is known", Stage::all_have_settled).await?;
     let rtts_us = stage.take_rtts();
     stage.dismiss().await?;
-    stage.say(format_args!("comparing the senders' books with the receivers' logs"))?;
+    stage.say(format_args!("comparing the senders' books with the receivers' logs"));
     let audit = stage.audit()?;
     Ok(Account { audit, rtt_p50: quantile(&rtts_us, 0.50), rtt_p99: quantile(&rtts_us, 0.99), detect, reconnect })
 }

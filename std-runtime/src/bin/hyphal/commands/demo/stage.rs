@@ -4,21 +4,20 @@
 //! its [`Stage`], and neither does the directory.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use getrandom::SysRng;
-use getrandom::rand_core::UnwrapErr;
-use hyphal::Identity;
 use hyphal::keyfile::{self, Existing};
+use serde::Serialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
+use super::super::start::fresh_identity;
 use super::audit::{Audit, Receiver, Sender};
 use super::ledger;
 use super::script::{self, Breaker, Health, NODES, Order, Report, Setup};
@@ -98,8 +97,7 @@ impl Stage {
             absent: None,
         };
         for index in 0..NODES {
-            // Without a source of randomness there is no identity to speak of, so a failing one ends the process.
-            let identity = Identity::generate(&mut UnwrapErr(SysRng));
+            let identity = fresh_identity();
             keyfile::create(&stage.setup(index).key(index), &identity, Existing::Keep)?;
             stage.ids.push(identity.id().to_string());
         }
@@ -122,11 +120,12 @@ impl Stage {
     }
 
     /// Starts the process of a node: at a free address the first time, at the same one again.
-    pub(super) fn start(&mut self, index: usize) -> Result<Instant, Failure> {
+    pub(super) async fn start(&mut self, index: usize) -> Result<Instant, Failure> {
         self.nodes[index].life += 1;
         let setup = self.setup(index);
         let started_at = Instant::now();
-        let (process, output) = Process::spawn(&setup)?;
+        let (mut process, output) = Process::spawn()?;
+        process.write(&setup).await.map_err(|error| failed(index, &error))?;
         let ears = self.ears.clone();
         tokio::spawn(listen(output, index, setup.life, ears));
         let node = &mut self.nodes[index];
@@ -147,8 +146,7 @@ impl Stage {
     /// Gives an order to a node.
     pub(super) async fn order(&mut self, index: usize, order: &Order) -> Result<(), Failure> {
         let Some(process) = &mut self.nodes[index].process else { return Ok(()) };
-        let line = script::line(order).map_err(Failure::from)?;
-        process.orders.write_all(&line).await.map_err(|error| failed(index, &error))
+        process.write(order).await.map_err(|error| failed(index, &error))
     }
 
     /// Gives an order to all nodes that live.
@@ -227,7 +225,6 @@ impl Stage {
             return Ok(());
         }
         let Some(report) = report else { return Err(failed(index, &"its process ended")) };
-        let is_absent = |peer: usize| self.absent == Some(peer);
         match report {
             Report::Ready { address } => {
                 node.address = Some(address);
@@ -237,28 +234,29 @@ impl Stage {
                 node.views[peer] = View { is_up: true, up_at: Some(at), ..node.views[peer] };
             }
             Report::Down { peer, reason } => {
+                let is_absent = self.absent == Some(peer);
                 node.views[peer].is_up = false;
                 node.views[peer].noticed_at.get_or_insert(at);
-                if is_absent(peer) {
-                    return self.say(format_args!("  node {index}: the session with node {peer} ended: {reason}"));
+                if is_absent {
+                    self.say(format_args!("  node {index}: the session with node {peer} ended: {reason}"));
                 }
             }
             Report::Health { peer, state } => {
+                let is_absent = self.absent == Some(peer);
                 let view = &mut node.views[peer];
                 view.was_down |= state == Health::Down;
                 if matches!(state, Health::Suspect | Health::Down) {
                     view.noticed_at.get_or_insert(at);
                 }
-                if is_absent(peer) {
-                    return self.say(format_args!("  node {index}: node {peer} is {}", shown(state)));
+                if is_absent {
+                    self.say(format_args!("  node {index}: node {peer} is {}", shown(state)));
                 }
             }
             Report::Breaker { peer, state } => {
+                let is_absent = self.absent == Some(peer);
                 node.views[peer].was_open |= state == Breaker::Open;
-                if is_absent(peer) && state == Breaker::Open {
-                    return self.say(format_args!(
-                        "  node {index}: the breaker for node {peer} is {BAD}open{BAD:#}"
-                    ));
+                if is_absent && state == Breaker::Open {
+                    self.say(format_args!("  node {index}: the breaker for node {peer} is {BAD}open{BAD:#}"));
                 }
             }
             Report::Sent { count } => node.sent = count,
@@ -356,11 +354,10 @@ impl Stage {
     }
 
     /// Tells on standard error what happens.
-    pub(super) fn say(&self, what: fmt::Arguments<'_>) -> Result<(), Failure> {
+    pub(super) fn say(&self, what: fmt::Arguments<'_>) {
         let elapsed = self.begun_at.elapsed().as_secs_f64();
         // A reader that has gone must not end the demo half-way.
         let _ = writeln!(anstream::stderr(), "{HINT}{elapsed:6.2} s{HINT:#}  {what}");
-        Ok(())
     }
 }
 
@@ -368,7 +365,7 @@ impl Stage {
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Process {
-    fn spawn(setup: &Setup) -> Result<(Self, ChildStdout), Failure> {
+    fn spawn() -> Result<(Self, ChildStdout), Failure> {
         let cannot = |error| Failure::new(Exit::Failed, format!("cannot start a process: {error}"), "");
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
         command.arg("demo-node").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -380,6 +377,10 @@ impl Process {
             return Err(Failure::new(Exit::Failed, "a process was started without pipes", ""));
         };
         Ok((Self { child, orders }, output))
+    }
+
+    async fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
+        self.orders.write_all(&script::line(line)?).await
     }
 }
 
