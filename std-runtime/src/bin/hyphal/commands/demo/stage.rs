@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::super::start::fresh_identity;
 use super::audit::{Audit, Receiver, Sender};
-use super::ledger;
+use super::ledger::{self, Arrival};
 use super::script::{self, Breaker, Health, NODES, Order, Report, Setup};
 use crate::output::{BAD, Exit, Failure, GOOD, HINT, WARN};
 
@@ -346,7 +346,7 @@ impl Stage {
                 let book = read(&setup.book(index, life))?;
                 // Only the last life ended in good order.
                 senders.push(Sender { index, was_killed: life < node.life, book });
-                log.extend(read(&setup.log(index, life))?);
+                log.extend(read::<Arrival>(&setup.log(index, life))?);
             }
             receivers.push(Receiver { index, log });
         }
