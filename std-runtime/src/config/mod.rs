@@ -24,6 +24,7 @@ use self::kinds::{
 };
 use crate::address::PeerAddr;
 use crate::keyfile;
+use crate::options::UnknownTypes;
 
 impl Config {
     /// Reads all sources in rising order and checks the result.
@@ -88,15 +89,6 @@ pub enum TrustPolicy {
     Open,
     /// The nodes in `peers` and `trust.admit` only.
     Pinned,
-}
-
-/// What happens to messages of a type that no version assigns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownTypes {
-    /// The application gets them as opaque bytes.
-    Deliver,
-    /// They are dropped with reason `UnknownType`.
-    Refuse,
 }
 
 /// How log lines are written to standard error.

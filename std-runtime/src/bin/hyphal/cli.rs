@@ -119,7 +119,13 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     Ping(PingArgs),
     Bench(BenchArgs),
+    /// The other end of a measurement
+    #[command(hide = true)]
+    BenchPeer,
     Demo(DemoArgs),
+    /// One node of the demo
+    #[command(hide = true)]
+    DemoNode,
     Completions(CompletionsArgs),
 }
 

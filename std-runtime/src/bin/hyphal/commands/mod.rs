@@ -1,6 +1,8 @@
 //! One file for each command; this one finds it.
 
+mod bench;
 mod completions;
+mod demo;
 mod doctor;
 mod id;
 mod keygen;
@@ -26,8 +28,9 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Send(args) => send::run(&cli.global, args),
         Command::Listen(args) => listen::run(&cli.global, args),
         Command::Ping(args) => ping::run(&cli.global, args),
-        Command::Bench(_) | Command::Demo(_) => {
-            Err(Failure::new(Exit::Usage, "this build has no such command", ""))
-        }
+        Command::Bench(args) => bench::run(args),
+        Command::BenchPeer => bench::run_peer(),
+        Command::Demo(args) => demo::run(args),
+        Command::DemoNode => demo::run_actor(),
     }
 }
