@@ -28,9 +28,8 @@ pub(crate) fn run() -> Result<Exit, Failure> {
     let mut input = io::stdin().lock();
     let mut line = String::new();
     input.read_line(&mut line).map_err(broken)?;
-    let setup: Setup = serde_json::from_str(&line).map_err(|_| {
-        Failure::new(Exit::Usage, "this command is a part of the demo", "run: hyphal demo")
-    })?;
+    let setup: Setup = serde_json::from_str(&line)
+        .map_err(|_| Failure::new(Exit::Usage, "this command is a part of the demo", "run: hyphal demo"))?;
     drop(input);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(broken)?.block_on(act(&setup))
@@ -56,7 +55,9 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
     loop {
         match orders.recv().await {
             Some(Order::Meet { addresses }) => {
-                for (&id, address) in actor.ids.iter().zip(addresses).filter(|(id, _)| **id != actor.node.id()) {
+                for (&id, address) in
+                    actor.ids.iter().zip(addresses).filter(|(id, _)| **id != actor.node.id())
+                {
                     let added = actor.node.add_peer(id, Some(address.to_string())).await;
                     added.map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?;
                 }
@@ -137,8 +138,12 @@ impl Actor {
                 Event::PeerDown { peer, reason } => {
                     Report::Down { peer: self.index(peer)?, reason: reason.to_string() }
                 }
-                Event::Health { peer, to, .. } => Report::Health { peer: self.index(peer)?, state: to.into() },
-                Event::Breaker { peer, to, .. } => Report::Breaker { peer: self.index(peer)?, state: to.into() },
+                Event::Health { peer, to, .. } => {
+                    Report::Health { peer: self.index(peer)?, state: to.into() }
+                }
+                Event::Breaker { peer, to, .. } => {
+                    Report::Breaker { peer: self.index(peer)?, state: to.into() }
+                }
                 _ => continue,
             };
             tell(&report)?;

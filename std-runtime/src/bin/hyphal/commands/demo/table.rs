@@ -31,7 +31,12 @@ impl fmt::Display for Table<'_> {
         row(f, "round trip p50", span(account.rtt_p50), "")?;
         row(f, "round trip p99", span(account.rtt_p99), "")?;
         row(f, "time to notice", span(account.detect), "from the kill until the last node noticed")?;
-        row(f, "time to reconnect", span(account.reconnect), "from the restart until the last node was connected")?;
+        row(
+            f,
+            "time to reconnect",
+            span(account.reconnect),
+            "from the restart until the last node was connected",
+        )?;
         writeln!(f)?;
         if account.is_sound() {
             writeln!(f, "{GOOD}Nothing was lost, nothing was delivered twice.{GOOD:#}")
