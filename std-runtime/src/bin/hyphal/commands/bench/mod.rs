@@ -118,12 +118,8 @@ async fn begin(work: Work) -> Result<(Node, Peer), Failure> {
         .known_peer(theirs.id())
         .start()
         .await?;
-    let assignment = Assignment {
-        seed: *theirs.seed(),
-        id: node.id().to_string(),
-        address: node.local_addrs()[0],
-        work,
-    };
+    let assignment =
+        Assignment { seed: *theirs.seed(), id: node.id().to_string(), address: node.local_addrs()[0], work };
     let cannot = |error| Failure::new(Exit::Failed, format!("cannot start a second process: {error}"), "");
     let mut child = Command::new(std::env::current_exe().map_err(cannot)?)
         .arg("bench-peer")
@@ -145,7 +141,11 @@ async fn begin(work: Work) -> Result<(Node, Peer), Failure> {
 fn check(size: u32) -> Result<usize, Failure> {
     let max = Limits::default().max_message;
     if size > max {
-        return Err(Failure::new(Exit::Usage, format!("a message has {max} bytes at most"), format!("pass --size {max}")));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("a message has {max} bytes at most"),
+            format!("pass --size {max}"),
+        ));
     }
     Ok(size as usize)
 }

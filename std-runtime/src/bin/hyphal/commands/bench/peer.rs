@@ -38,12 +38,8 @@ async fn work(assignment: Assignment) -> Result<(), Failure> {
     let wrong = |error: &dyn std::error::Error| Failure::new(Exit::Usage, error.to_string(), "");
     let identity = Identity::from_seed(&seed).map_err(|error| wrong(&error))?;
     let peer: NodeId = id.parse().map_err(|error: hyphal::BadNodeId| wrong(&error))?;
-    let node = Node::builder()
-        .identity(identity)
-        .network(NETWORK)
-        .peer(peer, address.to_string())
-        .start()
-        .await?;
+    let node =
+        Node::builder().identity(identity).network(NETWORK).peer(peer, address.to_string()).start().await?;
     let worked = match work {
         Work::Flood { size, batch: true } => flood_in_batches(&node, peer, size).await,
         Work::Flood { size, batch: false } => flood(&node, peer, size).await,

@@ -28,9 +28,8 @@ pub(crate) fn run() -> Result<Exit, Failure> {
     let mut input = io::stdin().lock();
     let mut line = String::new();
     input.read_line(&mut line).map_err(broken)?;
-    let setup: Setup = serde_json::from_str(&line).map_err(|_| {
-        Failure::new(Exit::Usage, "this command is a part of the demo", "run: hyphal demo")
-    })?;
+    let setup: Setup = serde_json::from_str(&line)
+        .map_err(|_| Failure::new(Exit::Usage, "this command is a part of the demo", "run: hyphal demo"))?;
     drop(input);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(broken)?.block_on(act(&setup))
@@ -56,7 +55,9 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
     loop {
         match orders.recv().await {
             Some(Order::Meet { addresses }) => {
-                for (&id, address) in actor.ids.iter().zip(addresses).filter(|(id, _)| **id != actor.node.id()) {
+                for (&id, address) in
+                    actor.ids.iter().zip(addresses).filter(|(id, _)| **id != actor.node.id())
+                {
                     let added = actor.node.add_peer(id, Some(address.to_string())).await;
                     added.map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?;
                 }
@@ -137,8 +138,12 @@ impl Actor {
                 Event::PeerDown { peer, reason } => {
                     Report::Down { peer: self.index(peer)?, reason: reason.to_string() }
                 }
-                Event::Health { peer, to, .. } => Report::Health { peer: self.index(peer)?, state: to.into() },
-                Event::Breaker { peer, to, .. } => Report::Breaker { peer: self.index(peer)?, state: to.into() },
+                Event::Health { peer, to, .. } => {
+                    Report::Health { peer: self.index(peer)?, state: to.into() }
+                }
+                Event::Breaker { peer, to, .. } => {
+                    Report::Breaker { peer: self.index(peer)?, state: to.into() }
+                }
                 _ => continue,
             };
             tell(&report)?;
@@ -294,7 +299,12 @@ fn policy() -> node::Config {
         backoff: backoff::Policy { cap: Duration::from_millis(400), ..backoff::Policy::default() },
         // The lost session and three failed dials.
         breaker: breaker::Policy { threshold: 4, cooldown: Duration::from_secs(2) },
-        health: health::Policy { down_dials: 3, ..health::Policy::default() },
+        // The time is for a peer that is not dialled often enough, because its breaker opened before.
+        health: health::Policy {
+            down_dials: 3,
+            down_after: Duration::from_millis(1500),
+            ..health::Policy::default()
+        },
         ..node::Config::default()
     }
 }
@@ -350,6 +360,7 @@ fn remove_files(setup: &Setup) {
     let _ = std::fs::remove_dir(&setup.directory);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broken(error: io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("a node of the demo cannot go on: {error}"), "")
 }

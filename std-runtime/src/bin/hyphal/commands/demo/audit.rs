@@ -175,7 +175,9 @@ impl Arrivals {
         self.known
             .iter_mut()
             .find(|((to, from, id), known)| {
-                !**known && (*to, *from) == (target, sender.index) && epoch.is_none_or(|epoch| epoch == id.epoch)
+                !**known
+                    && (*to, *from) == (target, sender.index)
+                    && epoch.is_none_or(|epoch| epoch == id.epoch)
             })
             .map(|(_, known)| *known = true)
             .is_some()

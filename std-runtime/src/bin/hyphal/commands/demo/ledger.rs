@@ -180,7 +180,9 @@ impl FromStr for Fate {
             "delivered" => Ok(Self::Delivered),
             "expired" => Ok(Self::Expired),
             "unconfirmed" => Ok(Self::Unconfirmed),
-            text => text.strip_prefix("dropped ").map(|reason| Self::Dropped(reason.to_owned())).ok_or(BadLine),
+            text => {
+                text.strip_prefix("dropped ").map(|reason| Self::Dropped(reason.to_owned())).ok_or(BadLine)
+            }
         }
     }
 }

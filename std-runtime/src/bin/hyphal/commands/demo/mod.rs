@@ -31,8 +31,8 @@ pub(crate) use actor::run as run_actor;
 /// Plays the demo and prints its account; fails if a message was lost or delivered twice.
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the demo: {error}"), ""))?;
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start the demo: {error}"), ""))?;
     let Some(account) = runtime.block_on(perform())? else { return Ok(Exit::Interrupted) };
     if args.json {
         output::print_json(&Fields::from(&account))?;
@@ -98,15 +98,21 @@ async fn play(stage: &mut Stage) -> Result<Account, Failure> {
     stage.dismiss().await?;
     stage.say(format_args!("comparing the senders' books with the receivers' logs"));
     let audit = stage.audit()?;
-    Ok(Account { audit, rtt_p50: quantile(&rtts_us, 0.50), rtt_p99: quantile(&rtts_us, 0.99), detect, reconnect })
+    Ok(Account {
+        audit,
+        rtt_p50: quantile(&rtts_us, 0.50),
+        rtt_p99: quantile(&rtts_us, 0.99),
+        detect,
+        reconnect,
+    })
 }
 
 /// The node that is killed.
 const VICTIM: usize = 2;
 
 /// Messages that each node has sent before one is killed, and after it came back.
-const FIRST_ACT: u64 = 300;
-const LAST_ACT: u64 = 200;
+const FIRST_ACT: u64 = 400;
+const LAST_ACT: u64 = 400;
 
 /// What the demo found out.
 #[derive(Clone, Debug)]

@@ -312,7 +312,11 @@ impl Stage {
 
     fn views_of_absent(&self) -> impl Iterator<Item = &View> {
         let absent = self.absent.unwrap_or(NODES);
-        self.nodes.iter().enumerate().filter(move |(at, _)| *at != absent).filter_map(move |(_, node)| node.views.get(absent))
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter(move |(at, _)| *at != absent)
+            .filter_map(move |(_, node)| node.views.get(absent))
     }
 
     /// How long after the kill the last node noticed.
