@@ -1,6 +1,8 @@
 //! The built command as people and scripts meet it: arguments in; output, messages and exit codes out.
 
+mod bench;
 mod configuration;
+mod demo;
 mod doctor;
 mod home;
 mod keys;

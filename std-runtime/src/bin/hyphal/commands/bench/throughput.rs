@@ -2,6 +2,7 @@
 //!
 //! Every message carries its number where it has room for it: a missing one, or one out of order, fails the measurement.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -97,12 +98,16 @@ impl Counter {
     #[inline]
     fn count_one(&mut self, payload: &[u8]) -> Result<(), Failure> {
         if payload.len() != self.size {
-            return Err(wrong(format!("a message has {} bytes instead of {}", payload.len(), self.size)));
+            return Err(wrong(format_args!(
+                "a message has {} bytes instead of {}",
+                payload.len(),
+                self.size
+            )));
         }
         if let Some(number) = payload.first_chunk() {
             let number = u64::from_le_bytes(*number);
             if number != self.count {
-                return Err(wrong(format!("message {number} came where {} was due", self.count)));
+                return Err(wrong(format_args!("message {number} came where {} was due", self.count)));
             }
         }
         self.count += 1;
@@ -111,6 +116,6 @@ impl Counter {
 }
 
 #[cold]
-fn wrong(what: String) -> Failure {
+fn wrong(what: fmt::Arguments<'_>) -> Failure {
     Failure::new(Exit::Failed, format!("the link is not sound: {what}"), "")
 }

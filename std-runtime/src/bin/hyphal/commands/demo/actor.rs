@@ -299,7 +299,12 @@ fn policy() -> node::Config {
         backoff: backoff::Policy { cap: Duration::from_millis(400), ..backoff::Policy::default() },
         // The lost session and three failed dials.
         breaker: breaker::Policy { threshold: 4, cooldown: Duration::from_secs(2) },
-        health: health::Policy { down_dials: 3, ..health::Policy::default() },
+        // The time is for a peer that is not dialled often enough, because its breaker opened before.
+        health: health::Policy {
+            down_dials: 3,
+            down_after: Duration::from_millis(1500),
+            ..health::Policy::default()
+        },
         ..node::Config::default()
     }
 }
@@ -355,6 +360,7 @@ fn remove_files(setup: &Setup) {
     let _ = std::fs::remove_dir(&setup.directory);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broken(error: io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("a node of the demo cannot go on: {error}"), "")
 }

@@ -111,8 +111,8 @@ async fn play(stage: &mut Stage) -> Result<Account, Failure> {
 const VICTIM: usize = 2;
 
 /// Messages that each node has sent before one is killed, and after it came back.
-const FIRST_ACT: u64 = 300;
-const LAST_ACT: u64 = 200;
+const FIRST_ACT: u64 = 400;
+const LAST_ACT: u64 = 400;
 
 /// What the demo found out.
 #[derive(Clone, Debug)]

@@ -14,27 +14,27 @@ impl fmt::Display for Table<'_> {
         let account = self.0;
         let audit = &account.audit;
         writeln!(f)?;
-        row(f, "sent", audit.sent, "one for each message and receiver")?;
-        row(f, "delivered", audit.delivered, "confirmed to the sender, and in the receiver's log")?;
-        row(f, "expired", audit.expired, "their time to live ended while the receiver was dead")?;
+        row(f, "sent", &audit.sent, "one for each message and receiver")?;
+        row(f, "delivered", &audit.delivered, "confirmed to the sender, and in the receiver's log")?;
+        row(f, "expired", &audit.expired, "their time to live ended while the receiver was dead")?;
         if audit.dropped.is_empty() {
-            row(f, "dropped", 0, "")?;
+            row(f, "dropped", &0, "")?;
         }
         for (reason, count) in &audit.dropped {
-            row(f, "dropped", *count, reason)?;
+            row(f, "dropped", count, reason)?;
         }
         let arrived = format!("their session died first; {} of them had arrived", audit.unconfirmed_arrived);
-        row(f, "unconfirmed", audit.unconfirmed, &arrived)?;
-        row(f, "lost", audit.lost, "")?;
-        row(f, "duplicates", audit.duplicates, "")?;
+        row(f, "unconfirmed", &audit.unconfirmed, &arrived)?;
+        row(f, "lost", &audit.lost, "")?;
+        row(f, "duplicates", &audit.duplicates, "")?;
         writeln!(f)?;
-        row(f, "round trip p50", span(account.rtt_p50), "")?;
-        row(f, "round trip p99", span(account.rtt_p99), "")?;
-        row(f, "time to notice", span(account.detect), "from the kill until the last node noticed")?;
+        row(f, "round trip p50", &span(account.rtt_p50), "")?;
+        row(f, "round trip p99", &span(account.rtt_p99), "")?;
+        row(f, "time to notice", &span(account.detect), "from the kill until the last node noticed")?;
         row(
             f,
             "time to reconnect",
-            span(account.reconnect),
+            &span(account.reconnect),
             "from the restart until the last node was connected",
         )?;
         writeln!(f)?;
@@ -46,8 +46,9 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, value: impl ToString, remark: &str) -> fmt::Result {
-    let line = format!("  {name:<18}{:>10}   {remark}", value.to_string());
+fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display, remark: &str) -> fmt::Result {
+    let value = value.to_string();
+    let line = format!("  {name:<18}{value:>10}   {remark}");
     writeln!(f, "{}", line.trim_end())
 }
 
