@@ -80,6 +80,7 @@ pub(crate) struct Plan {
 impl Hub {
     pub(crate) fn new(plan: Plan, control: mpsc::Sender<Command>) -> Self {
         let Plan { identity, session, quality, limits, timeouts, tcp, unknown_types } = plan;
+        let tally = NodeTally::default();
         Self {
             identity,
             session,
@@ -90,9 +91,9 @@ impl Hub {
             unknown_types,
             clock: Clock::start(),
             pool: Pool::default(),
-            registry: Arc::default(),
+            registry: Arc::new(Registry::new(Arc::clone(&tally.traffic))),
             inbox: Inbox::new(Queue::new(limits.queue_batches, limits.queue_bytes)),
-            tally: NodeTally::default(),
+            tally,
             control,
             events: broadcast::Sender::new(crate::event::KEPT),
             sequence: AtomicU64::new(1),
