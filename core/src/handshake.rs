@@ -244,42 +244,51 @@ impl<A: Aead> Handshake<A> {
     }
 
     /// Writes the flight that is due to `buf`, at least [`MIN_TRANSMIT`](crate::session::MIN_TRANSMIT) bytes. The initiator is finished by its last one.
-    pub(crate) fn poll_flight(&mut self, buf: &mut [u8]) -> Option<(usize, Option<Finished>)> {
+    ///
+    /// A flight can fail: what the peer's ephemeral is worth shows when the answer mixes it.
+    pub(crate) fn poll_flight(
+        &mut self,
+        buf: &mut [u8],
+    ) -> Result<Option<(usize, Option<Finished>)>, Refused> {
         let mut finished = None;
         let len = match core::mem::replace(&mut self.step, Step::Over) {
             Step::SendFirst(mut noise) => {
-                let len = self.write(&mut noise, Kind::Xx1, false, buf);
+                let len = self.write(&mut noise, Kind::Xx1, false, buf)?;
                 self.step = Step::AwaitSecond(noise);
                 len
             }
             Step::SendSecond(mut noise) => {
-                let len = self.write(&mut noise, Kind::Xx2, true, buf);
+                let len = self.write(&mut noise, Kind::Xx2, true, buf)?;
                 self.step = Step::AwaitThird(noise);
                 len
             }
             Step::SendThird(mut noise, peer) => {
-                let len = self.write(&mut noise, Kind::Xx3, true, buf);
+                let len = self.write(&mut noise, Kind::Xx3, true, buf)?;
                 finished = Some(finish(&noise, peer));
                 len
             }
             other => {
                 self.step = other;
-                return None;
+                return Ok(None);
             }
         };
-        Some((len, finished))
+        Ok(Some((len, finished)))
     }
 
-    fn write(&self, noise: &mut HandshakeState<A>, kind: Kind, with_hello: bool, buf: &mut [u8]) -> usize {
+    fn write(
+        &self,
+        noise: &mut HandshakeState<A>,
+        kind: Kind,
+        with_hello: bool,
+        buf: &mut [u8],
+    ) -> Result<usize, Refused> {
         let mut hello = [0; HELLO_LEN];
         let hello = match with_hello {
             true => self.own.write_hello(&mut hello),
             false => &hello[..0],
         };
-        let len = noise
-            .write_message(hello, &mut buf[frame::HEADER_LEN..])
-            .expect("the steps write in turn, with all keys, into a buffer that holds any flight");
-        Header::new(kind, self.frame_id).encode_around(len, buf).expect("the buffer holds any flight")
+        let len = noise.write_message(hello, &mut buf[frame::HEADER_LEN..]).map_err(on_noise)?;
+        Ok(Header::new(kind, self.frame_id).encode_around(len, buf).expect("the buffer holds any flight"))
     }
 
     fn on_foreign(&self, id: u64) -> Refused {
@@ -359,7 +368,7 @@ impl Own {
         Ok(Offer { id, hello, dialled: self.dialled })
     }
 
-    //// A refusal by this end, after the peer's hello was read.
+    /// A refusal by this end, after the peer's hello was read.
     fn refuse<A: Aead>(&self, noise: &HandshakeState<A>, reason: Reason, detail: u64) -> Refused {
         let tell = match self.dialled {
             true => Tell::Nothing,
@@ -420,7 +429,7 @@ fn ephemeral(rng: &mut impl CryptoRng) -> KeyPair {
 fn on_noise(error: NoiseError) -> Refused {
     match error {
         NoiseError::Refused(reason) => Refused::silently(reason),
-        NoiseError::Misuse(misuse) => unreachable!("the steps read in turn, with all keys: {misuse}"),
+        NoiseError::Misuse(misuse) => unreachable!("the steps go in turn, with all keys and room: {misuse}"),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::error::StartError;
 use crate::hub::{Hub, Plan};
 use crate::listener;
 use crate::node::Node;
-use crate::options::{Keepalive, Limits, TcpOptions, Timeouts};
+use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::socket;
 
 /// Collects what a node needs; [`start`](Self::start) makes it. An identity and a network name are required.
@@ -37,6 +37,7 @@ pub struct NodeBuilder {
     tcp: TcpOptions,
     quality: TimeQuality,
     max_skew: Duration,
+    unknown_types: UnknownTypes,
     policy: node::Config,
 }
 
@@ -54,6 +55,7 @@ impl NodeBuilder {
             tcp: TcpOptions::default(),
             quality: TimeQuality::Synced,
             max_skew: Duration::from_secs(60),
+            unknown_types: UnknownTypes::default(),
             policy: node::Config::default(),
         }
     }
@@ -130,6 +132,12 @@ impl NodeBuilder {
         self
     }
 
+    /// What happens to messages of a type that no family has (they are delivered).
+    pub fn unknown_types(mut self, unknown_types: UnknownTypes) -> Self {
+        self.unknown_types = unknown_types;
+        self
+    }
+
     /// Backoff, breaker, health and removal of peers. Trust is set by [`trust`](Self::trust).
     pub fn peer_policy(mut self, policy: node::Config) -> Self {
         self.policy = policy;
@@ -177,6 +185,7 @@ impl NodeBuilder {
             limits: self.limits,
             timeouts: self.timeouts,
             tcp: self.tcp,
+            unknown_types: self.unknown_types,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
         let hub = Arc::new(Hub::new(plan, sender));
@@ -265,7 +274,9 @@ impl From<&Config> for NodeBuilder {
             .network(config.network.as_str())
             .node_type(config.node_type)
             .trust(trust)
+            .time_quality(config.trust.clock)
             .max_skew(config.trust.max_clock_skew)
+            .unknown_types(config.unknown_types)
             .limits(limits)
             .timeouts(timeouts)
             .tcp(tcp);

@@ -192,6 +192,8 @@ impl Link {
         if self.closed.is_some() {
             return if wrote { Turn::Busy } else { Turn::Idle };
         }
+        // Writing may have let the peer run first, and a round trip that began with this turn must not take no time.
+        let now = if wrote { self.hub.clock.now() } else { now };
         match self.poll_read(cx, now) {
             Poll::Ready(Ok(turn)) => turn,
             Poll::Ready(Err(error)) => self.lose(&error),

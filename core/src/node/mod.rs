@@ -31,7 +31,12 @@ pub use peer::{DialStatus, LinkReport, Peer, PeerStatus, SessionRef};
 pub use table::GrowingTable;
 pub use table::{FixedTable, Full, Table};
 
-use crate::{breaker, health, ids::NodeId, time::Instant, wire::reason::Reason};
+use crate::{
+    breaker, health,
+    ids::NodeId,
+    time::{Duration, Instant},
+    wire::reason::Reason,
+};
 use rand_core::CryptoRng;
 
 /// The control plane of one node. The runtime feeds it with `handle_*` and carries out what `poll_*` returns.
@@ -290,7 +295,9 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// A session is up at this end; says which one stays.
     ///
     /// The rule for two sessions of one pair: with another boot id of the peer the later one wins; of two that crossed
-    /// (one dialled by each end) the one whose initiator has the smaller id; of two by the same initiator the newer.
+    /// (one dialled by each end) the one whose initiator has the smaller id; of two by the same initiator the newer. Only
+    /// sessions that came up within [`CROSSING`] of each other can have crossed: an older one gives way, because the peer
+    /// would not dial if it still had it.
     pub fn handle_peer_up(&mut self, now: Instant, id: NodeId, session: SessionRef) -> Standing {
         if let Err(reason) = self.judge(&id, session.dialled) {
             self.end_refused_dial(now, &id, session, reason);
@@ -310,7 +317,8 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         if old.is_some_and(|old| old.token == session.token) {
             return Standing::Keep;
         }
-        if old.is_some_and(|old| !replaces(&self.own, &id, &old, &session)) {
+        let is_young = self.table.peer(index).is_some_and(|peer| peer.session_age(now) <= CROSSING);
+        if old.is_some_and(|old| is_young && !replaces(&self.own, &id, &old, &session)) {
             self.end_refused_dial(now, &id, session, Reason::Replaced);
             return Standing::CloseNew(Reason::Replaced);
         }
@@ -515,7 +523,10 @@ impl Tally {
     }
 }
 
-/// Whether `new` takes the place of `old`. Both ends decide alike, since each sees the other's `dialled` negated.
+/// How long two dials that passed each other can take to come up: a generous handshake timeout.
+pub const CROSSING: Duration = Duration::from_secs(10);
+
+/// Whether `new` takes the place of `old`, which is as young. Both ends decide alike, since each sees the other's `dialled` negated.
 fn replaces(own: &NodeId, peer: &NodeId, old: &SessionRef, new: &SessionRef) -> bool {
     let crossed = old.dialled != new.dialled;
     if old.boot_id != new.boot_id || !crossed {

@@ -406,6 +406,11 @@ impl Peer {
         self.config.is_some()
     }
 
+    /// How long the session has been up; zero without one.
+    pub(super) fn session_age(&self, now: Instant) -> Duration {
+        self.session.map_or(Duration::ZERO, |up| now.since(up.since))
+    }
+
     pub(super) const fn session(&self) -> Option<SessionRef> {
         match self.session {
             Some(up) => Some(up.session),

@@ -342,6 +342,20 @@ fn another_boot_of_the_peer_takes_the_place_of_the_old_session_whoever_dialled()
 }
 
 #[test]
+fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
+    for (dialled, peer) in [(true, id(1)), (true, id(255)), (false, id(1)), (false, id(255))] {
+        let mut node = node(Trust::Open);
+        node.add_peer(at(0), peer, PeerConfig::default()).unwrap();
+        node.handle_peer_up(at(0), peer, SessionRef { token: 1, boot_id: 1, dialled: !dialled });
+
+        let later = at(0).after(CROSSING).after(Duration::from_millis(1));
+        let standing = node.handle_peer_up(later, peer, SessionRef { token: 2, boot_id: 1, dialled });
+
+        assert_eq!(standing, Standing::ReplaceOld(1));
+    }
+}
+
+#[test]
 fn errors_change_nothing() {
     let mut node = Node::new(own(), Config::default(), FixedTable::<1>::new(), rng());
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();

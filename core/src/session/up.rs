@@ -16,9 +16,8 @@ use crate::outbox::{Outbox, Storage};
 use crate::record::{Opener, Sealer};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
-use crate::wire::family::Family;
 use crate::wire::hello::Hello;
-use crate::wire::message::{self, Checked, Encoder, MessageHeader, Place};
+use crate::wire::message::{self, Encoder, MessageHeader, Place};
 use crate::wire::reason::Reason;
 use crate::wire::record::{self as layout, Body, RecordHeader};
 
@@ -175,7 +174,7 @@ impl<A: Aead> Up<A> {
         self.acks.handle_record(*counter, true);
         self.messages.read = checked.last_sequence();
         let source = Source { id: self.peer.id(), epoch: self.peer.hello().boot_id, waited };
-        Ok(Content::Messages(Messages { inner: checked.messages(), checked, source, record: *counter }))
+        Ok(Content::Messages(Messages { inner: checked.messages(), source, record: *counter }))
     }
 
     pub(super) fn handle_consumed(&mut self, now: Instant, counter: u64) {
@@ -420,7 +419,6 @@ impl Pulse {
 #[derive(Clone, Debug)]
 pub struct Messages<'d> {
     inner: message::Messages<'d>,
-    checked: Checked<'d>,
     source: Source,
     record: u64,
 }
@@ -461,11 +459,6 @@ impl Messages<'_> {
     pub fn source(&self) -> NodeId {
         self.source.id
     }
-
-    /// How many messages the record holds, refused ones included.
-    pub fn count(&self) -> usize {
-        self.checked.count()
-    }
 }
 
 impl<'d> Iterator for Messages<'d> {
@@ -479,9 +472,6 @@ impl<'d> Iterator for Messages<'d> {
             // Only what the session itself proves can be verified here: neither seals nor signatures, nor other sources.
             message::Message::Full { .. } => return Some(Err(Reason::Unverifiable)),
         };
-        if Family::of(header.kind).is_none() {
-            return Some(Err(Reason::UnknownType));
-        }
         Some(Ok(Message {
             id: MessageId { epoch: self.source.epoch, sequence: header.sequence },
             kind: header.kind,
@@ -497,3 +487,5 @@ impl<'d> Iterator for Messages<'d> {
         self.inner.size_hint()
     }
 }
+
+impl ExactSizeIterator for Messages<'_> {}

@@ -86,10 +86,10 @@ reasons! {
     LinkLost = 0x0307, "the connection ended without a close";
     /// The session reached the end of its keys' life.
     Worn = 0x0308, "the session's keys reached the end of their life";
-    /// The peer gave a reason that this version does not know.
-    Unspecified = 0x030A, "the peer gave a reason that is unknown here";
     /// The address did not answer or refused the connection.
     Unreachable = 0x0309, "the address cannot be reached";
+    /// The peer gave a reason that this version does not know.
+    Unspecified = 0x030A, "the peer gave a reason that is unknown here";
 
     /// A message's ttl had passed.
     Expired = 0x0401, "the message's time to live had passed";

@@ -74,11 +74,20 @@ async fn two_nodes_that_dial_each_other_end_up_with_one_session() {
     up(&mut of_left, right.id()).await;
     up(&mut of_right, left.id()).await;
 
-    for n in 0..100_u8 {
-        let (_, receipt) =
-            left.send_direct_tracked(right.id(), 1, &[n], SendOptions::default()).await.unwrap();
-        let _ = receipt;
-    }
-    assert_eq!(left.peers().await.len(), 1);
-    assert_eq!(right.peers().await.len(), 1);
+    // Each end knows of one session, and it is the same one: dialled by one of them, accepted by the other.
+    within(async {
+        loop {
+            let ends = (left.peers().await[0].status.session, right.peers().await[0].status.session);
+            if let (Some(of_left), Some(of_right)) = ends
+                && of_left.dialled != of_right.dialled
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    assert!(within(left.ping(right.id())).await.is_ok());
+    assert!(within(right.ping(left.id())).await.is_ok());
 }

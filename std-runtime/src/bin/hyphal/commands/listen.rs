@@ -48,32 +48,46 @@ async fn serve(setup: &Setup, args: &ListenArgs) -> Result<Exit, Failure> {
         left: args.count,
         is_json: args.json,
     };
-    let outcome = loop {
+    let end = loop {
         let batch = tokio::select! {
             batch = messages.recv_batch() => batch,
             // What arrived before the subscription was made.
             batch = node.recv_batch() => batch,
-            () = signals.recv() => break Ok(true),
+            () = signals.recv() => break Ok(End::Interrupted),
         };
-        let Some(batch) = batch else { break Ok(true) };
+        let Some(batch) = batch else { break Ok(End::Interrupted) };
         // A reader of the pipe that has stopped must not keep Ctrl-C from working.
         let printed = tokio::select! {
             printed = printer.print(&batch) => printed,
-            () = signals.recv() => break Ok(true),
+            () = signals.recv() => break Ok(End::Interrupted),
         };
         match printed {
-            Ok(()) if printer.left == Some(0) => break Ok(false),
+            Ok(()) if printer.left == Some(0) => break Ok(End::Enough),
             Ok(()) => {}
-            Err(error) => break Err(Failure::from(error)),
+            Err(error) => break Err(error),
         }
     };
-    // What was printed counts as delivered from here on, and the sessions are told so when they are closed.
-    drop(messages);
-    start::shut_down(&node, setup.config.timeouts.drain.min(LONGEST_FAREWELL)).await;
-    match outcome? {
-        true if args.count.is_some() => Ok(Exit::Interrupted),
-        _ => Ok(Exit::Done),
+    if matches!(end, Ok(End::Enough)) {
+        // Coming back confirms what was printed. What this may take is not printed, and so never confirmed.
+        tokio::select! {
+            biased;
+            _ = messages.recv_batch() => {}
+            () = std::future::ready(()) => {}
+        }
     }
+    start::shut_down(&node, setup.config.timeouts.drain.min(LONGEST_FAREWELL)).await;
+    match end? {
+        End::Interrupted if args.count.is_some() => Ok(Exit::Interrupted),
+        End::Interrupted | End::Enough => Ok(Exit::Done),
+    }
+}
+
+/// Why the command stops listening.
+enum End {
+    /// As many messages as were asked for are printed.
+    Enough,
+    /// By a signal.
+    Interrupted,
 }
 
 /// How long the last acknowledgements may take to leave.
@@ -132,7 +146,7 @@ fn write_line(line: &mut String, message: &MessageRef<'_>) {
 fn push_escaped(line: &mut String, c: char) {
     match c {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            line.extend(c.escape_unicode())
+            line.extend(c.escape_unicode());
         }
         '\\' => line.push_str("\\\\"),
         c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => line.extend(c.escape_default()),

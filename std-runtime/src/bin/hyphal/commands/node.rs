@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use hyphal::{BreakerState, Event, HealthState, Node, Removal};
+use hyphal::{BreakerState, Event, Node, Removal};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ async fn serve(setup: &Setup, is_json: bool) -> Result<Exit, Failure> {
         tokio::select! {
             () = signals.recv() => break,
             event = events.recv() => match event {
-                Some(event) if is_json => output::print_json(&Line::from(event))?,
+                Some(event) if is_json => Line::of(event).map_or(Ok(()), |line| output::print_json(&line))?,
                 Some(_) => {}
                 None => break,
             },
@@ -117,23 +117,21 @@ enum Line {
     Breaker { peer: String, from: &'static str, to: &'static str },
     PeerRemoved { peer: String, by: &'static str },
     Missed { count: u64 },
-    Other,
     Stopping,
     Stopped { drained: bool },
 }
 
-impl From<Event> for Line {
-    fn from(event: Event) -> Self {
-        match event {
+impl Line {
+    /// `None` for an event that this command does not know.
+    fn of(event: Event) -> Option<Self> {
+        Some(match event {
             Event::PeerUp { peer } => Self::PeerUp { peer: peer.to_string() },
             Event::PeerDown { peer, reason } => {
                 Self::PeerDown { peer: peer.to_string(), reason: reason.name() }
             }
-            Event::Health { peer, from, to } => Self::Health {
-                peer: peer.to_string(),
-                from: HealthState::to_string(&from),
-                to: HealthState::to_string(&to),
-            },
+            Event::Health { peer, from, to } => {
+                Self::Health { peer: peer.to_string(), from: from.to_string(), to: to.to_string() }
+            }
             Event::Breaker { peer, from, to } => {
                 Self::Breaker { peer: peer.to_string(), from: breaker(from), to: breaker(to) }
             }
@@ -145,8 +143,8 @@ impl From<Event> for Line {
                 },
             },
             Event::Missed(count) => Self::Missed { count },
-            _ => Self::Other,
-        }
+            _ => return None,
+        })
     }
 }
 

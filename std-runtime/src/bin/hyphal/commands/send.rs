@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyphal::{MessageId, Node, NodeId, Outcome, Reason, Receipt, SendError, SendOptions};
@@ -117,7 +118,7 @@ async fn serve(setup: &Setup, args: &SendArgs, payload: Bytes) -> Result<Exit, F
         deliveries.sort_by(|a, b| a.peer.cmp(&b.peer));
         tell(id, &deliveries, args.json)?;
     }
-    start::shut_down(&node, std::time::Duration::ZERO).await;
+    start::shut_down(&node, Duration::ZERO).await;
     if is_interrupted {
         return Err(Failure::new(
             Exit::Interrupted,
@@ -180,7 +181,7 @@ async fn follow(
         biased;
         outcome = receipt => match outcome {
             Outcome::Delivered => Delivery::new(peer, Fate::Delivered),
-            Outcome::Expired => Delivery::expired(peer, reach::obstacle(node, network, peer).await),
+            Outcome::Expired => Delivery::expired(peer, &reach::obstacle(node, network, peer).await),
             Outcome::Unconfirmed => Delivery::unconfirmed(peer, "the session ended before it was confirmed"),
             Outcome::Dropped(Reason::PeerLimit) => Delivery::too_long(node, peer, len),
             Outcome::Dropped(reason) => Delivery::dropped(peer, reason),
@@ -252,7 +253,7 @@ impl Delivery {
         Self::new(peer, Fate::Unreachable).with_obstacle(obstacle)
     }
 
-    fn expired(peer: NodeId, obstacle: Obstacle) -> Self {
+    fn expired(peer: NodeId, obstacle: &Obstacle) -> Self {
         let detail = match obstacle.reason {
             Some(_) => format!("its time to live passed before it could be sent: {}", obstacle.message),
             None => "its time to live passed before it could be sent".to_owned(),

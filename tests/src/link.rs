@@ -1,0 +1,211 @@
+//! One end of a link as a runtime drives it: a session, the bytes read and not yet used, and a diary of what happened.
+//!
+//! It decides nothing: verdicts, acknowledgements and the choice of the outbox belong to whoever drives it.
+
+use std::collections::BTreeSet;
+
+use hyphal_core::{
+    aead::ChaChaPoly,
+    ids::{MessageId, NodeId, Priority},
+    outbox::{Fate, Header, Ledger, Outbox, SharedStorage},
+    session::{Closed, Event, Offer, Received, Session},
+    time::{Duration, Instant},
+    wire::reason::Reason,
+};
+
+/// An outbox whose every fate is written down.
+pub type LabOutbox = Outbox<SharedStorage<Book>>;
+
+/// The fates that an outbox told, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Book {
+    /// All of them.
+    pub fates: Vec<Fate>,
+}
+
+impl Book {
+    /// The class and ordinal of every message that was confirmed.
+    pub fn confirmed(&self) -> BTreeSet<(Priority, u64)> {
+        let (mut dropped, mut confirmed, mut settled) = (BTreeSet::new(), BTreeSet::new(), [0; 4]);
+        for fate in &self.fates {
+            match *fate {
+                Fate::Dropped { ticket, .. } => {
+                    dropped.insert((ticket.class, ticket.ordinal));
+                }
+                Fate::Unconfirmed { class, through } => settled[class as usize] = through,
+                Fate::Confirmed { class, through } => {
+                    let told = (settled[class as usize] + 1..=through).map(|ordinal| (class, ordinal));
+                    confirmed.extend(told.filter(|name| !dropped.contains(name)));
+                    settled[class as usize] = through;
+                }
+            }
+        }
+        confirmed
+    }
+}
+
+impl Ledger for Book {
+    fn settle(&mut self, fate: Fate) {
+        self.fates.push(fate);
+    }
+}
+
+/// An empty outbox of the size that the lab uses: 1,024 messages, 1 MiB.
+pub fn lab_outbox() -> LabOutbox {
+    Outbox::new(SharedStorage::with_ledger(1024, 1 << 20, Book::default()))
+}
+
+/// The header of an ordinary message: of the application, Medium, direct, 60 s to live.
+pub const fn header(sequence: u64) -> Header {
+    Header { kind: 0x1000, priority: Priority::Medium, broadcast: false, sequence, ttl: 60 }
+}
+
+/// A message that arrived, copied out of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// When.
+    pub at: Instant,
+    /// The message's name.
+    pub id: MessageId,
+    /// The message type.
+    pub kind: u16,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Whether it went to every peer.
+    pub broadcast: bool,
+    /// Seconds to live.
+    pub ttl: u32,
+    /// How old it was.
+    pub age: Duration,
+    /// What the sender wrote.
+    pub payload: Vec<u8>,
+}
+
+/// What one step of reading made of the bytes at hand.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// All that can be used was used.
+    Done,
+    /// Something was taken that concerns the session only.
+    Absorbed,
+    /// A peer asks to be let in.
+    Offer(Offer),
+    /// The messages of one record.
+    Messages {
+        /// The record's counter.
+        record: u64,
+        /// The messages.
+        messages: Vec<Delivered>,
+    },
+    /// The session refused what it read.
+    Dropped(Reason),
+}
+
+/// A session with its unread bytes and its diary.
+pub struct LinkEnd {
+    /// The session.
+    pub session: Session<ChaChaPoly>,
+    unread: Vec<u8>,
+    /// Why the session refused input or a single message, in order.
+    pub dropped: Vec<Reason>,
+    /// Who asked to be let in, in order.
+    pub offers: Vec<Offer>,
+    /// Measured round trips, in order.
+    pub round_trips: Vec<Duration>,
+    /// When the session came up, and with whom.
+    pub up: Option<(Instant, NodeId)>,
+    /// When and how the session ended.
+    pub closed: Option<(Instant, Closed)>,
+}
+
+impl LinkEnd {
+    /// An end whose session has just begun.
+    pub const fn new(session: Session<ChaChaPoly>) -> Self {
+        Self {
+            session,
+            unread: Vec::new(),
+            dropped: Vec::new(),
+            offers: Vec::new(),
+            round_trips: Vec::new(),
+            up: None,
+            closed: None,
+        }
+    }
+
+    /// Bytes came from the link.
+    pub fn handle_bytes(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+    }
+
+    /// Lets the session take the next piece of what came.
+    pub fn read(&mut self, now: Instant, outbox: &mut LabOutbox) -> Reading {
+        if self.unread.is_empty() {
+            return Reading::Done;
+        }
+        let input = self.session.handle_input(now, outbox, &mut self.unread);
+        let used = input.used;
+        let reading = match input.received {
+            Received::NeedMore => {
+                assert_eq!(used, 0, "a session that needs more has used nothing");
+                return Reading::Done;
+            }
+            Received::Absorbed => Reading::Absorbed,
+            Received::Offer(offer) => {
+                self.offers.push(offer);
+                Reading::Offer(offer)
+            }
+            Received::Messages(messages) => {
+                let record = messages.record();
+                let dropped = &mut self.dropped;
+                let messages = messages
+                    .filter_map(|message| message.map_err(|reason| dropped.push(reason)).ok())
+                    .map(|message| Delivered {
+                        at: now,
+                        id: message.id,
+                        kind: message.kind,
+                        priority: message.priority,
+                        broadcast: message.broadcast,
+                        ttl: message.ttl,
+                        age: message.age,
+                        payload: message.payload.to_vec(),
+                    })
+                    .collect();
+                Reading::Messages { record, messages }
+            }
+            Received::Dropped(reason) => {
+                self.dropped.push(reason);
+                Reading::Dropped(reason)
+            }
+        };
+        assert!(used <= self.unread.len(), "a session cannot use more than there is");
+        self.unread.drain(..used);
+        reading
+    }
+
+    /// Takes the session's events into the diary, and says whether there was one.
+    pub fn note_events(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(event) = self.session.poll_event() {
+            any = true;
+            assert!(self.closed.is_none(), "{event:?} after the end");
+            match event {
+                Event::Up(peer) => {
+                    assert_eq!(self.up.replace((now, peer)), None, "a session comes up once");
+                }
+                Event::Rtt(round_trip) => self.round_trips.push(round_trip),
+                Event::Closed(closed) => self.closed = Some((now, closed)),
+            }
+        }
+        any
+    }
+
+    /// Why the session ended, if it did.
+    pub fn closed_for(&self) -> Option<Reason> {
+        self.closed.map(|(_, closed)| closed.reason)
+    }
+
+    /// Why the session ended, if the peer ended it.
+    pub fn closed_by_peer_for(&self) -> Option<Reason> {
+        self.closed.filter(|(_, closed)| closed.by_peer).map(|(_, closed)| closed.reason)
+    }
+}

@@ -1,0 +1,36 @@
+//! What cargo checks by itself: format, lints, tests, documentation.
+//!
+//! Core stands in each of them twice: a workspace build turns its feature `alloc` on, so it also runs alone without.
+
+use crate::child::run;
+use crate::groups::Failure;
+use crate::workspace::Workspace;
+
+pub(super) fn fmt(workspace: &Workspace) -> Result<(), Failure> {
+    run(workspace.cargo().args(["fmt", "--all", "--", "--check"]))?;
+    run(workspace.cargo().args(["fmt", "--manifest-path", "core/firmware/Cargo.toml", "--", "--check"]))?;
+    Ok(())
+}
+
+pub(super) fn clippy(workspace: &Workspace) -> Result<(), Failure> {
+    const DENY: [&str; 3] = ["--", "-D", "warnings"];
+    run(workspace
+        .cargo()
+        .args(["clippy", "--locked", "--workspace", "--all-targets", "--all-features"])
+        .args(DENY))?;
+    run(workspace.cargo().args(["clippy", "--locked", "-p", "hyphal-core", "--all-targets"]).args(DENY))?;
+    Ok(())
+}
+
+pub(super) fn test(workspace: &Workspace) -> Result<(), Failure> {
+    run(workspace.cargo().args(["test", "--locked", "--workspace", "--all-features"]))?;
+    run(workspace.cargo().args(["test", "--locked", "-p", "hyphal-core"]))?;
+    Ok(())
+}
+
+pub(super) fn docs(workspace: &Workspace) -> Result<(), Failure> {
+    let mut doc = workspace.cargo();
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    run(doc.args(["doc", "--locked", "--workspace", "--no-deps", "--all-features"]))?;
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! The rules of deny.toml about what we depend on, held by cargo-deny.
+
+use std::process::Command;
+
+use crate::child::{run, succeeds};
+use crate::groups::Failure;
+use crate::install;
+use crate::workspace::Workspace;
+
+pub(super) fn check(workspace: &Workspace) -> Result<(), Failure> {
+    let program = install::cargo_deny(workspace)?;
+    let deny = || {
+        let mut deny = Command::new(&program);
+        deny.current_dir(workspace.root());
+        deny
+    };
+
+    run(deny().args(["--all-features", "--locked", "check", "licenses", "bans", "sources"]))?;
+
+    // The advisory database is a repository of its own. A machine that cannot reach it still checks all the rest, so
+    // its absence is said aloud and fails nothing.
+    if !succeeds(deny().args(["fetch", "db"])) {
+        println!("advisories: not checked, because the advisory database cannot be fetched from here");
+        return Ok(());
+    }
+    run(deny().args(["--all-features", "--locked", "check", "--disable-fetch", "advisories"]))?;
+    Ok(())
+}
