@@ -243,11 +243,13 @@ impl<A: Aead> Handshake<A> {
         }
     }
 
-    /// Writes the flight that is due to `buf`, at least [`MIN_TRANSMIT`](crate::session::MIN_TRANSMIT) bytes: its length,
-    /// 0 if none is due. The initiator is finished by its last one.
+    /// Writes the flight that is due to `buf`, at least [`MIN_TRANSMIT`](crate::session::MIN_TRANSMIT) bytes. The initiator is finished by its last one.
     ///
-    /// Fails on a peer's key of low order, which only shows when the Diffie-Hellman is done here.
-    pub(crate) fn poll_flight(&mut self, buf: &mut [u8]) -> Result<(usize, Option<Finished>), Refused> {
+    /// A flight can fail: what the peer's ephemeral is worth shows when the answer mixes it.
+    pub(crate) fn poll_flight(
+        &mut self,
+        buf: &mut [u8],
+    ) -> Result<Option<(usize, Option<Finished>)>, Refused> {
         let mut finished = None;
         let len = match core::mem::replace(&mut self.step, Step::Over) {
             Step::SendFirst(mut noise) => {
@@ -267,10 +269,10 @@ impl<A: Aead> Handshake<A> {
             }
             other => {
                 self.step = other;
-                0
+                return Ok(None);
             }
         };
-        Ok((len, finished))
+        Ok(Some((len, finished)))
     }
 
     fn write(
@@ -364,7 +366,7 @@ impl Own {
         Ok(Offer { id, hello, dialled: self.dialled })
     }
 
-    //// A refusal by this end, after the peer's hello was read.
+    /// A refusal by this end, after the peer's hello was read.
     fn refuse<A: Aead>(&self, noise: &HandshakeState<A>, reason: Reason, detail: u64) -> Refused {
         let tell = match self.dialled {
             true => Tell::Nothing,
@@ -434,9 +436,7 @@ fn ephemeral(rng: &mut impl CryptoRng) -> KeyPair {
 fn on_noise(error: NoiseError) -> Refused {
     match error {
         NoiseError::Refused(reason) => Refused::silently(reason),
-        NoiseError::Misuse(misuse) => {
-            unreachable!("the steps go in turn, with all keys and room for any flight: {misuse}")
-        }
+        NoiseError::Misuse(misuse) => unreachable!("the steps go in turn, with all keys and room: {misuse}"),
     }
 }
 

@@ -27,15 +27,15 @@ impl<A: Aead> Sealer<A> {
         self.counter
     }
 
-    /// Whether the key has sealed as many records as it may.
+    /// Whether the key has sealed as many records as it may but one: the last is for the close.
     pub(crate) fn is_worn(&self) -> bool {
-        self.counter >= KEY_LIFE
+        self.counter >= KEY_LIFE - 1
     }
 
     /// Seals `buf`, a plaintext followed by room for the tag, and gives the record's counter.
     pub(crate) fn seal(&mut self, header: &[u8], buf: &mut [u8]) -> u64 {
-        assert!(!self.is_worn(), "the session closes before its key is worn");
         let counter = self.counter;
+        assert!(counter < KEY_LIFE, "the session closes before its key is worn");
         self.aead.seal(counter, header, buf);
         self.counter += 1;
         counter
@@ -68,4 +68,29 @@ impl<A: Aead> Opener<A> {
 fn cipher<A: Aead>(split: &SplitKey) -> A {
     let (key, _) = noise::hkdf2(split.as_bytes(), LABEL);
     A::new(key.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aead::{ChaChaPoly, TAG_LEN};
+    use crate::noise::Secret;
+
+    #[test]
+    fn a_worn_key_seals_one_more_record_which_the_peer_opens() {
+        let split = Secret::from_bytes([7; 32]);
+        let mut sealer: Sealer<ChaChaPoly> = Sealer::new(&split);
+        let mut opener: Opener<ChaChaPoly> = Opener::new(&split);
+        (sealer.counter, opener.counter) = (KEY_LIFE - 2, KEY_LIFE - 2);
+        let mut buf = [0; TAG_LEN];
+
+        assert!(!sealer.is_worn());
+        sealer.seal(&[], &mut buf);
+        assert_eq!(opener.open(&[], &mut buf), Ok(KEY_LIFE - 2));
+
+        assert!(sealer.is_worn());
+        sealer.seal(&[], &mut buf);
+        assert_eq!(opener.open(&[], &mut buf), Ok(KEY_LIFE - 1));
+        assert_eq!(opener.open(&[], &mut buf), Err(Forged));
+    }
 }

@@ -4,7 +4,7 @@ use hyphal_core::aead::ChaChaPoly;
 use hyphal_core::identity::Identity;
 use hyphal_core::ids::{NodeType, Priority};
 use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
-use hyphal_core::session::{Config, Event, Received, Session, Wall};
+use hyphal_core::session::{Closed, Config, Event, Received, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
@@ -151,6 +151,44 @@ fn a_close_tells_the_peer_why() {
     };
     assert_eq!(closed(a.session.poll_event()), (Reason::Shutdown, false));
     assert_eq!(closed(b.session.poll_event()), (Reason::Shutdown, true));
+}
+
+#[test]
+fn a_responder_that_closes_before_its_accept_is_written_tells_the_reason() {
+    let (mut a, mut b) = pair();
+    while !b.session.is_up() {
+        a.transmit(&mut b.wire);
+        b.receive();
+        if !b.session.is_up() {
+            b.transmit(&mut a.wire);
+            a.receive();
+        }
+    }
+
+    b.session.close(NOW, Reason::Replaced);
+    b.transmit(&mut a.wire);
+    let input = a.session.handle_input(NOW, &mut a.outbox, &mut a.wire);
+
+    assert!(matches!(input.received, Received::Dropped(Reason::Replaced)), "{:?}", input.received);
+    let closed = Closed { reason: Reason::Replaced, by_peer: true, detail: 0 };
+    assert_eq!(a.session.poll_event(), Some(Event::Closed(closed)));
+}
+
+#[test]
+fn an_initiator_whose_ephemeral_is_no_key_is_refused() {
+    // Of low order; and u = 2, which is on the twist.
+    for first_byte in [0, 1, 2] {
+        let (mut a, mut b) = pair();
+        a.transmit(&mut b.wire);
+        b.wire[14..46].fill(0);
+        b.wire[14] = first_byte;
+
+        b.receive();
+
+        assert!(!b.transmit(&mut a.wire), "{first_byte}");
+        let closed = Closed { reason: Reason::BadKey, by_peer: false, detail: 0 };
+        assert_eq!(b.session.poll_event(), Some(Event::Closed(closed)), "{first_byte}");
+    }
 }
 
 #[test]

@@ -14,12 +14,13 @@ use hyphal_core::wire::hello::NetworkTag;
 use rand_core::{TryRng, UnwrapErr};
 use tokio::sync::mpsc;
 
+use crate::config::{Config, TrustPolicy};
 use crate::control::{Control, CoreNode};
 use crate::error::StartError;
 use crate::hub::{Hub, Plan};
 use crate::listener;
 use crate::node::Node;
-use crate::options::{Limits, TcpOptions, Timeouts};
+use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::socket;
 
 /// Collects what a node needs; [`start`](Self::start) makes it. An identity and a network name are required.
@@ -36,6 +37,7 @@ pub struct NodeBuilder {
     tcp: TcpOptions,
     quality: TimeQuality,
     max_skew: Duration,
+    unknown_types: UnknownTypes,
     policy: node::Config,
 }
 
@@ -53,6 +55,7 @@ impl NodeBuilder {
             tcp: TcpOptions::default(),
             quality: TimeQuality::Synced,
             max_skew: Duration::from_secs(60),
+            unknown_types: UnknownTypes::default(),
             policy: node::Config::default(),
         }
     }
@@ -129,6 +132,12 @@ impl NodeBuilder {
         self
     }
 
+    /// What happens to messages of a type that no family has (they are delivered).
+    pub fn unknown_types(mut self, unknown_types: UnknownTypes) -> Self {
+        self.unknown_types = unknown_types;
+        self
+    }
+
     /// Backoff, breaker, health and removal of peers. Trust is set by [`trust`](Self::trust).
     pub fn peer_policy(mut self, policy: node::Config) -> Self {
         self.policy = policy;
@@ -176,6 +185,7 @@ impl NodeBuilder {
             limits: self.limits,
             timeouts: self.timeouts,
             tcp: self.tcp,
+            unknown_types: self.unknown_types,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
         let hub = Arc::new(Hub::new(plan, sender));
@@ -224,6 +234,57 @@ impl NodeBuilder {
             require(!span.is_zero(), field, "longer than nothing")?;
         }
         Ok(())
+    }
+}
+
+impl From<&Config> for NodeBuilder {
+    /// Everything that a configuration says of a node; the identity is still to be given.
+    fn from(config: &Config) -> Self {
+        let timeouts = Timeouts {
+            connect: config.timeouts.connect,
+            handshake: config.timeouts.handshake,
+            heartbeat: config.timeouts.heartbeat,
+            write_stall: config.timeouts.write_stall,
+        };
+        let limits = Limits {
+            connections: config.limits.max_connections,
+            connections_per_address: config.limits.max_connections_per_address,
+            handshakes: config.limits.max_handshakes,
+            peers: config.limits.max_peers,
+            outbox_messages: config.limits.outbox_messages,
+            outbox_bytes: config.limits.outbox_bytes,
+            queue_batches: config.limits.inbox_batches,
+            max_message: config.limits.max_message,
+            ..Limits::default()
+        };
+        let tcp = TcpOptions {
+            nodelay: config.tcp.nodelay,
+            keepalive: config.tcp.keepalive.map(|time| Keepalive { time, ..Keepalive::default() }),
+            reuse_address: config.tcp.reuse_address,
+            reuse_port: config.tcp.reuse_port,
+            send_buffer: config.tcp.send_buffer.map(|bytes| bytes as usize),
+            receive_buffer: config.tcp.receive_buffer.map(|bytes| bytes as usize),
+            backlog: config.tcp.backlog,
+        };
+        let trust = match config.trust.policy {
+            TrustPolicy::Open => Trust::Open,
+            TrustPolicy::Pinned => Trust::Pinned,
+        };
+        let builder = Self::new()
+            .network(config.network.as_str())
+            .node_type(config.node_type)
+            .trust(trust)
+            .time_quality(config.trust.clock)
+            .max_skew(config.trust.max_clock_skew)
+            .unknown_types(config.unknown_types)
+            .limits(limits)
+            .timeouts(timeouts)
+            .tcp(tcp);
+        let builder = config.listen.iter().fold(builder, |builder, address| builder.listen(*address));
+        // A peer with an address may also be listed among the admitted; it is dialled then.
+        let admitted = config.trust.admit.iter().filter(|id| config.peers.iter().all(|peer| peer.id != **id));
+        let builder = admitted.fold(builder, |builder, id| builder.known_peer(*id));
+        config.peers.iter().fold(builder, |builder, peer| builder.peer(peer.id, peer.endpoint()))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Messages sent are counted by the outboxes; here stand received ones, bytes, and everything dropped or refused, by reason.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hyphal_core::wire::reason::Reason;
@@ -29,7 +30,8 @@ impl Tally {
 /// What concerns the node as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct NodeTally {
-    pub(crate) traffic: Tally,
+    /// Shared with the subscriptions, which count what nobody read.
+    pub(crate) traffic: Arc<Tally>,
     pub(crate) accepted: AtomicU64,
     pub(crate) dialled: AtomicU64,
     /// Links that ended or never came up, by reason.

@@ -21,7 +21,7 @@ use crate::control::Command;
 use crate::counters::{NodeTally, Sent};
 use crate::event::Event;
 use crate::log::Throttle;
-use crate::options::{Limits, TcpOptions, Timeouts};
+use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
 use crate::queue::Queue;
 use crate::subscription::Registry;
@@ -34,6 +34,7 @@ pub(crate) struct Hub {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) tcp: TcpOptions,
+    pub(crate) unknown_types: UnknownTypes,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) registry: Arc<Registry>,
@@ -73,11 +74,13 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) tcp: TcpOptions,
+    pub(crate) unknown_types: UnknownTypes,
 }
 
 impl Hub {
     pub(crate) fn new(plan: Plan, control: mpsc::Sender<Command>) -> Self {
-        let Plan { identity, session, quality, limits, timeouts, tcp } = plan;
+        let Plan { identity, session, quality, limits, timeouts, tcp, unknown_types } = plan;
+        let tally = NodeTally::default();
         Self {
             identity,
             session,
@@ -85,11 +88,12 @@ impl Hub {
             limits,
             timeouts,
             tcp,
+            unknown_types,
             clock: Clock::start(),
             pool: Pool::default(),
-            registry: Arc::default(),
+            registry: Arc::new(Registry::new(Arc::clone(&tally.traffic))),
             inbox: Inbox::new(Queue::new(limits.queue_batches, limits.queue_bytes)),
-            tally: NodeTally::default(),
+            tally,
             control,
             events: broadcast::Sender::new(crate::event::KEPT),
             sequence: AtomicU64::new(1),

@@ -9,11 +9,13 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use hyphal_core::session::Messages;
+use hyphal_core::wire::family::Family;
 use hyphal_core::wire::reason::Reason;
 
 use crate::clock;
 use crate::hub::Hub;
 use crate::message::{Batch, Entry, age_millis};
+use crate::options::UnknownTypes;
 use crate::peer::Peer;
 use crate::queue::{Delivery, Pushed, Queue};
 use crate::signal::{Consumption, Signal};
@@ -62,6 +64,9 @@ impl Inflow {
         let mut arrivals = peer.arrivals();
         for message in messages {
             let admitted = message.and_then(|message| {
+                if hub.unknown_types == UnknownTypes::Refuse && Family::of(message.kind).is_none() {
+                    return Err(Reason::UnknownType);
+                }
                 let seen = if message.broadcast { &mut arrivals.broadcast } else { &mut arrivals.direct };
                 seen.check(message.id, message.priority, message.age, message.ttl)?;
                 Ok(message)

@@ -81,7 +81,7 @@ pub use error::{AddPeerError, BatchError, PeerError, SendError, StartError};
 pub use event::{Event, Events};
 pub use message::{Batch, Message, MessageRef, Outgoing, Payload, SendOptions};
 pub use node::{Node, PeerInfo};
-pub use options::{Keepalive, Limits, TcpOptions, Timeouts};
+pub use options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 pub use receipt::{Outcome, Receipt};
 pub use send::{Broadcast, SendBatch};
 pub use subscription::{Filter, Subscription};

@@ -147,14 +147,15 @@ impl Link {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Turn {
+        // Before a close, which carries the last acknowledgement.
+        if let Some(record) = self.inflow.poll_consumed() {
+            self.session.handle_consumed(now, record);
+        }
         if let Some(reason) = self.signal.take_close() {
             self.session.close(now, reason);
         }
         if self.signal.take_ping() {
             self.session.handle_ping_request();
-        }
-        if let Some(record) = self.inflow.poll_consumed() {
-            self.session.handle_consumed(now, record);
         }
         if self.inflow.is_blocked() && self.inflow.retry(&self.hub) {
             self.session.handle_resume(now);
@@ -191,6 +192,8 @@ impl Link {
         if self.closed.is_some() {
             return if wrote { Turn::Busy } else { Turn::Idle };
         }
+        // Writing may have let the peer run first, and a round trip that began with this turn must not take no time.
+        let now = if wrote { self.hub.clock.now() } else { now };
         match self.poll_read(cx, now) {
             Poll::Ready(Ok(turn)) => turn,
             Poll::Ready(Err(error)) => self.lose(&error),

@@ -115,3 +115,13 @@ impl Default for Keepalive {
         Self { time: Duration::from_secs(30), interval: Duration::from_secs(10) }
     }
 }
+
+/// What happens to received messages of a type that this version assigns to no family, as a newer peer may send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownTypes {
+    /// The application gets them as opaque bytes.
+    #[default]
+    Deliver,
+    /// They are dropped with reason `UnknownType`.
+    Refuse,
+}

@@ -91,8 +91,8 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Takes nothing more. With `drain` readers still get what is queued, else it is dropped.
-    pub(crate) fn close(&self, drain: bool) {
+    /// Takes nothing more. With `drain` readers still get what is queued, else it is dropped; says how many messages were.
+    pub(crate) fn close(&self, drain: bool) -> u64 {
         let mut state = self.state();
         state.is_closed = true;
         let dropped = if drain { VecDeque::new() } else { std::mem::take(&mut state.deliveries) };
@@ -102,8 +102,10 @@ impl Queue {
         state.readers.drain(..).for_each(Waker::wake);
         let blocked = std::mem::take(&mut state.blocked);
         drop(state);
+        let unread = dropped.iter().map(|delivery| delivery.batch.len() as u64).sum();
         drop(dropped);
         blocked.iter().for_each(|link| link.wake());
+        unread
     }
 
     fn pop(&self, state: &mut State) -> Option<Delivery> {

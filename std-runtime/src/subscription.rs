@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use hyphal_core::ids::{NodeId, Priority};
+use hyphal_core::wire::reason::Reason;
 
+use crate::counters::Tally;
 use crate::message::{Batch, Message};
 use crate::queue::{Delivery, Queue};
 use crate::signal::Consumption;
@@ -68,7 +70,8 @@ impl Filter {
     }
 }
 
-/// Received messages that match a [`Filter`], in order. Dropping it ends the subscription.
+/// Received messages that match a [`Filter`], in order. Dropping it ends the subscription; messages that wait in it then count
+/// as dropped with [`Reason::NoReceiver`], and senders are not told the difference.
 ///
 /// A message that matches several subscriptions goes to each. While its queue is full the links whose messages it would
 /// take stop reading, so a slow receiver slows its senders and loses nothing.
@@ -106,7 +109,8 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.registry.remove(&self.subscriber);
-        self.subscriber.queue.close(false);
+        let unread = self.reader.unread() + self.subscriber.queue.close(false);
+        self.registry.tally.drop_messages(Reason::NoReceiver, unread);
     }
 }
 
@@ -128,6 +132,11 @@ struct Current {
 impl Reader {
     pub(crate) fn new(queue: Arc<Queue>) -> Self {
         Self { queue, current: None, held: None }
+    }
+
+    /// Messages of the batch in hand that were not taken.
+    fn unread(&self) -> u64 {
+        self.current.as_ref().map_or(0, |current| (current.delivery.batch.len() - current.next) as u64)
     }
 
     pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
@@ -172,12 +181,18 @@ pub(crate) struct Subscriber {
 }
 
 /// All subscriptions of a node; links walk an immutable snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
+    /// The node's, for messages that a subscription held when it was dropped.
+    tally: Arc<Tally>,
     subscribers: RwLock<Arc<Vec<Arc<Subscriber>>>>,
 }
 
 impl Registry {
+    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+        Self { tally, subscribers: RwLock::default() }
+    }
+
     pub(crate) fn snapshot(&self) -> Arc<Vec<Arc<Subscriber>>> {
         Arc::clone(&self.subscribers.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -191,7 +206,9 @@ impl Registry {
 
     /// No message will arrive any more; what is queued can still be taken.
     pub(crate) fn close(&self) {
-        self.snapshot().iter().for_each(|subscriber| subscriber.queue.close(true));
+        for subscriber in self.snapshot().iter() {
+            subscriber.queue.close(true);
+        }
     }
 
     fn remove(&self, subscriber: &Arc<Subscriber>) {

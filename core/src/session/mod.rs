@@ -179,8 +179,14 @@ impl<A: Aead> Session<A> {
                         self.end(outbox, Closed { reason, by_peer: true, detail: refusal.detail });
                         return Input { used, received: Received::Dropped(reason) };
                     }
+                    // A responder may let us in and at once prefer another session: it says so without an Accept.
+                    (used, Some(Ok(Control::Close { code }))) => {
+                        let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
+                        self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
+                        return Input { used, received: Received::Dropped(reason) };
+                    }
                     (_, Some(Err(reason))) => reason,
-                    (_, Some(Ok(Control::Close { .. })) | None) => Reason::Violation,
+                    (_, None) => Reason::Violation,
                 };
                 // Whoever answers without the keys is not the peer: there is nobody to say it to.
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
@@ -305,20 +311,19 @@ impl<A: Aead> Session<A> {
         }
         match &mut self.state {
             State::Handshake { handshake, deadline_at } => {
-                let deadline_at = *deadline_at;
-                match handshake.poll_flight(buf) {
-                    Ok((0, _)) => None,
-                    Ok((len, None)) => Some(len),
-                    Ok((len, Some(finished))) => {
-                        let up = Up::initiator(now, &self.config, &finished);
-                        self.state = State::AwaitAccept { up, deadline_at };
-                        Some(len)
-                    }
+                let (len, finished) = match handshake.poll_flight(buf) {
+                    Ok(flight) => flight?,
                     Err(refused) => {
-                        self.on_refused(now, refused, 0);
-                        None
+                        let _ = self.on_refused(now, refused, 0);
+                        return None;
                     }
+                };
+                if let Some(finished) = finished {
+                    let deadline_at = *deadline_at;
+                    self.state =
+                        State::AwaitAccept { up: Up::initiator(now, &self.config, &finished), deadline_at };
                 }
+                Some(len)
             }
             State::Up { up, .. } => {
                 if up.is_worn() {

@@ -16,7 +16,6 @@ use crate::outbox::{Outbox, Storage};
 use crate::record::{Opener, Sealer};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
-use crate::wire::family::Family;
 use crate::wire::hello::Hello;
 use crate::wire::message::{self, Encoder, MessageHeader, Place};
 use crate::wire::reason::Reason;
@@ -473,9 +472,6 @@ impl<'d> Iterator for Messages<'d> {
             // Only what the session itself proves can be verified here: neither seals nor signatures, nor other sources.
             message::Message::Full { .. } => return Some(Err(Reason::Unverifiable)),
         };
-        if Family::of(header.kind).is_none() {
-            return Some(Err(Reason::UnknownType));
-        }
         Some(Ok(Message {
             id: MessageId { epoch: self.source.epoch, sequence: header.sequence },
             kind: header.kind,

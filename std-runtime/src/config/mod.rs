@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyphal_core::ids::{NodeId, NodeType};
+use hyphal_core::time::TimeQuality;
 
 pub use self::error::{ConfigError, Origin};
 use self::kinds::{
@@ -24,6 +25,7 @@ use self::kinds::{
 };
 use crate::address::PeerAddr;
 use crate::keyfile;
+use crate::options::UnknownTypes;
 
 impl Config {
     /// Reads all sources in rising order and checks the result.
@@ -88,15 +90,6 @@ pub enum TrustPolicy {
     Open,
     /// The nodes in `peers` and `trust.admit` only.
     Pinned,
-}
-
-/// What happens to messages of a type that no version assigns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownTypes {
-    /// The application gets them as opaque bytes.
-    Deliver,
-    /// They are dropped with reason `UnknownType`.
-    Refuse,
 }
 
 /// How log lines are written to standard error.
@@ -249,6 +242,12 @@ settings! {
             Choice(&[("open", TrustPolicy::Open), ("pinned", TrustPolicy::Pinned)]);
         /// Ids that policy `pinned` admits beside those in `peers`: nodes that connect to this one.
         admit: Vec<NodeId> = Vec::new(), List(Text::<NodeId>::new("a node id, as `hyphal id` prints it"));
+        /// How far this machine's clock can be trusted: kept right by NTP or the like, running free, or absent.
+        clock: TimeQuality = TimeQuality::Synced, Choice(&[
+            ("synced", TimeQuality::Synced),
+            ("unsynced", TimeQuality::Unsynced),
+            ("none", TimeQuality::None),
+        ]);
         /// How far the clocks of two nodes may lie apart. Only two synchronised clocks are compared.
         max_clock_skew: Duration = Duration::from_secs(60), Span::between("100ms", "1day");
     }

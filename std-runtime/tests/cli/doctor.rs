@@ -21,8 +21,7 @@ fn a_fresh_home_lacks_only_its_key() {
 #[test]
 fn a_node_with_everything_in_place_passes() {
     let home = home_with_key();
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("{}@{}", other_id(&home), peer.local_addr().unwrap());
+    let (_peer, address) = home.listen(&[]);
 
     let ran = home.hyphal(&["doctor", "--json", "--listen", "127.0.0.1:0", "--peer", &address]);
 
@@ -57,6 +56,49 @@ fn a_peer_that_does_not_listen_is_unreachable() {
         ran.out.contains("cannot be reached") && ran.out.contains("help: check that its node runs"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn a_peer_that_refuses_this_node_is_told_with_the_id_that_it_lacks() {
+    let home = home_with_key();
+    let own = home.hyphal(&["id"]).out;
+    let (_peer, address) = home.listen(&["--trust", "pinned"]);
+
+    let ran = home.hyphal(&["doctor", "--listen", "127.0.0.1:0", "--peer", &address]);
+
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert!(ran.out.contains(&format!("does not admit this node, {}", own.trim())), "{ran:?}");
+    assert!(ran.out.contains("help: add that id"), "{ran:?}");
+}
+
+#[test]
+fn without_a_key_the_peers_are_not_checked() {
+    let home = Home::new();
+    let (_peer, address) = home.listen(&[]);
+
+    let ran = home.hyphal(&["doctor", "--json", "--listen", "127.0.0.1:0", "--peer", &address]);
+
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert_eq!(outcome(&ran, "peer"), "warn");
+}
+
+#[test]
+fn beside_a_running_node_its_sessions_are_left_alone() {
+    let home = home_with_key();
+    home.keygen("peer");
+    let peer = home.start(&["node", "--json", "--key", "peer.key", "--listen", "127.0.0.1:0"]);
+    let address = peer.json()["addresses"][0].as_str().unwrap().to_owned();
+    let node = home.start(&["node", "--json", "--listen", "127.0.0.1:0", "--peer", &address]);
+    let own = node.json();
+    let port = own["addresses"][0].as_str().unwrap().split_once('@').unwrap().1;
+    assert_eq!(peer.event("peer_up")["peer"], own["id"]);
+
+    let ran = home.hyphal(&["doctor", "--json", "--listen", port, "--peer", &address]);
+
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(outcome(&ran, "peer"), "ok");
+    let other = peer.event("peer_up");
+    assert_ne!(other["peer"], own["id"], "the doctor came with the key of the running node");
 }
 
 #[test]

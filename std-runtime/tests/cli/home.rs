@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::process::Process;
+
 /// A home directory that is removed at the end.
 pub(crate) struct Home {
     directory: tempfile::TempDir,
@@ -30,17 +32,41 @@ impl Home {
 
     /// Runs the command with these variables beside `HOME` and `PATH`.
     pub(crate) fn hyphal_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_hyphal"))
+        let output =
+            self.command(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        Ran::new(&output)
+    }
+
+    /// The command, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hyphal"));
+        command
             .args(arguments)
             .env_clear()
             .env("HOME", self.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(variables.iter().copied())
-            .current_dir(self.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        Ran::new(&output)
+            .current_dir(self.path());
+        command
+    }
+
+    /// Starts a command that goes on running.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        Process::start(&mut self.command(arguments))
+    }
+
+    /// Makes the key `NAME.key` and gives its id.
+    pub(crate) fn keygen(&self, name: &str) -> String {
+        let made = self.hyphal(&["keygen", "--out", &format!("{name}.key")]);
+        assert_eq!(made.code, Some(0), "{made:?}");
+        made.out.trim().to_owned()
+    }
+
+    /// Starts `hyphal listen` with a fresh key on a free port; gives it and its address.
+    pub(crate) fn listen(&self, arguments: &[&str]) -> (Process, String) {
+        let common = ["listen", "--ephemeral-key", "--listen", "127.0.0.1:0"];
+        let listener = self.start(&[&common, arguments].concat());
+        let address = listener.err_after("listening on ");
+        (listener, address)
     }
 }
 

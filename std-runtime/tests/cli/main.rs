@@ -1,7 +1,14 @@
 //! The built command as people and scripts meet it: arguments in; output, messages and exit codes out.
 
+mod bench;
 mod configuration;
+mod demo;
 mod doctor;
 mod home;
 mod keys;
+mod listen;
+mod node;
+mod ping;
+mod process;
+mod send;
 mod usage;

@@ -1,6 +1,6 @@
 //! Subscriptions take what matches their filter; the rest goes to the inbox.
 
-use hyphal::{Filter, Outgoing, Priority, Reason, SendOptions};
+use hyphal::{Filter, Outcome, Outgoing, Priority, Reason, SendOptions};
 
 use crate::pair::{pair, within};
 
@@ -55,4 +55,20 @@ async fn a_batch_of_which_some_were_taken_singly_gives_the_rest() {
     }
 
     assert_eq!((&first.payload[..], rest), (&b"a"[..], 2));
+}
+
+#[tokio::test]
+async fn what_a_dropped_subscription_held_is_counted() {
+    let (left, right) = pair().await;
+    let mut all = right.subscribe(Filter::all());
+    for number in 0..3_u8 {
+        left.send_direct(right.id(), 1, &[number], SendOptions::default()).await.unwrap();
+    }
+    let (_, last) = left.send_direct_tracked(right.id(), 1, "last", SendOptions::default()).await.unwrap();
+    within(all.recv()).await.unwrap();
+
+    drop(all);
+
+    assert_eq!(within(last).await, Outcome::Delivered);
+    assert_eq!(right.counters().received_dropped, [(Reason::NoReceiver, 3)]);
 }

@@ -119,7 +119,13 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     Ping(PingArgs),
     Bench(BenchArgs),
+    /// The other end of a measurement
+    #[command(hide = true)]
+    BenchPeer,
     Demo(DemoArgs),
+    /// One node of the demo
+    #[command(hide = true)]
+    DemoNode,
     Completions(CompletionsArgs),
 }
 
@@ -174,20 +180,26 @@ pub(crate) struct DoctorArgs {
 #[command(after_help = "Examples:
   hyphal node --listen '[::]:4857'
   hyphal node --config /etc/hyphal.toml
+  hyphal node --json | jq 'select(.peer)'
   hyphal node --listen 0.0.0.0:4857 --peer ID@relay.example.org:4857 --trust pinned")]
 pub(crate) struct NodeArgs {
+    /// Print one JSON object a line: the start with the addresses, what happens to peers, the end
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) node: NodeFlags,
 }
 
 /// Send a message: the text given, a file, or standard input
 ///
-/// Waits until the peer confirms it. A broadcast waits for every peer that is connected.
+/// Waits until the receiving application has taken it. A broadcast goes to all configured peers and waits for each.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal send --to ID@10.0.0.7:4857 'hello'
   hyphal send --to ID --file report.pdf --priority high
-  date | hyphal send --broadcast --ttl 10")]
+  date | hyphal send --broadcast --ttl 10
+
+With the key of a node that runs, its session to the peer is replaced for a moment: use --ephemeral-key, or a key of its own.")]
 #[command(group = clap::ArgGroup::new("receiver").required(true).args(["to", "broadcast"]))]
 pub(crate) struct SendArgs {
     /// The text; without it and without --file, standard input is sent
@@ -199,13 +211,13 @@ pub(crate) struct SendArgs {
     /// Send to this peer: ID@HOST:PORT, or the ID of a configured peer
     #[arg(long, value_name = "PEER")]
     pub(crate) to: Option<Target>,
-    /// Send to all peers
+    /// Send to all configured peers
     #[arg(long)]
     pub(crate) broadcast: bool,
     /// How urgent the message is
     #[arg(long, value_enum, default_value_t = PriorityArg::Medium)]
     pub(crate) priority: PriorityArg,
-    /// Drop the message when it is not delivered after this many seconds; 0 = never
+    /// Drop the message when it could not be sent after this many seconds; 0 = never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) ttl: u32,
     /// The message type, a number; the default is the first one of applications
@@ -217,6 +229,9 @@ pub(crate) struct SendArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// Use a fresh identity for this run only, as beside a running node; open networks admit it
+    #[arg(long)]
+    pub(crate) ephemeral_key: bool,
     #[command(flatten)]
     pub(crate) node: NodeFlags,
 }
@@ -231,9 +246,15 @@ pub(crate) struct ListenArgs {
     /// End after this many messages
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
+    /// Print messages of this type only; the others are taken and not shown
+    #[arg(long = "type", value_name = "N")]
+    pub(crate) kind: Option<u16>,
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Use a fresh identity for this run only, as beside a running node; open networks admit it
+    #[arg(long)]
+    pub(crate) ephemeral_key: bool,
     #[command(flatten)]
     pub(crate) node: NodeFlags,
 }
@@ -256,6 +277,9 @@ pub(crate) struct PingArgs {
     /// Print one JSON object at the end
     #[arg(long)]
     pub(crate) json: bool,
+    /// Use a fresh identity for this run only, as beside a running node; open networks admit it
+    #[arg(long)]
+    pub(crate) ephemeral_key: bool,
     #[command(flatten)]
     pub(crate) node: NodeFlags,
 }
@@ -368,6 +392,18 @@ pub(crate) enum PriorityArg {
     Medium,
     High,
     Critical,
+}
+
+impl PriorityArg {
+    /// The word for a class.
+    pub(crate) const fn name(priority: Priority) -> &'static str {
+        match priority {
+            Priority::Low => "low",
+            Priority::Medium => "medium",
+            Priority::High => "high",
+            Priority::Critical => "critical",
+        }
+    }
 }
 
 impl From<PriorityArg> for Priority {

@@ -4,15 +4,18 @@
 //! `NO_COLOR` is set; the text is the same in both cases.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use hyphal::config::{ConfigError, Log, LogFormat, Origin};
+use hyphal::config::{Config, ConfigError, Log, LogFormat, Origin};
 use hyphal::keyfile::KeyFileError;
 use serde::Serialize;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::Global;
 
 /// How a command ended, as scripts see it. The numbers are documented in docs/cli.md and stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(crate) enum Exit {
     Setup = 3,
     /// A peer did not answer, or not in time.
     Unreachable = 4,
+    /// A signal ended the command before it was done.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -96,6 +101,15 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
     Ok(out.flush()?)
+}
+
+/// The log of a command with results of its own: only `level` and above, unless the user chose what is logged.
+pub(crate) fn start_quiet_logs(global: &Global, log: &Log, level: &str) {
+    let mut log = log.clone();
+    if global.log.is_none() && log.filter == Config::with_key(PathBuf::new()).log.filter {
+        level.clone_into(&mut log.filter);
+    }
+    start_logs(&log);
 }
 
 /// Starts the log on standard error. Call it once, after the configuration was read.

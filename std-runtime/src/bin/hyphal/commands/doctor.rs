@@ -5,17 +5,16 @@
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyphal::address::PeerAddr;
 use hyphal::config::{Config, TrustPolicy};
-use hyphal::keyfile;
-use hyphal_core::ids::NodeId;
+use hyphal::{Identity, Node, NodeId, Reason, StartError, keyfile};
 use serde::Serialize;
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use super::reach::{self, Obstacle};
+use super::start::{self, Setup};
 use crate::cli::{DoctorArgs, Global};
 use crate::output::{self, BAD, Exit, Failure, GOOD, HINT, WARN};
 
@@ -34,13 +33,18 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
             None
         }
     };
+    let mut identity = None;
+    let mut is_running = false;
     if let Some(config) = &config {
-        output::start_logs(&config.log);
-        let (check, id) = check_key(&config.key);
+        output::start_quiet_logs(global, &config.log, "error");
+        let (check, own) = check_key(&config.key);
         checks.push(check);
-        check_config(config, id, &mut checks);
+        check_config(config, own.as_ref().map(Identity::id), &mut checks);
+        identity = own;
         for address in &config.listen {
-            checks.push(check_port(*address));
+            let (check, is_used) = check_port(*address);
+            checks.push(check);
+            is_running |= is_used;
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -53,7 +57,7 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
     runtime.block_on(async {
         checks.push(check_clock().await);
         if let Some(config) = &config {
-            check_peers(config, &mut checks).await;
+            check_peers(config, identity, is_running, &mut checks).await;
         }
     });
     // A name that the resolver still works on must not hold the process.
@@ -114,11 +118,11 @@ impl Check {
     }
 }
 
-fn check_key(path: &Path) -> (Check, Option<NodeId>) {
+fn check_key(path: &Path) -> (Check, Option<Identity>) {
     match keyfile::read(path) {
         Ok(identity) => {
-            let id = identity.id();
-            (Check::ok(Subject::Key, format!("{} holds {id}", path.display())), Some(id))
+            let message = format!("{} holds {}", path.display(), identity.id());
+            (Check::ok(Subject::Key, message), Some(identity))
         }
         Err(error) => (Check::fail(Subject::Key, error.to_string(), error.remedy()), None),
     }
@@ -166,25 +170,14 @@ fn check_config(config: &Config, own: Option<NodeId>, checks: &mut Vec<Check>) {
     }
 }
 
-fn check_port(address: std::net::SocketAddr) -> Check {
-    match TcpListener::bind(address) {
-        Ok(_) => Check::ok(Subject::Port, format!("{address} is free")),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Check::fail(
-            Subject::Port,
-            format!("{address} is in use"),
-            "stop the program that uses it (a node that runs already?), or choose another address with --listen",
-        ),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Check::fail(
-            Subject::Port,
-            format!("this user may not listen on {address}"),
-            "choose a port above 1023 with --listen",
-        ),
-        Err(error) => Check::fail(
-            Subject::Port,
-            format!("cannot listen on {address}: {error}"),
-            "choose an address of this machine with --listen",
-        ),
-    }
+/// Whether a node could listen there, and whether something does already: a running node, most likely.
+fn check_port(address: std::net::SocketAddr) -> (Check, bool) {
+    let Err(error) = TcpListener::bind(address) else {
+        return (Check::ok(Subject::Port, format!("{address} is free")), false);
+    };
+    let is_used = error.kind() == io::ErrorKind::AddrInUse;
+    let failure = Failure::from(StartError::Listen { address, error });
+    (Check::fail(Subject::Port, failure.message, failure.remedy), is_used)
 }
 
 async fn check_clock() -> Check {
@@ -225,49 +218,61 @@ async fn is_clock_synchronised() -> Option<bool> {
     }
 }
 
-async fn check_peers(config: &Config, checks: &mut Vec<Check>) {
-    let permits = Arc::new(Semaphore::new(PROBES_AT_ONCE));
-    let timeout = config.timeouts.connect;
-    let probes: Vec<_> = config
-        .peers
-        .iter()
-        .cloned()
-        .map(|peer| {
-            let permits = Arc::clone(&permits);
-            tokio::spawn(async move {
-                let _permit = permits.acquire_owned().await;
-                let outcome = probe(&peer, timeout).await;
-                (peer, outcome)
-            })
-        })
-        .collect();
-    for running in probes {
-        let Ok((peer, outcome)) = running.await else { continue };
-        checks.push(match outcome {
-            Ok(after) => Check::ok(
+/// Meets every peer: a whole handshake through a node that only dials.
+async fn check_peers(config: &Config, identity: Option<Identity>, is_running: bool, checks: &mut Vec<Check>) {
+    if config.peers.is_empty() {
+        return;
+    }
+    let Some(identity) = identity else {
+        checks.push(Check::warn(
+            Subject::Peer,
+            "the peers were not checked, because there is no key to meet them with",
+            "see the key above, then run this again",
+        ));
+        return;
+    };
+    // A second session with the same key would take the place of the running node's.
+    let identity = if is_running { start::fresh_identity() } else { identity };
+    let own = identity.id();
+    let mut setup = Setup { config: config.clone(), identity };
+    setup.dial_only();
+    // Reported with the configuration.
+    setup.config.peers.retain(|peer| peer.id != own);
+    let node = match setup.start().await {
+        Ok(node) => node,
+        Err(failure) => {
+            checks.push(Check::fail(Subject::Peer, failure.message, failure.remedy));
+            return;
+        }
+    };
+    let deadline = Instant::now() + config.timeouts.connect + config.timeouts.handshake;
+    for peer in &setup.config.peers {
+        // The node dials all peers at once, so waiting for one after the other takes as long as the slowest.
+        let met = reach::session(&node, &config.network, peer.id, deadline).await;
+        checks.push(match met {
+            Ok(()) => Check::ok(
                 Subject::Peer,
-                format!("{peer} accepts connections ({:.1} ms)", after.as_secs_f64() * 1e3),
+                format!("{peer} proved its id and admits this node{}", rtt(&node, peer).await),
             ),
-            Err(error) => Check::fail(
+            Err(Obstacle { reason: Some(Reason::Untrusted), .. }) if is_running => Check::ok(
                 Subject::Peer,
-                format!("{peer} cannot be reached: {error}"),
-                "check that its node runs and listens there, and that no firewall is between",
+                format!(
+                    "{peer} proved its id; whether it admits this node is not checked while a node runs here"
+                ),
             ),
+            Err(obstacle) => {
+                Check::fail(Subject::Peer, format!("{peer}: {}", obstacle.message), obstacle.remedy)
+            }
         });
     }
+    start::shut_down(&node, Duration::ZERO).await;
 }
 
-const PROBES_AT_ONCE: usize = 64;
-
-/// Whether the peer answers, and how fast. Proves that something listens there, not who it is.
-async fn probe(peer: &PeerAddr, timeout: Duration) -> io::Result<Duration> {
-    let start = Instant::now();
-    match tokio::time::timeout(timeout, TcpStream::connect(peer.endpoint())).await {
-        Ok(connected) => connected.map(|_| start.elapsed()),
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no answer within {}", humantime::format_duration(timeout)),
-        )),
+/// The round trip over the session, if it can be measured.
+async fn rtt(node: &Node, peer: &PeerAddr) -> String {
+    match tokio::time::timeout(Duration::from_secs(1), node.ping(peer.id)).await {
+        Ok(Ok(rtt)) => format!(" ({:.1} ms)", rtt.as_secs_f64() * 1e3),
+        _ => String::new(),
     }
 }
 

@@ -1,9 +1,18 @@
 //! One file for each command; this one finds it.
 
+mod bench;
 mod completions;
+mod demo;
 mod doctor;
 mod id;
 mod keygen;
+mod listen;
+mod node;
+mod ping;
+mod reach;
+mod send;
+mod signals;
+mod start;
 
 use crate::cli::{Cli, Command};
 use crate::output::{Exit, Failure};
@@ -15,11 +24,13 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Id(args) => id::run(&cli.global, args),
         Command::Doctor(args) => doctor::run(&cli.global, args),
         Command::Completions(args) => completions::run(args),
-        Command::Node(_)
-        | Command::Send(_)
-        | Command::Listen(_)
-        | Command::Ping(_)
-        | Command::Bench(_)
-        | Command::Demo(_) => Err(Failure::new(Exit::Usage, "this build has no such command", "")),
+        Command::Node(args) => node::run(&cli.global, args),
+        Command::Send(args) => send::run(&cli.global, args),
+        Command::Listen(args) => listen::run(&cli.global, args),
+        Command::Ping(args) => ping::run(&cli.global, args),
+        Command::Bench(args) => bench::run(args),
+        Command::BenchPeer => bench::run_peer(),
+        Command::Demo(args) => demo::run(args),
+        Command::DemoNode => demo::run_actor(),
     }
 }

@@ -1,0 +1,414 @@
+//! The whole life of one session in bytes, `vectors/transcript.json`: handshake, keys, records, close.
+//!
+//! Two ways lead to the same bytes. `computed` follows `docs/protocol.md` with nothing but hash, curve and cipher, from
+//! hellos and plaintexts that are written out here by hand; `driven` lets two sessions talk, with scripted random bytes.
+//! The file changes only together with the protocol: `HYPHAL_BLESS=1 cargo test -p hyphal-core --test transcript`.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::fs;
+
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit as _};
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::montgomery::MontgomeryPoint;
+use curve25519_dalek::scalar::clamp_integer;
+use hmac::{Hmac, Mac};
+use hyphal_core::aead::ChaChaPoly;
+use hyphal_core::identity::Identity;
+use hyphal_core::ids::{NodeId, NodeType, Priority};
+use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
+use hyphal_core::session::{Config, Event, Received, Session, Wall};
+use hyphal_core::time::{Duration, Instant, TimeQuality, UnixTime};
+use hyphal_core::wire::hello::NetworkTag;
+use hyphal_core::wire::reason::Reason;
+use rand_core::{TryCryptoRng, TryRng};
+use sha2::{Digest, Sha256, Sha512};
+
+/// Sections 3 and 4, written by hand.
+const HELLOS: [&str; 2] = [
+    // Versions 1 to 1, Hyphae, 4,096 and 2,048 bytes, 60 s, boot id, no time; TLV: the tag of `example`.
+    "11 03 0000 00001000 0800 1770 a1a2a3a4a5a6a7a8 0000000000000000 00 81 08 NETWORK",
+    // Versions 1 to 1, Sclerotia, 61,440 and 65,535 bytes, 5 s, boot id, synchronised time.
+    "11 01 0000 0000f000 ffff 01f4 1122334455667788 00060a24181e4000 02",
+];
+const FRAME_ID: &str = "0123456789abcdef";
+
+/// Sender (0 = initiator), counter and plaintext of every record, in the order in which they are written.
+const RECORDS: [(usize, u64, &str); 5] = [
+    // Accept.
+    (1, 0, "01 0000 01"),
+    // Ping 0, no messages.
+    (1, 1, "10 0000 00"),
+    // Ping 0, pong 0; "hello" (Medium, type 0x1000, sequence 42); "world" (Low, same type, last, 10 s to live).
+    (0, 0, "30 0006 00 00 21 8020 05 2a 68656c6c6f 58 01 0a 776f726c64"),
+    // Everything below 1 is done; pong 0.
+    (1, 2, "24 0008 01 00"),
+    // Close: Shutdown.
+    (0, 1, "01 000a 03 0301"),
+];
+
+const ROLES: [&str; 2] = ["initiator", "responder"];
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/transcript.json");
+
+#[test]
+fn the_primitives_alone_give_the_transcript() {
+    let computed = computed();
+    if std::env::var_os("HYPHAL_BLESS").is_some() {
+        let lines: Vec<String> =
+            computed.iter().map(|(name, value)| format!("  \"{name}\": \"{value}\"")).collect();
+        fs::write(PATH, format!("{{\n{}\n}}\n", lines.join(",\n"))).unwrap();
+    }
+
+    let stored = stored();
+
+    assert_eq!(stored.len(), computed.len());
+    for (name, value) in computed {
+        assert_eq!(stored.get(&name), Some(&value), "{name}");
+    }
+}
+
+#[test]
+fn two_sessions_write_the_transcript_byte_for_byte() {
+    let stored = stored();
+
+    let written = driven();
+
+    assert_eq!(written.len(), 3 + RECORDS.len());
+    for (name, bytes) in written {
+        assert_eq!(stored.get(&name), Some(&hex(&bytes)), "{name}");
+    }
+}
+
+#[test]
+fn a_handshake_has_the_sizes_of_the_document() {
+    let stored = stored();
+
+    let frames = [1, 2, 3].map(|frame| stored[&format!("frame_{frame}")].len() / 2);
+    let hellos = ROLES.map(|role| stored[&format!("{role}_hello")].len() / 2);
+
+    assert_eq!(frames, [46, 139, 117]);
+    assert_eq!(frames.iter().sum::<usize>() - 3 * 14, 260);
+    assert_eq!(hellos, [39, 29]);
+}
+
+/// Every value of the transcript, from the secrets on, without any of the library's machines.
+fn computed() -> Vec<(String, String)> {
+    let mut values = Vec::new();
+    let mut show = |name: String, bytes: &[u8]| values.push((name, hex(bytes)));
+    let tag = &Sha256::digest(b"hyphal/1 network\0example")[..8];
+    let hellos = HELLOS.map(|hello| unhex(&hello.replace("NETWORK", &hex(tag))));
+    let [initiator, responder] = [0, 1].map(Secrets::of);
+    for (role, secrets, hello) in [(0, &initiator, &hellos[0]), (1, &responder, &hellos[1])] {
+        let name = |what: &str| format!("{}_{what}", ROLES[role]);
+        show(name("seed"), &seed(role));
+        show(name("static_secret"), &secrets.s);
+        show(name("id"), &secrets.id);
+        show(name("static_public"), &public(&secrets.s));
+        show(name("ephemeral_secret"), &secrets.e);
+        show(name("ephemeral_public"), &public(&secrets.e));
+        show(name("hello"), hello);
+    }
+
+    let header = |kind: u8, len: usize| {
+        let length = u32::try_from(10 + len).unwrap();
+        [&length.to_be_bytes()[..], &[kind, 1], &unhex(FRAME_ID)].concat()
+    };
+    let prologue = [b"hyphal/1\x01\x01", &header(1, 32)[..]].concat();
+    let mut noise = Symmetric::new(&prologue);
+    let (e, re) = (public(&initiator.e), public(&responder.e));
+    let (s, rs) = (public(&initiator.s), public(&responder.s));
+
+    noise.mix_hash(&e);
+    noise.encrypt_and_hash(b"");
+    let first = e.to_vec();
+    noise.mix_hash(&re);
+    noise.mix_key(&x25519(&initiator.e, &re));
+    let sealed_static = noise.encrypt_and_hash(&rs);
+    noise.mix_key(&x25519(&initiator.e, &rs));
+    let second = [&re[..], &sealed_static, &noise.encrypt_and_hash(&hellos[1])].concat();
+    let sealed_static = noise.encrypt_and_hash(&s);
+    noise.mix_key(&x25519(&initiator.s, &re));
+    let third = [sealed_static, noise.encrypt_and_hash(&hellos[0])].concat();
+
+    show("prologue".to_owned(), &prologue);
+    for (kind, message) in [(1, first), (2, second), (3, third)] {
+        show(format!("frame_{kind}"), &[header(kind, message.len()), message].concat());
+    }
+    show("handshake_hash".to_owned(), &noise.h);
+    show("chaining_key".to_owned(), &noise.ck);
+    let split = hkdf(&noise.ck, b"");
+    let keys = split.map(|key| hkdf(&key, b"hyphal/1 record ChaCha20-Poly1305")[0]);
+    for role in [0, 1] {
+        show(format!("{}_split_key", ROLES[role]), &split[role]);
+        show(format!("{}_record_key", ROLES[role]), &keys[role]);
+    }
+    for (role, counter, plaintext) in RECORDS {
+        let plaintext = unhex(plaintext);
+        let length = [u8::try_from(plaintext.len() + 16).unwrap()];
+        show(format!("{}_record_{counter}_plaintext", ROLES[role]), &plaintext);
+        let sealed = seal(&keys[role], counter, &length, &plaintext);
+        show(format!("{}_record_{counter}", ROLES[role]), &[&length[..], &sealed].concat());
+    }
+    for (role, secrets) in [(0, &initiator), (1, &responder)] {
+        let text = NodeId::from_bytes(secrets.id).to_string();
+        values.push((format!("{}_id_text", ROLES[role]), text));
+    }
+    values
+}
+
+struct Secrets {
+    s: [u8; 32],
+    e: [u8; 32],
+    id: [u8; 32],
+}
+
+impl Secrets {
+    fn of(role: usize) -> Self {
+        let digest = Sha512::digest(seed(role));
+        let s = clamp_integer(*digest.first_chunk().unwrap());
+        let id = EdwardsPoint::mul_base_clamped(s).compress().to_bytes();
+        assert_eq!(id[31] >> 7, 0, "the seed of the {} names a node", ROLES[role]);
+        Self { s, e: ephemeral(role), id }
+    }
+}
+
+/// Section 5.2 of the Noise specification, written down once more.
+struct Symmetric {
+    h: [u8; 32],
+    ck: [u8; 32],
+    key: Option<([u8; 32], u64)>,
+}
+
+impl Symmetric {
+    fn new(prologue: &[u8]) -> Self {
+        let h = *b"Noise_XX_25519_ChaChaPoly_SHA256";
+        let mut symmetric = Self { h, ck: h, key: None };
+        symmetric.mix_hash(prologue);
+        symmetric
+    }
+
+    fn mix_hash(&mut self, bytes: &[u8]) {
+        self.h = Sha256::new().chain_update(self.h).chain_update(bytes).finalize().into();
+    }
+
+    fn mix_key(&mut self, input: &[u8]) {
+        let [ck, key] = hkdf(&self.ck, input);
+        self.ck = ck;
+        self.key = Some((key, 0));
+    }
+
+    fn encrypt_and_hash(&mut self, plaintext: &[u8]) -> Vec<u8> {
+        let sealed = match &mut self.key {
+            None => plaintext.to_vec(),
+            Some((key, nonce)) => {
+                *nonce += 1;
+                seal(key, *nonce - 1, &self.h, plaintext)
+            }
+        };
+        self.mix_hash(&sealed);
+        sealed
+    }
+}
+
+fn hkdf(chaining_key: &[u8; 32], input: &[u8]) -> [[u8; 32]; 2] {
+    let extracted = hmac(chaining_key, input);
+    let first = hmac(&extracted, &[1]);
+    [first, hmac(&extracted, &[&first[..], &[2]].concat())]
+}
+
+fn hmac(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(bytes);
+    mac.finalize().into_bytes().into()
+}
+
+fn seal(key: &[u8; 32], counter: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&counter.to_le_bytes());
+    let mut buf = plaintext.to_vec();
+    let cipher = ChaCha20Poly1305::new(key.into());
+    let tag = cipher.encrypt_inout_detached(&nonce.into(), ad, buf.as_mut_slice().into()).unwrap();
+    buf.extend_from_slice(&tag);
+    buf
+}
+
+fn x25519(secret: &[u8; 32], public: &[u8; 32]) -> [u8; 32] {
+    MontgomeryPoint(*public).mul_clamped(*secret).to_bytes()
+}
+
+fn public(secret: &[u8; 32]) -> [u8; 32] {
+    let mut nine = [0; 32];
+    nine[0] = 9;
+    x25519(secret, &nine)
+}
+
+/// What two sessions put on the wire, by name.
+fn driven() -> Vec<(String, Vec<u8>)> {
+    let wall = Wall { time: UnixTime::from_micros(1_700_000_000_000_000), quality: TimeQuality::Synced };
+    let identities = [0, 1].map(|role| Identity::from_seed(&seed(role)).unwrap());
+    let dialled = Some(identities[1].id());
+    let mut script = Script([unhex(FRAME_ID), ephemeral(0).to_vec()].concat());
+    let i = Session::connect(at(0), Wall::default(), &identities[0], config(0), dialled, &mut script);
+    let mut script = Script(ephemeral(1).to_vec());
+    let r = Session::accept(at(0), wall, &identities[1], config(1), &mut script);
+    let (mut i, mut r) = (End::new(i), End::new(r));
+    let mut written = Vec::new();
+    let mut pass = |name: &str, from: &mut End, to: &mut End, millis| {
+        let bytes = from.transmit(millis).unwrap_or_else(|| panic!("{name} is due"));
+        to.receive(millis, &bytes);
+        written.push((name.to_owned(), bytes));
+    };
+
+    pass("frame_1", &mut i, &mut r, 0);
+    pass("frame_2", &mut r, &mut i, 0);
+    pass("frame_3", &mut i, &mut r, 20);
+    // The responder's session time starts at its verdict, the initiator's where it takes Accept.
+    let accept = r.transmit(20).unwrap();
+    i.receive(30, &accept);
+    let ping = r.transmit(20).unwrap();
+    i.receive(30, &ping);
+    i.push(130, Priority::Medium, b"hello", 42, 60);
+    i.push(130, Priority::Low, b"world", 43, 10);
+    pass("initiator_record_0", &mut i, &mut r, 130);
+    pass("responder_record_2", &mut r, &mut i, 150);
+    assert_eq!(i.outbox.counters().confirmed, 2);
+    assert_eq!(i.session.poll_event(), Some(Event::Up(identities[1].id())));
+    assert_eq!(i.session.poll_event(), Some(Event::Rtt(Duration::from_millis(20))));
+    i.session.close(at(200), Reason::Shutdown);
+    pass("initiator_record_1", &mut i, &mut r, 200);
+
+    assert!(i.session.is_closed() && r.session.is_closed());
+    assert_eq!(r.received, [b"hello", b"world"]);
+    written.push(("responder_record_0".to_owned(), accept));
+    written.push(("responder_record_1".to_owned(), ping));
+    written
+}
+
+struct End {
+    session: Session<ChaChaPoly>,
+    outbox: Outbox<FixedStorage<1024, 8>>,
+    received: Vec<Vec<u8>>,
+}
+
+impl End {
+    fn new(session: Session<ChaChaPoly>) -> Self {
+        Self { session, outbox: Outbox::new(FixedStorage::default()), received: Vec::new() }
+    }
+
+    fn push(&mut self, millis: u64, priority: Priority, payload: &[u8], sequence: u64, ttl: u32) {
+        let header = Header { kind: 0x1000, priority, broadcast: false, sequence, ttl };
+        self.outbox.push(at(millis), header, Payload::Copied(payload)).unwrap();
+    }
+
+    fn transmit(&mut self, millis: u64) -> Option<Vec<u8>> {
+        let mut buf = [0; 2048];
+        let len = self.session.poll_transmit(at(millis), &mut self.outbox, &mut buf)?;
+        Some(buf[..len].to_vec())
+    }
+
+    fn receive(&mut self, millis: u64, bytes: &[u8]) {
+        let mut copy = bytes.to_vec();
+        let input = self.session.handle_input(at(millis), &mut self.outbox, &mut copy);
+        assert_eq!(input.used, bytes.len());
+        match input.received {
+            Received::Offer(_) => self.session.handle_verdict(at(millis), &mut self.outbox, Ok(())),
+            Received::Messages(messages) => {
+                let record = messages.record();
+                self.received.extend(messages.map(|message| message.unwrap().payload.to_vec()));
+                self.session.handle_consumed(at(millis), record);
+            }
+            Received::Absorbed => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn config(role: usize) -> Config {
+    let initiator = Config {
+        network: NetworkTag::of("example"),
+        node_type: NodeType::Hyphae,
+        boot_id: 0xA1A2_A3A4_A5A6_A7A8,
+        max_message: 4096,
+        max_record: 2048,
+        heartbeat: Duration::from_secs(60),
+        handshake_timeout: Duration::from_secs(5),
+        max_skew: Duration::from_secs(60),
+    };
+    let responder = Config {
+        node_type: NodeType::Sclerotia,
+        boot_id: 0x1122_3344_5566_7788,
+        max_message: 61_440,
+        max_record: 65_535,
+        heartbeat: Duration::from_secs(5),
+        ..initiator
+    };
+    [initiator, responder][role]
+}
+
+/// A random source that gives these bytes and no others.
+struct Script(Vec<u8>);
+
+impl Script {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.0[..bytes.len()]);
+        self.0.drain(..bytes.len());
+    }
+}
+
+impl TryRng for Script {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(u32::from_be_bytes(self.take()))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(u64::from_be_bytes(self.take()))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.fill(bytes);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Script {}
+
+fn seed(role: usize) -> [u8; 32] {
+    counted_from([0x01, 0x81][role])
+}
+
+fn ephemeral(role: usize) -> [u8; 32] {
+    counted_from([0x41, 0x61][role])
+}
+
+fn counted_from(first: u8) -> [u8; 32] {
+    std::array::from_fn(|index| first + u8::try_from(index).unwrap())
+}
+
+fn at(millis: u64) -> Instant {
+    Instant::from_micros(1_000_000 + 1_000 * millis)
+}
+
+fn stored() -> BTreeMap<String, String> {
+    serde_json::from_str(&fs::read_to_string(PATH).unwrap()).unwrap()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}

@@ -1,0 +1,190 @@
+//! `hyphal bench`: one encrypted link over loopback TCP, between this process and another one, through the public API.
+//!
+//! Both ends are nodes with fresh identities that are stored nowhere. This process listens and measures; the other one
+//! (`peer`) dials and sends, or echoes. Nothing inside the measured loops allocates or reads a clock for each message but
+//! what the measured API and the round trip itself need.
+
+mod latency;
+mod peer;
+mod throughput;
+
+use std::fmt;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use hyphal::{Limits, Node, NodeId, SendOptions};
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::start::fresh_identity;
+use crate::cli::{BenchArgs, Measure};
+use crate::output::{self, Exit, Failure};
+
+pub(crate) use peer::run as run_peer;
+
+/// Measures and prints.
+pub(crate) fn run(args: &BenchArgs) -> Result<Exit, Failure> {
+    let runtime = runtime()?;
+    let (figures, is_json) = match &args.measure {
+        Measure::Throughput(args) => {
+            (runtime.block_on(throughput::measure(args.size, args.seconds, args.batch))?, args.json)
+        }
+        Measure::Latency(args) => (runtime.block_on(latency::measure(args.size, args.count))?, args.json),
+    };
+    if is_json {
+        output::print_json(&figures)?;
+    } else {
+        write!(anstream::stdout(), "{figures}")?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What was measured. The names are stable; what a measurement does not tell is null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+struct Figures {
+    msgs_per_s: Option<f64>,
+    mib_per_s: Option<f64>,
+    p50_us: Option<f64>,
+    p99_us: Option<f64>,
+    p999_us: Option<f64>,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = [
+            ("messages/s", self.msgs_per_s, 0),
+            ("MiB/s", self.mib_per_s, 1),
+            ("p50 us", self.p50_us, 1),
+            ("p99 us", self.p99_us, 1),
+            ("p99.9 us", self.p999_us, 1),
+        ];
+        for (name, value, decimals) in rows {
+            if let Some(value) = value {
+                writeln!(f, "  {name:<12}{value:>14.decimals$}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the other process is and does, its only line of input. It ends when its input does.
+#[derive(Debug, Serialize, Deserialize)]
+struct Assignment {
+    /// Its secret key, fresh, for this run only.
+    seed: [u8; 32],
+    /// Whom to dial.
+    id: String,
+    address: SocketAddr,
+    work: Work,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Work {
+    /// Sends messages of this size without end, each with its number in front.
+    Flood { size: usize, batch: bool },
+    /// Sends back what comes.
+    Echo,
+}
+
+/// The other process. It is killed when this goes.
+struct Peer {
+    id: NodeId,
+    child: Child,
+    _input: ChildStdin,
+}
+
+impl Peer {
+    /// The end of the process, which never ends by itself in good order.
+    async fn fail(&mut self) -> Failure {
+        let status = match self.child.wait().await {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Failure::new(Exit::Failed, format!("the other process of the measurement ended: {status}"), "")
+    }
+}
+
+/// A node that listens, and a process that dials it and does `work`.
+async fn begin(work: Work) -> Result<(Node, Peer), Failure> {
+    let identity = fresh_identity();
+    let theirs = fresh_identity();
+    let node = Node::builder()
+        .identity(identity)
+        .network(NETWORK)
+        .listen((Ipv4Addr::LOCALHOST, 0).into())
+        .known_peer(theirs.id())
+        .start()
+        .await?;
+    let assignment =
+        Assignment { seed: *theirs.seed(), id: node.id().to_string(), address: node.local_addrs()[0], work };
+    let cannot = |error| Failure::new(Exit::Failed, format!("cannot start a second process: {error}"), "");
+    let mut child = Command::new(std::env::current_exe().map_err(cannot)?)
+        .arg("bench-peer")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(cannot)?;
+    let Some(mut input) = child.stdin.take() else {
+        return Err(Failure::new(Exit::Failed, "a process was started without pipes", ""));
+    };
+    let mut line = serde_json::to_vec(&assignment).map_err(|error| cannot(error.into()))?;
+    line.push(b'\n');
+    input.write_all(&line).await.map_err(cannot)?;
+    Ok((node, Peer { id: theirs.id(), child, _input: input }))
+}
+
+/// Refuses a size that no node takes.
+fn check(size: u32) -> Result<usize, Failure> {
+    let max = Limits::default().max_message;
+    if size > max {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("a message has {max} bytes at most"),
+            format!("pass --size {max}"),
+        ));
+    }
+    Ok(size as usize)
+}
+
+/// The runtime of either process, with the defaults of an application.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}"), ""))
+}
+
+fn stuck() -> Failure {
+    Failure::new(Exit::Failed, "no messages arrive from the other process", "run it on a less busy machine")
+}
+
+const NETWORK: &str = "hyphal-bench";
+
+/// The first message type of applications.
+const KIND: u16 = 0;
+
+/// Nothing expires while it is measured.
+const OPTIONS: SendOptions = SendOptions { priority: hyphal::Priority::Medium, ttl: 0 };
+
+/// How long nothing may happen.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_names_every_figure_and_those_not_measured_are_null() {
+        let figures = Figures { msgs_per_s: Some(5.5), mib_per_s: Some(0.25), ..Figures::default() };
+
+        let json = serde_json::to_string(&figures).unwrap();
+
+        let expected = r#"{"msgs_per_s":5.5,"mib_per_s":0.25,"p50_us":null,"p99_us":null,"p999_us":null}"#;
+        assert_eq!(json, expected);
+        assert_eq!(figures.to_string().lines().count(), 2);
+    }
+}

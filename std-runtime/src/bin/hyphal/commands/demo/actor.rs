@@ -1,0 +1,366 @@
+//! One node of the demo, in its own process: it does what it is ordered to, reports what happens, and keeps book and log.
+//!
+//! ```text
+//!   orders (stdin) ─▶ loop ─▶ talker: sends, writes the book     watcher: events ─▶ reports (stdout)
+//!                             receiver: writes the log           pinger: round trips
+//! ```
+//!
+//! The loop never waits for a message, so that the end of its input always ends the process.
+
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyphal::keyfile;
+use hyphal::{Event, Events, Node, NodeId, Priority, Receipt, SendError, SendOptions, Timeouts};
+use hyphal_core::{backoff, breaker, health, node};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::ledger::{Arrival, Book, Fate, Log};
+use super::script::{self, LIVES, NETWORK, NODES, Order, Report, Setup};
+use crate::output::{Exit, Failure};
+
+/// Runs one node until it is told to quit or its input ends.
+pub(crate) fn run() -> Result<Exit, Failure> {
+    let mut input = io::stdin().lock();
+    let mut line = String::new();
+    input.read_line(&mut line).map_err(broken)?;
+    let setup: Setup = serde_json::from_str(&line)
+        .map_err(|_| Failure::new(Exit::Usage, "this command is a part of the demo", "run: hyphal demo"))?;
+    drop(input);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(broken)?.block_on(act(&setup))
+}
+
+async fn act(setup: &Setup) -> Result<Exit, Failure> {
+    let actor = match Actor::start(setup).await {
+        Ok(actor) => Arc::new(actor),
+        Err(failure) => {
+            tell(&Report::Failed { message: failure.message.clone() }).map_err(broken)?;
+            return Err(failure);
+        }
+    };
+    let mut orders = orders();
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let events = actor.node.events();
+    actor.spawn(&mut tasks, |actor| actor.watch(events));
+    actor.spawn(&mut tasks, Actor::receive);
+    actor.spawn(&mut tasks, Actor::ping);
+    let address = actor.node.local_addrs()[0];
+    tell(&Report::Ready { address }).map_err(broken)?;
+    loop {
+        match orders.recv().await {
+            Some(Order::Meet { addresses }) => {
+                for (&id, address) in
+                    actor.ids.iter().zip(addresses).filter(|(id, _)| **id != actor.node.id())
+                {
+                    let added = actor.node.add_peer(id, Some(address.to_string())).await;
+                    added.map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?;
+                }
+            }
+            Some(Order::Talk) => {
+                let stopped = stopped.clone();
+                actor.spawn(&mut tasks, |actor| actor.talk(stopped));
+            }
+            Some(Order::Expire { peer }) => actor.spawn(&mut tasks, move |actor| actor.expire(peer)),
+            Some(Order::Stop) => {
+                stop.send_replace(true);
+            }
+            Some(Order::Quit) => {
+                actor.node.shutdown(FAREWELL).await;
+                return Ok(Exit::Done);
+            }
+            None => {
+                remove_files(setup);
+                return Ok(Exit::Failed);
+            }
+        }
+    }
+}
+
+/// How long the last acknowledgements may take to leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+struct Actor {
+    own: usize,
+    ids: Vec<NodeId>,
+    node: Node,
+    book: Book,
+    log: Log,
+    rtts_us: Mutex<Vec<u64>>,
+}
+
+impl Actor {
+    async fn start(setup: &Setup) -> Result<Self, Failure> {
+        let identity = keyfile::read(&setup.key(setup.index))?;
+        let ids = setup.ids.iter().map(|id| id.parse()).collect::<Result<Vec<NodeId>, _>>();
+        let ids = ids.map_err(|error| Failure::new(Exit::Usage, error.to_string(), ""))?;
+        let mut timeouts = Timeouts::default();
+        timeouts.heartbeat = HEARTBEAT;
+        let mut builder = Node::builder().network(NETWORK).listen(setup.listen).timeouts(timeouts);
+        // Every node knows the others from the start, so that none is refused for having met them first.
+        for id in ids.iter().filter(|id| **id != identity.id()) {
+            builder = builder.known_peer(*id);
+        }
+        let started = builder.identity(identity).peer_policy(policy()).start().await;
+        Ok(Self {
+            own: setup.index,
+            ids,
+            node: started.map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?,
+            book: Book::create(&setup.book(setup.index, setup.life)).map_err(broken)?,
+            log: Log::create(&setup.log(setup.index, setup.life)).map_err(broken)?,
+            rtts_us: Mutex::default(),
+        })
+    }
+
+    /// Runs a part of the node beside the others; if it cannot go on, the demo hears of it.
+    fn spawn<F>(self: &Arc<Self>, tasks: &mut JoinSet<()>, part: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let part = part(Arc::clone(self));
+        tasks.spawn(async move {
+            if let Err(error) = part.await {
+                // A demo that does not listen any more has ended, and the end of the input follows.
+                let _ = tell(&Report::Failed { message: error.to_string() });
+            }
+        });
+    }
+
+    async fn watch(self: Arc<Self>, mut events: Events) -> io::Result<()> {
+        while let Some(event) = events.recv().await {
+            let report = match event {
+                Event::PeerUp { peer } => Report::Up { peer: self.index(peer)? },
+                Event::PeerDown { peer, reason } => {
+                    Report::Down { peer: self.index(peer)?, reason: reason.to_string() }
+                }
+                Event::Health { peer, to, .. } => {
+                    Report::Health { peer: self.index(peer)?, state: to.into() }
+                }
+                Event::Breaker { peer, to, .. } => {
+                    Report::Breaker { peer: self.index(peer)?, state: to.into() }
+                }
+                _ => continue,
+            };
+            tell(&report)?;
+        }
+        Ok(())
+    }
+
+    /// Logs every message before it comes back for more, so that whatever is acknowledged is in the log.
+    async fn receive(self: Arc<Self>) -> io::Result<()> {
+        while let Some(message) = self.node.recv().await {
+            self.log.delivered(Arrival { source: self.index(message.source)?, id: message.id })?;
+        }
+        Ok(())
+    }
+
+    async fn ping(self: Arc<Self>) -> io::Result<()> {
+        let mut ticks = ticks(PING_PACE);
+        for peer in (0..NODES).cycle().filter(|peer| *peer != self.own) {
+            ticks.tick().await;
+            if let Ok(Ok(rtt)) = timeout(Duration::from_secs(1), self.node.ping(self.ids[peer])).await {
+                let rtt = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+                self.rtts_us.lock().unwrap_or_else(PoisonError::into_inner).push(rtt);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends messages of all priorities and sizes, every fifth to all peers, until it is stopped; then waits for their fates.
+    ///
+    /// One after another, so that at most one message of a killed node is without an id in its book.
+    async fn talk(self: Arc<Self>, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
+        let noise: Vec<u8> = (0..=u8::MAX).cycle().take(LONGEST).collect();
+        let mut ticks = ticks(PACE);
+        let mut fates = JoinSet::new();
+        for count in 0_usize.. {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
+                _ = ticks.tick() => {}
+            }
+            let payload = &noise[..SIZES[count % SIZES.len()]];
+            let options = SendOptions::default().priority(Priority::ALL[count % Priority::ALL.len()]);
+            if count % BROADCAST_EVERY == 0 {
+                self.broadcast(payload, options, &mut fates).await?;
+            } else {
+                let others = NODES - 1;
+                let target = (self.own + 1 + (count - count / BROADCAST_EVERY) % others) % NODES;
+                self.send(target, payload, options, &mut fates).await?;
+            }
+            if count % REPORT_EVERY == 0 {
+                tell(&Report::Sent { count: count as u64 + 1 })?;
+            }
+            while let Some(settled) = fates.try_join_next() {
+                settled??;
+            }
+        }
+        settle(fates).await?;
+        let rtts_us = std::mem::take(&mut *self.rtts_us.lock().unwrap_or_else(PoisonError::into_inner));
+        tell(&Report::Settled { rtts_us })
+    }
+
+    /// Sends messages that nobody can take within their time to live.
+    async fn expire(self: Arc<Self>, peer: usize) -> io::Result<()> {
+        let mut fates = JoinSet::new();
+        for priority in Priority::ALL {
+            let options = SendOptions::default().priority(priority).ttl(1);
+            for payload in [&b"too late"[..], b""] {
+                self.send(peer, payload, options, &mut fates).await?;
+            }
+        }
+        settle(fates).await?;
+        tell(&Report::Expired)
+    }
+
+    async fn send(
+        self: &Arc<Self>,
+        target: usize,
+        payload: &[u8],
+        options: SendOptions,
+        fates: &mut Fates,
+    ) -> io::Result<()> {
+        let number = self.book.attempt(Some(target))?;
+        match self.node.send_direct_tracked(self.ids[target], KIND, payload, options).await {
+            Ok((id, receipt)) => {
+                self.book.sent(number, id)?;
+                self.follow(number, target, receipt, fates);
+                Ok(())
+            }
+            Err(error) => self.book.settle(number, target, error.into()),
+        }
+    }
+
+    async fn broadcast(
+        self: &Arc<Self>,
+        payload: &[u8],
+        options: SendOptions,
+        fates: &mut Fates,
+    ) -> io::Result<()> {
+        let number = self.book.attempt(None)?;
+        match self.node.broadcast_tracked(KIND, payload, options).await {
+            Ok(broadcast) => {
+                self.book.sent(number, broadcast.id)?;
+                for (peer, receipt) in broadcast.accepted {
+                    if let Some(receipt) = receipt {
+                        self.follow(number, self.index(peer)?, receipt, fates);
+                    }
+                }
+                for (peer, error) in broadcast.refused {
+                    self.book.settle(number, self.index(peer)?, error.into())?;
+                }
+                Ok(())
+            }
+            Err(error) => self.refuse_for_all(number, error),
+        }
+    }
+
+    fn refuse_for_all(&self, number: u64, error: SendError) -> io::Result<()> {
+        (0..NODES)
+            .filter(|target| *target != self.own)
+            .try_for_each(|target| self.book.settle(number, target, error.into()))
+    }
+
+    /// Writes what becomes of a message into the book as soon as it is known.
+    fn follow(self: &Arc<Self>, number: u64, target: usize, receipt: Receipt, fates: &mut Fates) {
+        let actor = Arc::clone(self);
+        fates.spawn(async move { actor.book.settle(number, target, Fate::from(receipt.await)) });
+    }
+
+    fn index(&self, id: NodeId) -> io::Result<usize> {
+        let index = self.ids.iter().position(|known| *known == id);
+        index.ok_or_else(|| io::Error::other(format!("a stranger came by: {id}")))
+    }
+}
+
+type Fates = JoinSet<io::Result<()>>;
+
+async fn settle(mut fates: Fates) -> io::Result<()> {
+    while let Some(settled) = fates.join_next().await {
+        settled??;
+    }
+    Ok(())
+}
+
+fn ticks(pace: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(pace);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Numbers that let an absence run its course, from Suspect to an open breaker, within about a second.
+fn policy() -> node::Config {
+    node::Config {
+        backoff: backoff::Policy { cap: Duration::from_millis(400), ..backoff::Policy::default() },
+        // The lost session and three failed dials.
+        breaker: breaker::Policy { threshold: 4, cooldown: Duration::from_secs(2) },
+        // The time is for a peer that is not dialled often enough, because its breaker opened before.
+        health: health::Policy {
+            down_dials: 3,
+            down_after: Duration::from_millis(1500),
+            ..health::Policy::default()
+        },
+        ..node::Config::default()
+    }
+}
+
+const HEARTBEAT: Duration = Duration::from_millis(250);
+
+/// The time between two messages of a node.
+const PACE: Duration = Duration::from_millis(4);
+
+/// The time between two measurements of a round trip.
+const PING_PACE: Duration = Duration::from_millis(20);
+
+/// The first message type of applications.
+const KIND: u16 = 0;
+
+const LONGEST: usize = 60 * 1024;
+
+/// Nine sizes, four priorities, every fifth a broadcast: numbers without a common divisor, so that all combinations occur.
+const SIZES: [usize; 9] = [0, 1, 16, 64, 300, 1024, 4096, 16 * 1024, LONGEST];
+const BROADCAST_EVERY: usize = 5;
+
+const REPORT_EVERY: usize = 10;
+
+/// Orders as they come in. The thread ends with the process: nothing else can interrupt its reading.
+fn orders() -> mpsc::Receiver<Order> {
+    let (sender, orders) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            let Some(order) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { return };
+            if sender.blocking_send(order).is_err() {
+                return;
+            }
+        }
+    });
+    orders
+}
+
+fn tell(report: &Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(&script::line(report)?)?;
+    out.flush()
+}
+
+/// The demo died without a word: the nodes clear up after it. Only files that it made, by their names.
+fn remove_files(setup: &Setup) {
+    let of_life = |index, life| [setup.book(index, life), setup.log(index, life)];
+    let of_node = |index| (1..=LIVES).flat_map(move |life| of_life(index, life)).chain([setup.key(index)]);
+    let files: Vec<PathBuf> = (0..NODES).flat_map(of_node).collect();
+    for file in files {
+        // Another node may have been faster, and the last one finds the directory empty.
+        let _ = std::fs::remove_file(file);
+    }
+    let _ = std::fs::remove_dir(&setup.directory);
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn broken(error: io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("a node of the demo cannot go on: {error}"), "")
+}

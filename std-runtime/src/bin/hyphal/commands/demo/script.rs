@@ -1,0 +1,137 @@
+//! What the demo and its nodes say to each other: one JSON object a line, over the standard input and output of a node.
+//!
+//! Peers are named by their index, 0 to 4. A node whose standard input ends was left alone, and ends too.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How many nodes there are.
+pub(super) const NODES: usize = 5;
+
+/// The nodes' network.
+pub(super) const NETWORK: &str = "hyphal-demo";
+
+/// What a node is, its first line of input.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Setup {
+    /// Which node it is.
+    pub(super) index: usize,
+    /// How often it was started, this time included.
+    pub(super) life: u32,
+    /// Where keys, books and logs lie.
+    pub(super) directory: PathBuf,
+    /// The ids of all nodes, in the order of their indices.
+    pub(super) ids: Vec<String>,
+    /// Where to listen.
+    pub(super) listen: SocketAddr,
+}
+
+impl Setup {
+    /// The identity key of a node.
+    pub(super) fn key(&self, index: usize) -> PathBuf {
+        self.directory.join(format!("node-{index}.key"))
+    }
+
+    /// What a node sent in one of its lives, and what became of it.
+    pub(super) fn book(&self, index: usize, life: u32) -> PathBuf {
+        self.directory.join(format!("node-{index}-{life}.book"))
+    }
+
+    /// What a node received in one of its lives.
+    pub(super) fn log(&self, index: usize, life: u32) -> PathBuf {
+        self.directory.join(format!("node-{index}-{life}.log"))
+    }
+}
+
+/// How many lives a node has at most.
+pub(super) const LIVES: u32 = 2;
+
+/// What a node is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// Connect to the others, who listen here, in the order of their indices.
+    Meet { addresses: Vec<SocketAddr> },
+    /// Send messages to the others until told to stop.
+    Talk,
+    /// Send messages to an absent peer that live for a second only.
+    Expire { peer: usize },
+    /// Send nothing more and tell when the fate of every message is known.
+    Stop,
+    /// End in good order.
+    Quit,
+}
+
+/// What a node tells.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Report {
+    /// It listens here.
+    Ready { address: SocketAddr },
+    /// A session is up.
+    Up { peer: usize },
+    /// A session ended.
+    Down { peer: usize, reason: String },
+    /// The verdict on a peer changed.
+    Health { peer: usize, state: Health },
+    /// The circuit breaker of a peer changed.
+    Breaker { peer: usize, state: Breaker },
+    /// So many messages were sent in this life, broadcasts counted once.
+    Sent { count: u64 },
+    /// The fate of every message of [`Order::Expire`] is known.
+    Expired,
+    /// The fate of every message is known; the round trips measured, in microseconds.
+    Settled { rtts_us: Vec<u64> },
+    /// It cannot go on.
+    Failed { message: String },
+}
+
+/// [`hyphal::HealthState`] as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Health {
+    Healthy,
+    Degraded,
+    Suspect,
+    Down,
+}
+
+impl From<hyphal::HealthState> for Health {
+    fn from(state: hyphal::HealthState) -> Self {
+        match state {
+            hyphal::HealthState::Healthy => Self::Healthy,
+            hyphal::HealthState::Degraded => Self::Degraded,
+            hyphal::HealthState::Suspect => Self::Suspect,
+            hyphal::HealthState::Down => Self::Down,
+        }
+    }
+}
+
+/// [`hyphal::BreakerState`] as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Breaker {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+impl From<hyphal::BreakerState> for Breaker {
+    fn from(state: hyphal::BreakerState) -> Self {
+        match state {
+            hyphal::BreakerState::Closed => Self::Closed,
+            hyphal::BreakerState::Open => Self::Open,
+            hyphal::BreakerState::HalfOpen => Self::HalfOpen,
+        }
+    }
+}
+
+/// One line of either direction, its end included.
+pub(super) fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}

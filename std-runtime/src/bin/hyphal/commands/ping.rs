@@ -1,0 +1,209 @@
+//! `hyphal ping`: round trips over the encrypted session, told as `ping` tells them.
+//!
+//! A ping is answered by the peer's node, not by its application. One is under way at a time.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use hyphal::address::PeerAddr;
+use hyphal::{Node, PeerError};
+use serde::Serialize;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::reach;
+use super::signals::Signals;
+use super::start::{self, Key, Setup};
+use crate::cli::{Global, PingArgs};
+use crate::output::{self, Exit, Failure};
+
+/// Pings until there were enough, or a signal.
+pub(crate) fn run(global: &Global, args: &PingArgs) -> Result<Exit, Failure> {
+    let mut setup = Setup::load(global, &args.node, Key::of(args.ephemeral_key))?;
+    setup.dial_only();
+    let peer = setup.select(&args.target)?;
+    output::start_quiet_logs(global, &setup.config.log, "error");
+    start::block_on(&setup.config, serve(&setup, &peer, args))
+}
+
+async fn serve(setup: &Setup, peer: &PeerAddr, args: &PingArgs) -> Result<Exit, Failure> {
+    let mut signals = Signals::new()?;
+    let node = setup.start().await?;
+    let timeouts = &setup.config.timeouts;
+    let deadline = Instant::now() + timeouts.connect + timeouts.handshake;
+    let connected = tokio::select! {
+        connected = reach::session(&node, &setup.config.network, peer.id, deadline) => connected,
+        () = signals.recv() => return Ok(Exit::Interrupted),
+    };
+    connected.map_err(|obstacle| {
+        Failure::new(
+            Exit::Unreachable,
+            format!("no answer from {peer}: {}", obstacle.message),
+            obstacle.remedy,
+        )
+    })?;
+    if !args.json {
+        writeln!(anstream::stdout(), "PING {peer}")?;
+    }
+
+    let begin = Instant::now();
+    let mut tally = Tally::default();
+    let is_interrupted = tokio::select! {
+        done = exchange(&node, peer, args, &mut tally) => {
+            done?;
+            false
+        }
+        () = signals.recv() => true,
+    };
+    tally.tell(peer, begin.elapsed(), args.json)?;
+    start::shut_down(&node, Duration::ZERO).await;
+    Ok(match args.count {
+        Some(_) if is_interrupted => Exit::Interrupted,
+        _ if tally.rtts.is_empty() => Exit::Unreachable,
+        _ => Exit::Done,
+    })
+}
+
+async fn exchange(node: &Node, peer: &PeerAddr, args: &PingArgs, tally: &mut Tally) -> io::Result<()> {
+    let mut ticks = tokio::time::interval(args.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while args.count.is_none_or(|count| tally.sent < count) {
+        ticks.tick().await;
+        tally.sent += 1;
+        let answer = tokio::time::timeout(args.interval.max(LEAST_PATIENCE), node.ping(peer.id)).await;
+        let sequence = tally.sent;
+        let line = match answer {
+            Ok(Ok(rtt)) => {
+                tally.handle_answer(rtt);
+                format!("answer from {}: seq={sequence} time={:.3} ms", peer.endpoint(), millis(rtt))
+            }
+            Ok(Err(PeerError::NotConnected)) => format!("no session with {peer}: seq={sequence}"),
+            Ok(Err(error)) => format!("{error}: seq={sequence}"),
+            Err(_) => format!("no answer in time: seq={sequence}"),
+        };
+        if !args.json {
+            writeln!(anstream::stdout(), "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// How long an answer is waited for, unless the interval is longer.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The statistics so far. Sums only, so that it can run for ever.
+#[derive(Default)]
+struct Tally {
+    sent: u64,
+    rtts: Rtts,
+}
+
+#[derive(Default)]
+struct Rtts {
+    count: u64,
+    min: f64,
+    max: f64,
+    sum: f64,
+    sum_of_squares: f64,
+}
+
+impl Tally {
+    fn handle_answer(&mut self, rtt: Duration) {
+        self.rtts.push(millis(rtt));
+    }
+
+    fn tell(&self, peer: &PeerAddr, elapsed: Duration, is_json: bool) -> Result<(), Failure> {
+        let summary = Summary::new(peer, self, elapsed);
+        if is_json {
+            return output::print_json(&summary);
+        }
+        let mut out = anstream::stdout().lock();
+        writeln!(
+            out,
+            "\n--- {peer} ---\n{} pings, {} answers, {}% loss, {} ms",
+            summary.sent, summary.received, summary.loss_percent, summary.elapsed_ms
+        )?;
+        if let Some(Statistics { min, avg, max, mdev }) = summary.rtt_ms {
+            writeln!(out, "rtt min/avg/max/mdev = {min:.3}/{avg:.3}/{max:.3}/{mdev:.3} ms")?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+impl Rtts {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn push(&mut self, rtt: f64) {
+        self.min = if self.is_empty() { rtt } else { self.min.min(rtt) };
+        self.max = self.max.max(rtt);
+        self.count += 1;
+        self.sum += rtt;
+        self.sum_of_squares += rtt * rtt;
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        if self.is_empty() {
+            return None;
+        }
+        let count = self.count as f64;
+        let avg = self.sum / count;
+        // The standard deviation, as ping calculates its mdev; rounding may put it a little below 0.
+        let mdev = (self.sum_of_squares / count - avg * avg).max(0.0).sqrt();
+        Some(Statistics { min: self.min, avg, max: self.max, mdev })
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary {
+    peer: String,
+    sent: u64,
+    received: u64,
+    loss_percent: u64,
+    elapsed_ms: u128,
+    rtt_ms: Option<Statistics>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Statistics {
+    min: f64,
+    avg: f64,
+    max: f64,
+    mdev: f64,
+}
+
+impl Summary {
+    fn new(peer: &PeerAddr, tally: &Tally, elapsed: Duration) -> Self {
+        let lost = tally.sent - tally.rtts.count;
+        Self {
+            peer: peer.to_string(),
+            sent: tally.sent,
+            received: tally.rtts.count,
+            loss_percent: (lost * 100).checked_div(tally.sent).unwrap_or(0),
+            elapsed_ms: elapsed.as_millis(),
+            rtt_ms: tally.rtts.statistics(),
+        }
+    }
+}
+
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statistics_are_those_of_ping() {
+        let mut rtts = Rtts::default();
+        assert_eq!(rtts.statistics(), None);
+
+        [1.0, 2.0, 3.0, 6.0].into_iter().for_each(|rtt| rtts.push(rtt));
+
+        let Statistics { min, avg, max, mdev } = rtts.statistics().unwrap();
+        assert_eq!((min, avg, max), (1.0, 3.0, 6.0));
+        assert!((mdev - 3.5_f64.sqrt()).abs() < 1e-9, "{mdev}");
+    }
+}

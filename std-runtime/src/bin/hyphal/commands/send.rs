@@ -1,0 +1,336 @@
+//! `hyphal send`: one message to one peer or to all, and what became of it.
+//!
+//! A message is queued at once and leaves when its session is up. Refusals end the wait early, since no further attempt
+//! would change them; an address that cannot be reached is tried until the time is over.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyphal::{MessageId, Node, NodeId, Outcome, Reason, Receipt, SendError, SendOptions};
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::reach::{self, Obstacle};
+use super::signals::Signals;
+use super::start::{self, Key, Setup};
+use crate::cli::{Global, SendArgs};
+use crate::output::{self, BAD, Exit, Failure, GOOD, HINT};
+
+/// Sends and waits.
+pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
+    let mut setup = Setup::load(global, &args.node, Key::of(args.ephemeral_key))?;
+    setup.dial_only();
+    if let Some(target) = &args.to {
+        setup.select(target)?;
+    } else if setup.config.peers.is_empty() {
+        return Err(Failure::new(
+            Exit::Setup,
+            "there are no peers to broadcast to",
+            "set peers, or pass --peer ID@HOST:PORT",
+        ));
+    }
+    output::start_quiet_logs(global, &setup.config.log, "error");
+    let payload = read_payload(args)?;
+    start::block_on(&setup.config, serve(&setup, args, payload))
+}
+
+fn read_payload(args: &SendArgs) -> Result<Bytes, Failure> {
+    let (bytes, name) = match (&args.text, &args.file) {
+        (Some(text), _) => (text.clone().into_bytes(), "the text".to_owned()),
+        (None, Some(path)) => {
+            (read_file(path).map_err(|error| unreadable(path, &error))?, path.display().to_string())
+        }
+        (None, None) => {
+            if io::stdin().is_terminal() {
+                // Nobody needs to see the hint.
+                let _ = writeln!(anstream::stderr(), "{HINT}type the message, then Ctrl-D{HINT:#}");
+            }
+            let bytes = read_bounded(io::stdin().lock()).map_err(|error| {
+                Failure::new(Exit::Failed, format!("cannot read standard input: {error}"), "")
+            })?;
+            (bytes, "standard input".to_owned())
+        }
+    };
+    if bytes.len() > MOST_BYTES {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("{name} is too long: a message carries at most {MOST_BYTES} bytes"),
+            "split it, as: split -b 60000 FILE part-",
+        ));
+    }
+    Ok(bytes.into())
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    read_bounded(File::open(path)?)
+}
+
+/// Reads no more than is needed to know that it is too much.
+fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("cannot read {}: {error}", path.display()),
+        "check the path and its permissions",
+    )
+}
+
+/// The longest payload that any peer takes.
+const MOST_BYTES: usize = 65_000;
+
+async fn serve(setup: &Setup, args: &SendArgs, payload: Bytes) -> Result<Exit, Failure> {
+    let mut signals = Signals::new()?;
+    let node = setup.start().await?;
+    let deadline = Instant::now() + args.timeout;
+    let (id, queued) = queue(setup, &node, args, &payload).await?;
+    let mut waiting = JoinSet::new();
+    let mut deliveries = Vec::new();
+    for (peer, receipt) in queued {
+        match receipt {
+            Ok(receipt) => {
+                let (node, network, len) = (node.clone(), setup.config.network.clone(), payload.len());
+                waiting.spawn(async move { follow(&node, &network, peer, len, receipt, deadline).await });
+            }
+            Err(error) => deliveries.push(Delivery::refused(peer, payload.len(), error)),
+        }
+    }
+    let is_interrupted = loop {
+        tokio::select! {
+            settled = waiting.join_next() => match settled {
+                Some(Ok(delivery)) => deliveries.push(delivery),
+                Some(Err(error)) => return Err(Failure::new(Exit::Failed, error.to_string(), "")),
+                None => break false,
+            },
+            () = signals.recv() => break true,
+        }
+    };
+    waiting.abort_all();
+    if !is_interrupted {
+        deliveries.sort_by(|a, b| a.peer.cmp(&b.peer));
+        tell(id, &deliveries, args.json)?;
+    }
+    start::shut_down(&node, Duration::ZERO).await;
+    if is_interrupted {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted before it was known what became of the message",
+            "",
+        ));
+    }
+    Ok(exit_of(&deliveries))
+}
+
+type Queued = Vec<(NodeId, Result<Receipt, SendError>)>;
+
+async fn queue(
+    setup: &Setup,
+    node: &Node,
+    args: &SendArgs,
+    payload: &Bytes,
+) -> Result<(Option<MessageId>, Queued), Failure> {
+    let kind = args.kind.unwrap_or_default();
+    let options = SendOptions::default().priority(args.priority.into()).ttl(args.ttl);
+    if args.broadcast {
+        let sent = node.broadcast_tracked(kind, payload.clone(), options).await.map_err(unsendable)?;
+        let accepted = sent
+            .accepted
+            .into_iter()
+            .filter_map(|(peer, receipt)| receipt.map(|receipt| (peer, Ok(receipt))));
+        let refused = sent.refused.into_iter().map(|(peer, error)| (peer, Err(error)));
+        return Ok((Some(sent.id), accepted.chain(refused).collect()));
+    }
+    let Some(peer) = setup.config.peers.first().map(|peer| peer.id) else { return Ok((None, Vec::new())) };
+    match node.send_direct_tracked(peer, kind, payload.clone(), options).await {
+        Ok((id, receipt)) => Ok((Some(id), vec![(peer, Ok(receipt))])),
+        Err(error @ SendError::TooLong { .. }) => Ok((None, vec![(peer, Err(error))])),
+        Err(error) => Err(unsendable(error)),
+    }
+}
+
+fn unsendable(error: SendError) -> Failure {
+    match error {
+        SendError::UnknownType => Failure::new(
+            Exit::Usage,
+            "--type: no family of message types has this number",
+            "applications use 0 to 255 and 4096 to 65535",
+        ),
+        error => Failure::new(Exit::Failed, format!("the message cannot be sent: {error}"), ""),
+    }
+}
+
+/// Waits for what becomes of the message at one peer.
+async fn follow(
+    node: &Node,
+    network: &str,
+    peer: NodeId,
+    len: usize,
+    receipt: Receipt,
+    deadline: Instant,
+) -> Delivery {
+    tokio::select! {
+        // A message that was delivered just before the time was over is delivered.
+        biased;
+        outcome = receipt => match outcome {
+            Outcome::Delivered => Delivery::new(peer, Fate::Delivered),
+            Outcome::Expired => Delivery::expired(peer, &reach::obstacle(node, network, peer).await),
+            Outcome::Unconfirmed => Delivery::unconfirmed(peer, "the session ended before it was confirmed"),
+            Outcome::Dropped(Reason::PeerLimit) => Delivery::too_long(node, peer, len),
+            Outcome::Dropped(reason) => Delivery::dropped(peer, reason),
+        },
+        obstacle = reach::refusal(node, network, peer) => Delivery::unreachable(peer, obstacle),
+        () = tokio::time::sleep_until(deadline) => {
+            if reach::is_up(node, peer).await {
+                Delivery::unconfirmed(peer, "it was not confirmed in time: the receiving application may be slow")
+            } else {
+                Delivery::unreachable(peer, reach::obstacle(node, network, peer).await)
+            }
+        }
+    }
+}
+
+/// What became of the message at one peer.
+#[derive(Serialize)]
+struct Delivery {
+    peer: String,
+    outcome: Fate,
+    /// Why, by the name of the protocol.
+    reason: Option<&'static str>,
+    detail: Option<String>,
+    remedy: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Fate {
+    /// The application there has taken it.
+    Delivered,
+    /// Its time to live passed before it could be sent.
+    Expired,
+    /// It was sent; whether it arrived is unknown.
+    Unconfirmed,
+    /// It was not sent, for what it is.
+    Dropped,
+    /// It was not sent, as there was no session.
+    Unreachable,
+}
+
+impl Fate {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Expired => "expired",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Dropped => "dropped",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+impl Delivery {
+    fn new(peer: NodeId, outcome: Fate) -> Self {
+        Self { peer: peer.to_string(), outcome, reason: None, detail: None, remedy: None }
+    }
+
+    fn with_obstacle(self, obstacle: Obstacle) -> Self {
+        Self {
+            reason: obstacle.reason.map(Reason::name),
+            detail: Some(obstacle.message),
+            remedy: Some(obstacle.remedy).filter(|remedy| !remedy.is_empty()),
+            ..self
+        }
+    }
+
+    fn unreachable(peer: NodeId, obstacle: Obstacle) -> Self {
+        Self::new(peer, Fate::Unreachable).with_obstacle(obstacle)
+    }
+
+    fn expired(peer: NodeId, obstacle: &Obstacle) -> Self {
+        let detail = match obstacle.reason {
+            Some(_) => format!("its time to live passed before it could be sent: {}", obstacle.message),
+            None => "its time to live passed before it could be sent".to_owned(),
+        };
+        Self { reason: Some(Reason::Expired.name()), detail: Some(detail), ..Self::new(peer, Fate::Expired) }
+    }
+
+    fn unconfirmed(peer: NodeId, detail: &str) -> Self {
+        Self { detail: Some(detail.to_owned()), ..Self::new(peer, Fate::Unconfirmed) }
+    }
+
+    fn dropped(peer: NodeId, reason: Reason) -> Self {
+        Self {
+            reason: Some(reason.name()),
+            detail: Some(reason.to_string()),
+            ..Self::new(peer, Fate::Dropped)
+        }
+    }
+
+    /// The peer's limit was told when its session came up; a second attempt to queue the message tells it here.
+    fn too_long(node: &Node, peer: NodeId, len: usize) -> Self {
+        match node.try_send_direct(peer, 0, vec![0; len], SendOptions::default()) {
+            Err(error) => Self::refused(peer, len, error),
+            Ok(_) => Self::dropped(peer, Reason::PeerLimit),
+        }
+    }
+
+    fn refused(peer: NodeId, len: usize, error: SendError) -> Self {
+        let dropped = Self::new(peer, Fate::Dropped);
+        match error {
+            SendError::TooLong { max } => Self {
+                reason: Some(Reason::PeerLimit.name()),
+                detail: Some(format!("the message has {len} bytes and the peer takes at most {max}")),
+                remedy: Some(format!(
+                    "split it, as: split -b {max} FILE part-; or raise limits.max_message there"
+                )),
+                ..dropped
+            },
+            error => Self { detail: Some(error.to_string()), ..dropped },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    message_id: Option<String>,
+    deliveries: &'a [Delivery],
+}
+
+fn tell(id: Option<MessageId>, deliveries: &[Delivery], is_json: bool) -> Result<(), Failure> {
+    if is_json {
+        return output::print_json(&Report { message_id: id.map(|id| id.to_string()), deliveries });
+    }
+    let mut out = anstream::stdout().lock();
+    for Delivery { peer, outcome, detail, remedy, .. } in deliveries {
+        let style = if *outcome == Fate::Delivered { GOOD } else { BAD };
+        write!(out, "{style}{}{style:#} {peer}", outcome.name())?;
+        match detail {
+            Some(detail) => writeln!(out, ": {detail}")?,
+            None => writeln!(out)?,
+        }
+        if let Some(remedy) = remedy {
+            // Results are all that standard output gets.
+            let _ = writeln!(anstream::stderr(), "  {HINT}help:{HINT:#} {remedy}");
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// What is wrong with the message comes before what is wrong with a peer.
+fn exit_of(deliveries: &[Delivery]) -> Exit {
+    let any = |fate| deliveries.iter().any(|delivery| delivery.outcome == fate);
+    if any(Fate::Dropped) {
+        Exit::Failed
+    } else if any(Fate::Unreachable) || any(Fate::Expired) || any(Fate::Unconfirmed) {
+        Exit::Unreachable
+    } else {
+        Exit::Done
+    }
+}

@@ -1,0 +1,49 @@
+//! Ctrl-C and SIGTERM as something to wait for. From [`Signals::new`] on they no longer end the process by themselves.
+
+use std::io;
+
+use crate::output::{Exit, Failure};
+
+/// The wish of a person or a service manager that the command ends.
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Takes the signals over. Call it before anything is started that has to end in good order.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Self::take_over()
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}"), ""))
+    }
+
+    #[cfg(unix)]
+    fn take_over() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    #[cfg(not(unix))]
+    fn take_over() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// The next signal. Cancellation safe.
+    #[cfg(unix)]
+    pub(crate) async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// The next Ctrl-C. Cancellation safe.
+    #[cfg(not(unix))]
+    pub(crate) async fn recv(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

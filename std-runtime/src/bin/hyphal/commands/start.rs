@@ -1,0 +1,177 @@
+//! From the configuration to a running node: what all commands that run one share.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
+use hyphal::address::PeerAddr;
+use hyphal::config::Config;
+use hyphal::{AddPeerError, Identity, Node, NodeBuilder, NodeId, StartError, keyfile};
+
+use crate::cli::{Global, NodeFlags, Target};
+use crate::output::{Exit, Failure};
+
+/// Where the identity comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// The configured key file.
+    File,
+    /// Drawn for this run.
+    Ephemeral,
+}
+
+impl Key {
+    /// By the flag `--ephemeral-key`.
+    pub(crate) const fn of(is_ephemeral: bool) -> Self {
+        if is_ephemeral { Self::Ephemeral } else { Self::File }
+    }
+}
+
+/// What a node is made of.
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+}
+
+impl Setup {
+    /// Reads configuration and key.
+    pub(crate) fn load(global: &Global, flags: &NodeFlags, key: Key) -> Result<Self, Failure> {
+        let config = Config::load(&global.sources(flags))?;
+        let identity = match key {
+            Key::File => keyfile::read(&config.key)?,
+            Key::Ephemeral => fresh_identity(),
+        };
+        Ok(Self { config, identity })
+    }
+
+    /// Makes it a node that only dials: nobody can connect to it, and it knows only peers that it can reach.
+    pub(crate) fn dial_only(&mut self) {
+        self.config.listen.clear();
+        self.config.trust.admit.clear();
+    }
+
+    /// Reduces the peers to the one that is addressed.
+    pub(crate) fn select(&mut self, target: &Target) -> Result<PeerAddr, Failure> {
+        let peer = match target {
+            Target::Address(peer) => peer.clone(),
+            Target::Id(id) => {
+                self.config.peers.iter().find(|peer| peer.id == *id).cloned().ok_or_else(|| {
+                    Failure::new(
+                        Exit::Usage,
+                        format!("no peer with the id {id} is configured"),
+                        "write ID@HOST:PORT, or add the peer to peers in the configuration",
+                    )
+                })?
+            }
+        };
+        self.config.peers = vec![peer.clone()];
+        Ok(peer)
+    }
+
+    /// Starts the node.
+    pub(crate) async fn start(&self) -> Result<Node, Failure> {
+        let identity = Identity::from_seed(self.identity.seed())
+            .map_err(|_| Failure::new(Exit::Setup, "the key is no identity", "run: hyphal keygen"))?;
+        NodeBuilder::from(&self.config).identity(identity).start().await.map_err(Failure::from)
+    }
+}
+
+/// An identity that is stored nowhere.
+pub(crate) fn fresh_identity() -> Identity {
+    // Without a source of randomness there is no identity to speak of, so a failing one ends the process.
+    Identity::generate(&mut UnwrapErr(SysRng))
+}
+
+/// Runs a command on as many threads as configured.
+pub(crate) fn block_on<T>(
+    config: &Config,
+    command: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut builder = match config.worker_threads {
+        Some(1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if let Some(threads) = config.worker_threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build().map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("cannot start the runtime: {error}"),
+            "raise the limits of open files and processes: ulimit -n, ulimit -u",
+        )
+    })?;
+    let result = runtime.block_on(command);
+    // A name that the resolver still works on, or a pipe that nobody reads, must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Ends the node in good order; says whether nothing was left without a confirmation.
+pub(crate) async fn shut_down(node: &Node, drain: Duration) -> bool {
+    let before = node.counters().sent.unconfirmed;
+    let sent = node.shutdown(drain).await;
+    sent.queued == 0 && sent.in_flight == 0 && sent.unconfirmed == before
+}
+
+/// Where others reach the node, as they write it: `ID@HOST:PORT`.
+pub(crate) fn addresses(node: &Node) -> Vec<String> {
+    let id = node.id();
+    node.local_addrs().iter().map(|address| written(&id, *address)).collect()
+}
+
+fn written(id: &NodeId, address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => own_ip(ip.into(), DOCUMENTATION_V4).unwrap_or(LOOPBACK_V4),
+        // A socket for all IPv6 addresses takes IPv4 too, which more machines have.
+        IpAddr::V6(ip) if ip.is_unspecified() => own_ip(ip.into(), DOCUMENTATION_V6)
+            .or_else(|| own_ip(Ipv4Addr::UNSPECIFIED.into(), DOCUMENTATION_V4))
+            .unwrap_or(LOOPBACK_V6),
+        ip => ip,
+    };
+    format!("{id}@{}", SocketAddr::new(ip, address.port()))
+}
+
+/// The address that this machine would use to the outside. Nothing is sent: connecting a UDP socket chooses a route only.
+fn own_ip(any: IpAddr, outside: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((outside, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+const DOCUMENTATION_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const DOCUMENTATION_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+const LOOPBACK_V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const LOOPBACK_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        use std::io::ErrorKind::{AddrInUse, PermissionDenied};
+        match &error {
+            StartError::Listen { address, error: cause } => {
+                let (message, remedy) = match cause.kind() {
+                    AddrInUse => (
+                        format!("{address} is in use"),
+                        "stop the program that uses it (a node that runs already?), or choose another address with --listen",
+                    ),
+                    PermissionDenied => (
+                        format!("this user may not listen on {address}"),
+                        "choose a port above 1023 with --listen",
+                    ),
+                    _ => (
+                        format!("cannot listen on {address}: {cause}"),
+                        "choose an address of this machine with --listen",
+                    ),
+                };
+                Self::new(Exit::Failed, message, remedy)
+            }
+            StartError::Peer { error: AddPeerError::OwnId, .. } => Self::new(
+                Exit::Setup,
+                "the peer has this node's own id",
+                "use another key for this command: --ephemeral-key or --key PATH",
+            ),
+            _ => Self::new(Exit::Setup, error.to_string(), ""),
+        }
+    }
+}

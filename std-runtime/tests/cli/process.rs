@@ -1,0 +1,132 @@
+//! Running commands of a test: started with pipes, read line by line with a bound, ended by their own id.
+//!
+//! A process that a failed test leaves behind is killed when it is dropped.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longer than anything a test waits for takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A started command.
+pub(crate) struct Process {
+    child: Child,
+    out: Lines,
+    err: Lines,
+}
+
+impl Process {
+    /// Starts the command; its standard input is a pipe that stays open.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = spawn(command);
+        let out = Lines::of(child.stdout.take().unwrap());
+        let err = Lines::of(child.stderr.take().unwrap());
+        Self { child, out, err }
+    }
+
+    /// Starts the command; the reader of its standard output has gone before it writes anything.
+    pub(crate) fn start_unread(command: &mut Command) -> Self {
+        let mut child = spawn(command);
+        drop(child.stdout.take());
+        let err = Lines::of(child.stderr.take().unwrap());
+        Self { child, out: Lines::of(std::io::empty()), err }
+    }
+
+    /// The next line of standard output.
+    pub(crate) fn line(&self) -> String {
+        self.out.next().unwrap_or_else(|| panic!("no further line; standard error: {:?}", self.err.rest()))
+    }
+
+    /// The next line of standard output as JSON.
+    pub(crate) fn json(&self) -> Value {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// The JSON line, now or later, whose `event` is this.
+    pub(crate) fn event(&self, name: &str) -> Value {
+        loop {
+            let line = self.json();
+            if line["event"] == name {
+                return line;
+            }
+        }
+    }
+
+    /// What follows `mark` in the first line of standard error that has it.
+    pub(crate) fn err_after(&self, mark: &str) -> String {
+        loop {
+            let line = self.err.next().expect("a line of standard error");
+            if let Some((_, rest)) = line.split_once(mark) {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    /// Writes to standard input and closes it.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.child.stdin.take().unwrap().write_all(bytes).unwrap();
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits for the end; gives the code, the lines of standard output that were not read, and standard error.
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>, String) {
+        // Both pipes are closed by the end of the process, so waiting for them bounds the wait for it.
+        let (out, err) = (self.out.rest(), self.err.rest().join("\n"));
+        (self.child.wait().unwrap().code(), out, err)
+    }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines of a pipe, read by a thread so that waiting has a bound.
+struct Lines {
+    lines: Receiver<String>,
+}
+
+impl Lines {
+    fn of(pipe: impl std::io::Read + Send + 'static) -> Self {
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { lines }
+    }
+
+    fn next(&self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line in time"),
+        }
+    }
+
+    /// All lines up to the end of the process.
+    fn rest(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}

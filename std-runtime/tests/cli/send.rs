@@ -1,0 +1,204 @@
+//! Sending from the command line: every source of a message, every receiver, and the truth about what became of it.
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::home::{Home, Ran};
+
+#[test]
+fn text_file_and_standard_input_arrive_as_they_are() {
+    let home = Home::new();
+    home.write("letter.txt", "from a file\n");
+    let (listener, address) = home.listen(&["--json", "--count", "3"]);
+    let to = ["send", "--ephemeral-key", "--to", &address];
+
+    let text = home.hyphal(&[&to[..], &["from the command line"]].concat());
+    let file = home.hyphal(&[&to[..], &["--file", "letter.txt", "--priority", "high"]].concat());
+    let mut input = home.start(&[&to[..], &["--type", "4096", "--ttl", "5"]].concat());
+    input.feed(b"from \0 a pipe");
+
+    assert_eq!((text.code, file.code), (Some(0), Some(0)), "{text:?} {file:?}");
+    let lines = [listener.json(), listener.json(), listener.json()];
+    assert_eq!(input.end().0, Some(0));
+    assert_eq!(lines[0]["payload"], "from the command line");
+    assert_eq!((&lines[1]["payload"], &lines[1]["priority"]), (&json!("from a file\n"), &json!("high")));
+    assert_eq!(
+        (&lines[2]["payload"], &lines[2]["message_type"], &lines[2]["ttl"]),
+        (&json!("from \0 a pipe"), &json!(4096), &json!(5))
+    );
+    assert_eq!(listener.end().0, Some(0));
+}
+
+#[test]
+fn a_broadcast_reaches_all_peers_and_is_accounted_for_each() {
+    let home = Home::new();
+    let (first, to_first) = home.listen(&["--json", "--count", "1"]);
+    let (second, to_second) = home.listen(&["--json", "--count", "1"]);
+
+    let sent = home.hyphal(&[
+        "send",
+        "--ephemeral-key",
+        "--broadcast",
+        "--peer",
+        &to_first,
+        "--peer",
+        &to_second,
+        "--json",
+        "hello",
+    ]);
+
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let mut ids = [id_of(&to_first), id_of(&to_second)];
+    ids.sort_unstable();
+    let report = report(&sent);
+    for (delivery, id) in report["deliveries"].as_array().unwrap().iter().zip(ids) {
+        assert_eq!((&delivery["peer"], &delivery["outcome"]), (&json!(id), &json!("delivered")));
+    }
+    for listener in [first, second] {
+        let line = listener.json();
+        assert_eq!((&line["target_node_id"], &line["payload"]), (&Value::Null, &json!("hello")));
+        assert_eq!(line["message_id"], report["message_id"]);
+        assert_eq!(listener.end().0, Some(0));
+    }
+}
+
+#[test]
+fn json_is_one_object_with_a_delivery_for_each_peer() {
+    let home = Home::new();
+    let (_listener, address) = home.listen(&[]);
+
+    let sent = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--json", "hello"]);
+
+    let report = report(&sent);
+    let delivered = json!({ "peer": id_of(&address), "outcome": "delivered", "reason": null, "detail": null, "remedy": null });
+    assert_eq!(report["deliveries"], json!([delivered]));
+    assert!(report["message_id"].is_string(), "{report}");
+}
+
+#[test]
+fn a_peer_that_is_down_is_unreachable_with_the_reason() {
+    let home = Home::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("{}@127.0.0.1:{port}", home.keygen("peer"));
+
+    let sent =
+        home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--timeout", "0.5", "--json", "hello"]);
+
+    assert_eq!(sent.code, Some(4), "{sent:?}");
+    assert_eq!(outcome(&sent), ("unreachable".into(), "Unreachable".into()));
+}
+
+#[test]
+fn a_refusal_is_told_at_once_with_what_the_peer_lacks() {
+    let home = Home::new();
+    let own = home.keygen("own");
+    let (_listener, address) = home.listen(&["--trust", "pinned"]);
+
+    let sent = home.hyphal(&["send", "--key", "own.key", "--to", &address, "--timeout", "60", "hello"]);
+
+    assert_eq!(sent.code, Some(4), "{sent:?}");
+    assert_eq!(
+        sent.out,
+        format!("unreachable {}: its trust policy does not admit this node, {own}\n", id_of(&address))
+    );
+    assert!(sent.err.contains("help: add that id"), "{sent:?}");
+}
+
+#[test]
+fn another_network_and_another_id_are_told_by_name() {
+    let home = Home::new();
+    let (_listener, address) = home.listen(&[]);
+    let elsewhere = address.replace(id_of(&address), &home.keygen("other"));
+    let send = |arguments: &[&str]| {
+        let common = ["send", "--ephemeral-key", "--json", "--timeout", "60", "hello"];
+        home.hyphal(&[&common, arguments].concat())
+    };
+
+    let network = send(&["--to", &address, "--network", "elsewhere"]);
+    let id = send(&["--to", &elsewhere]);
+
+    assert_eq!(outcome(&network), ("unreachable".into(), "Network".into()));
+    assert_eq!(outcome(&id), ("unreachable".into(), "UnexpectedId".into()));
+    assert_eq!((network.code, id.code), (Some(4), Some(4)));
+}
+
+#[test]
+fn a_message_over_the_peers_limit_says_the_limit() {
+    let home = Home::new();
+    home.write("long.txt", &"x".repeat(3000));
+    home.write("endless.txt", &"x".repeat(70_000));
+    let (_listener, address) = home.listen(&["--set", "limits.max_message=2000"]);
+
+    let long = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--file", "long.txt"]);
+    let endless = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--file", "endless.txt"]);
+
+    assert_eq!(long.code, Some(1), "{long:?}");
+    assert!(long.out.contains("the message has 3000 bytes and the peer takes at most 2000"), "{long:?}");
+    assert!(long.err.contains("help: split it"), "{long:?}");
+    assert_eq!(endless.code, Some(1), "{endless:?}");
+    assert!(
+        endless.err.contains("endless.txt is too long: a message carries at most 65000 bytes"),
+        "{endless:?}"
+    );
+}
+
+#[test]
+fn mistakes_are_found_before_anything_is_sent() {
+    let home = Home::new();
+    let own = home.keygen("own");
+    let to_own = format!("{own}@127.0.0.1:1");
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["--to", &own, "hello"], 2, "no peer with the id"),
+        (&["--to", &to_own, "hello"], 3, "--ephemeral-key"),
+        (&["--broadcast", "hello"], 3, "no peers to broadcast to"),
+        (&["--ephemeral-key", "--to", &to_own, "--type", "3500", "hello"], 2, "no family of message types"),
+        (&["--ephemeral-key", "--to", &to_own, "--file", "none.txt"], 1, "cannot read none.txt"),
+    ];
+    for (arguments, code, expected) in cases {
+        let ran = home.hyphal(&[&["send", "--key", "own.key"], arguments].concat());
+
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains(expected), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_send_ends_with_130() {
+    let home = Home::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("{}@127.0.0.1:{port}", home.keygen("peer"));
+    let sender = home.start(&[
+        "send",
+        "--ephemeral-key",
+        "--to",
+        &address,
+        "--timeout",
+        "60",
+        "--log",
+        "info",
+        "hello",
+    ]);
+    sender.err_after("cannot connect");
+
+    sender.signal(rustix::process::Signal::INT);
+
+    let (code, out, err) = sender.end();
+    assert_eq!((code, out.len()), (Some(130), 0), "{out:?} {err}");
+    assert!(err.contains("interrupted before it was known"), "{err}");
+}
+
+fn id_of(address: &str) -> &str {
+    address.split_once('@').unwrap().0
+}
+
+fn report(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+/// Outcome and reason of the only delivery.
+fn outcome(ran: &Ran) -> (Value, Value) {
+    let delivery = report(ran)["deliveries"][0].clone();
+    (delivery["outcome"].clone(), delivery["reason"].clone())
+}
