@@ -192,6 +192,10 @@ impl Link {
         if self.closed.is_some() {
             return if wrote { Turn::Busy } else { Turn::Idle };
         }
+        // A peer's key that is none shows when its answer is written, and ends the session there.
+        if self.session.is_closed() {
+            return Turn::Busy;
+        }
         // Writing may have let the peer run first, and a round trip that began with this turn must not take no time.
         let now = if wrote { self.hub.clock.now() } else { now };
         match self.poll_read(cx, now) {

@@ -87,14 +87,14 @@ async fn messages_before_accept_are_a_violation() {
 }
 
 #[tokio::test]
-async fn a_close_before_accept_is_a_violation() {
+async fn a_close_in_the_place_of_accept_ends_the_attempt_for_its_reason() {
     let (mut scene, trap) = dialled(|victim| victim).await;
     let mut hand = trap.shake().await;
 
     hand.send(&control(Control::close(Reason::Shutdown))).await;
 
     hand.raw.expect_end().await;
-    trap.assert_failed(&mut scene, Reason::Violation).await;
+    trap.assert_failed(&mut scene, Reason::Shutdown).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Sessions in order, messages that are not: each is dropped with a reason, and its neighbours arrive.
 
-use hyphal::{Limits, NodeBuilder, Priority, Reason, SendError, SendOptions};
+use hyphal::{Limits, NodeBuilder, Priority, Reason, SendError, SendOptions, UnknownTypes};
 use hyphal_core::ids::MessageId;
 use hyphal_core::wire::envelope::Envelope;
 use hyphal_core::wire::message::{Encoder, MessageHeader, Place};
@@ -61,10 +61,9 @@ async fn a_record_over_the_limit_is_refused_from_its_length_on() {
 }
 
 #[tokio::test]
-async fn an_unassigned_message_type_is_dropped_and_its_neighbours_arrive() {
-    let mut scene = Scene::new().await;
+async fn an_unassigned_message_type_is_refused_where_that_is_configured_and_its_neighbours_arrive() {
+    let mut scene = Scene::with(|victim| victim.unknown_types(UnknownTypes::Refuse)).await;
     let mut hand = Hand::shake(scene.address(), &Papers::new()).await;
-    let of_type = |kind, sequence| MessageHeader { kind, ..message_header(sequence) };
 
     hand.send(&messages(&[
         (of_type(0x1000, 1), b"before"),
@@ -82,15 +81,18 @@ async fn an_unassigned_message_type_is_dropped_and_its_neighbours_arrive() {
 }
 
 #[tokio::test]
-async fn a_type_of_a_family_that_this_node_does_not_speak_is_delivered_as_it_is() {
+async fn an_unknown_message_type_is_delivered_as_opaque_bytes() {
     let mut scene = Scene::new().await;
     let mut hand = Hand::shake(scene.address(), &Papers::new()).await;
-    let consensus = MessageHeader { kind: 0x0577, ..message_header(1) };
 
-    hand.send(&messages(&[(consensus, b"\x00\xFFopaque")])).await;
+    // Of a family that no program here speaks, and of none at all.
+    for (sequence, kind) in (1..).zip([0x0577, 0x0D00]) {
+        hand.send(&messages(&[(of_type(kind, sequence), b"\x00\xFFopaque")])).await;
 
-    let delivered = scene.delivered().await;
-    assert_eq!((delivered.kind, &delivered.payload[..]), (0x0577, &b"\x00\xFFopaque"[..]));
+        let delivered = scene.delivered().await;
+        assert_eq!((delivered.kind, &delivered.payload[..]), (kind, &b"\x00\xFFopaque"[..]));
+    }
+    assert_eq!(scene.victim.counters().received_dropped, []);
     scene.assert_friend_is_unharmed().await;
 }
 
@@ -158,6 +160,10 @@ async fn an_envelope_that_nobody_here_can_verify_is_dropped() {
     assert_eq!((delivered.source, &delivered.payload[..]), (papers.identity.id(), &b"I am Mallory"[..]));
     scene.assert_dropped(Reason::Unverifiable, 1);
     scene.assert_friend_is_unharmed().await;
+}
+
+fn of_type(kind: u16, sequence: u64) -> MessageHeader {
+    MessageHeader { kind, ..message_header(sequence) }
 }
 
 fn narrow(victim: NodeBuilder) -> NodeBuilder {
