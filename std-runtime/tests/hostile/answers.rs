@@ -157,7 +157,7 @@ async fn a_refusal_in_the_clear_is_a_hint_and_the_victim_comes_back() {
 async fn dialled(configure: impl FnOnce(NodeBuilder) -> NodeBuilder) -> (Scene, Trap) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = listener.local_addr().unwrap().to_string();
-    let scene = Scene::with(|victim| configure(victim)).await;
+    let scene = Scene::with(configure).await;
     scene.victim.add_peer(Papers::new().identity.id(), Some(endpoint)).await.unwrap();
     (scene, Trap { listener })
 }

@@ -155,7 +155,6 @@ async fn a_third_flight_of_another_attempt_is_unexpected() {
 
 /// Bytes without any sense, the same ones for the same seed (SplitMix64).
 fn garbage(seed: u64, len: usize) -> Vec<u8> {
-    println!("seed {seed:#x}");
     let mut state = seed;
     let mut word = || {
         state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -83,7 +83,7 @@ impl Raw {
                     return (header, payload);
                 }
                 Decoded::Incomplete { .. } => {
-                    assert!(self.fill().await, "the connection ended within a frame")
+                    assert!(self.fill().await, "the connection ended within a frame");
                 }
                 Decoded::Foreign { version, .. } => panic!("a frame of version {version}"),
             }
