@@ -241,8 +241,11 @@ impl Peer {
             return;
         }
         self.last_reason = Some(reason);
-        self.health.handle_dial_failed(&config.health, now);
-        self.breaker.handle_failure(&config.breaker, now);
+        // A dial that lost against a crossing session has reached the peer: that does not speak against it.
+        if reason != Reason::Replaced {
+            self.health.handle_dial_failed(&config.health, now);
+            self.breaker.handle_failure(&config.breaker, now);
+        }
         self.schedule(config, now, reason, rng);
     }
 

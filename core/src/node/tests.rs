@@ -356,6 +356,17 @@ fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
 }
 
 #[test]
+fn a_dial_that_lost_against_a_crossing_session_does_not_speak_against_the_peer() {
+    let mut node = node(Trust::Pinned);
+    node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+
+    node.handle_dial_failed(at(1), &id(1), Reason::Replaced);
+
+    assert_eq!(node.peer(&id(1)).unwrap().failures, 0);
+}
+
+#[test]
 fn errors_change_nothing() {
     let mut node = Node::new(own(), Config::default(), FixedTable::<1>::new(), rng());
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
