@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// Spare buffers that all links of a node share.
 #[derive(Debug, Default)]
@@ -89,6 +89,18 @@ impl ReadBuffer {
         }
     }
 
+    /// Takes `len` bytes from the front, for as long as somebody reads them.
+    ///
+    /// A small part is copied, since a slice of it would keep the whole buffer alive.
+    pub(crate) fn take(&mut self, len: usize) -> Bytes {
+        if len * SHARED_PART < self.size {
+            let copied = Bytes::copy_from_slice(&self.bytes[..len]);
+            self.bytes.advance(len);
+            return copied;
+        }
+        self.bytes.split_to(len).freeze()
+    }
+
     /// Drops `len` bytes from the front.
     pub(crate) fn advance(&mut self, len: usize) {
         self.bytes.advance(len);
@@ -164,6 +176,10 @@ impl WriteBuffer {
     }
 }
 
+/// The part of a buffer from which on it is shared rather than copied: a sixteenth, so that what waits in a queue keeps at most
+/// sixteen times its size, and full records of 16 KiB are never copied.
+const SHARED_PART: usize = 16;
+
 /// Spare buffers of each kind that a node keeps: 5 MiB in all.
 const KEPT: usize = 16;
 
@@ -188,6 +204,21 @@ mod tests {
 
         assert_eq!(reading.bytes.capacity(), 0);
         assert!(writing.buffer.is_none());
+    }
+
+    #[test]
+    fn a_small_record_does_not_keep_a_large_buffer_alive() {
+        let pool = Pool::default();
+        let mut reading = ReadBuffer { size: ReadBuffer::LARGEST, ..ReadBuffer::new() };
+        reading.make_room(&pool);
+        reading.bytes.extend_from_slice(&[7; 16_400]);
+
+        let small = reading.take(20);
+        let large = reading.take(16_380);
+
+        assert_eq!((small.len(), large.len()), (20, 16_380));
+        assert!(small.is_unique(), "copied");
+        assert!(!large.is_unique(), "shared with the rest of the buffer");
     }
 
     #[test]

@@ -99,14 +99,14 @@ impl Inflow {
     /// Hands the messages of a record to all who want them.
     pub(crate) fn deliver(&mut self, hub: &Hub, peer: &Peer, record: u64, bytes: Bytes, entries: Vec<Entry>) {
         if entries.is_empty() {
-            self.unconsumed.push_back((record, Weak::new()));
+            self.await_consumption(record, Weak::new());
             return;
         }
         let count = entries.len() as u64;
         peer.tally.messages_received.fetch_add(count, Relaxed);
         hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
         let consumption = Arc::new(Consumption::new(&self.signal));
-        self.unconsumed.push_back((record, Arc::downgrade(&consumption)));
+        self.await_consumption(record, Arc::downgrade(&consumption));
         let own = hub.identity.id();
         let batch = Batch { record: bytes, entries, own, source: peer.id, received_at: clock::wall_time() };
         let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, &consumption) else { return };
@@ -166,6 +166,18 @@ impl Inflow {
         true
     }
 
+    /// Remembers a record until nobody works on it.
+    ///
+    /// Acknowledgements are cumulative, so a record that is done already is covered by the next one: only records that somebody
+    /// holds take room, and their number is bounded by the queues, whatever a peer sends.
+    fn await_consumption(&mut self, record: u64, consumption: Weak<Consumption>) {
+        let waits_for_others = self.unconsumed.len() > 1;
+        match self.unconsumed.back_mut() {
+            Some(last) if waits_for_others && last.1.strong_count() == 0 => *last = (record, consumption),
+            _ => self.unconsumed.push_back((record, consumption)),
+        }
+    }
+
     fn push(&mut self, hub: &Hub, peer: &Peer, queue: &Arc<Queue>, delivery: Delivery) {
         match queue.push(delivery, &self.signal) {
             Pushed::Queued => {}
@@ -178,4 +190,26 @@ impl Inflow {
 fn drop_unread(hub: &Hub, peer: &Peer, count: usize) {
     peer.tally.drop_messages(Reason::NoReceiver, count as u64);
     hub.tally.traffic.drop_messages(Reason::NoReceiver, count as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_nobody_holds_take_no_room_behind_one_that_somebody_does() {
+        let signal = Arc::new(Signal::default());
+        let mut inflow = Inflow::new(Arc::clone(&signal));
+        let held = Arc::new(Consumption::new(&signal));
+        inflow.await_consumption(0, Arc::downgrade(&held));
+
+        for record in 1..10_000 {
+            inflow.await_consumption(record, Weak::new());
+        }
+
+        assert_eq!(inflow.unconsumed.len(), 2);
+        assert_eq!(inflow.poll_consumed(), None);
+        drop(held);
+        assert_eq!(inflow.poll_consumed(), Some(9_999));
+    }
 }

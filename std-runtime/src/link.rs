@@ -297,7 +297,7 @@ impl Link {
                     Some(peer) => {
                         let record = messages.record();
                         let entries = inflow.admit(hub, peer, messages, base);
-                        let bytes = reading.bytes.split_to(used).freeze();
+                        let bytes = reading.take(used);
                         inflow.deliver(hub, peer, record, bytes, entries);
                     }
                     // The session is on its way out: it was not let in.

@@ -4,7 +4,7 @@
 //! Any number of links push, any number of readers pop; no lock is held while anyone waits.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::message::Batch;
@@ -42,7 +42,7 @@ struct State {
     bytes: usize,
     readers: Vec<Waker>,
     /// Links that hold a batch back.
-    blocked: Vec<Arc<Signal>>,
+    blocked: Vec<Weak<Signal>>,
     is_closed: bool,
 }
 
@@ -60,9 +60,11 @@ impl Queue {
         let footprint = delivery.batch.footprint();
         let fits = state.deliveries.len() < self.max_batches && state.bytes + footprint <= self.max_bytes;
         if !fits && !state.deliveries.is_empty() {
-            if !state.blocked.iter().any(|blocked| Arc::ptr_eq(blocked, link)) {
-                state.blocked.push(Arc::clone(link));
-            }
+            // Links that have ended meanwhile need no call.
+            state
+                .blocked
+                .retain(|blocked| blocked.strong_count() > 0 && !blocked.ptr_eq(&Arc::downgrade(link)));
+            state.blocked.push(Arc::downgrade(link));
             return Pushed::Full(delivery);
         }
         state.bytes += footprint;
@@ -104,7 +106,7 @@ impl Queue {
         drop(state);
         let unread = dropped.iter().map(|delivery| delivery.batch.len() as u64).sum();
         drop(dropped);
-        blocked.iter().for_each(|link| link.wake());
+        blocked.iter().filter_map(Weak::upgrade).for_each(|link| link.wake());
         unread
     }
 
@@ -114,7 +116,7 @@ impl Queue {
         let is_half_free =
             state.deliveries.len() <= self.max_batches / 2 && state.bytes <= self.max_bytes / 2;
         if is_half_free && !state.blocked.is_empty() {
-            state.blocked.drain(..).for_each(|link| link.wake());
+            state.blocked.drain(..).filter_map(|link| link.upgrade()).for_each(|link| link.wake());
         }
         Some(delivery)
     }
