@@ -176,9 +176,9 @@ impl WriteBuffer {
     }
 }
 
-/// The part of a buffer from which on it is shared rather than copied: a sixteenth, so that what waits in a queue keeps at most
-/// sixteen times its size, and full records of 16 KiB are never copied.
-const SHARED_PART: usize = 16;
+/// The part of a buffer from which on it is shared rather than copied, so that what waits in a queue keeps at most 32 times its
+/// size alive. In the largest buffer that is 8 KiB: records that many messages share are never copied.
+const SHARED_PART: usize = 32;
 
 /// Spare buffers of each kind that a node keeps: 5 MiB in all.
 const KEPT: usize = 16;
