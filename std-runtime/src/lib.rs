@@ -30,6 +30,10 @@
 //! fills the senders' queues: nothing is dropped for lack of room. *Delivered* means that the receiving application took
 //! the message and came back for more.
 //!
+//! A node that nobody receives from therefore comes to a stand once its inbox is full, acknowledgements of what it sent
+//! included. An application that only sends says so by dropping a subscription, `drop(node.subscribe(Filter::all()))`:
+//! from then on what nobody wants is dropped with [`Reason::NoReceiver`] and counted.
+//!
 //! # Cancellation
 //! Every future can be dropped at any time. A send that was dropped before it was ready has not sent; of a batch,
 //! [`SendBatch::accepted`] tells how much was.
