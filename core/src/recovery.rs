@@ -39,8 +39,10 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::Forged
         | Reason::Violation => Recovery::CloseSession,
 
+        // A limit passes when others leave, and its cleartext hint can be forged: neither is worth minutes.
         Reason::Busy
         | Reason::HandshakeTimeout
+        | Reason::Limit
         | Reason::Silent
         | Reason::Stalled
         | Reason::LinkLost
@@ -56,7 +58,6 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::Network
         | Reason::ClockSkew
         | Reason::Untrusted
-        | Reason::Limit
         | Reason::UnexpectedId
         | Reason::BadKey
         | Reason::PeerRemoved => Recovery::RetryLater,
@@ -129,7 +130,9 @@ impl fmt::Display for Recovery {
             Self::CloseSession => "close the session with this reason, then as Reconnect",
             Self::DropMessage => "drop the message and count it; the session goes on",
             Self::SlowDown => "send less or slower: a full queue dropped the least urgent message",
-            Self::Ignore => "count it and go on; nothing is wrong",
+            Self::Ignore => {
+                "count it and go on, nothing is wrong; where a session ended so, dial again after the backoff"
+            }
         })
     }
 }
@@ -196,14 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn rejections_that_a_dialler_sees_never_lead_to_the_short_backoff() {
+    fn rejections_that_do_not_pass_by_themselves_never_lead_to_the_short_backoff() {
         let rejections = [
             Reason::Version,
             Reason::Network,
             Reason::ClockSkew,
             Reason::OwnId,
             Reason::Untrusted,
-            Reason::Limit,
             Reason::UnexpectedId,
             Reason::BadKey,
             Reason::UnknownCritical,

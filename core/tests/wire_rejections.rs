@@ -408,6 +408,7 @@ mod records {
     fn a_length_field_of_more_than_three_bytes_is_too_long_at_the_third() {
         assert_eq!(record::decode_length(&[0x80; 3], usize::MAX), Err(Reason::TooLong));
         assert_eq!(record::decode_length(&[0x80, 0x80, 0x80, 0x01], usize::MAX), Err(Reason::TooLong));
+        assert_eq!(record::decode_length(&[0x80, 0x80, 0x80, 0x00], usize::MAX), Err(Reason::TooLong));
         assert_eq!(record::decode_length(&[0x80; 2], usize::MAX), Ok(None));
     }
 

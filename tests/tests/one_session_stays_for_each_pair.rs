@@ -95,7 +95,7 @@ fn of_two_processes_with_the_same_key_the_later() {
 }
 
 #[test]
-fn a_node_does_not_keep_a_session_with_itself() {
+fn a_node_cannot_be_its_own_peer() {
     let seed = Seed::of(2);
     let mut net = Net::new(&seed, StreamConditions::default());
     let original = net.settle_node(Config { trust: Trust::Open, ..Config::default() });

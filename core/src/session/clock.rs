@@ -21,7 +21,8 @@ pub(crate) fn stamp(established_at: Instant, now: Instant) -> u16 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerClock {
     established_at: Instant,
-    last_at: Instant,
+    /// Up to when the minimum has leaked.
+    leaked_at: Instant,
     /// The peer's clock in units, unwrapped.
     ticks: u64,
     /// The least of our session time minus the peer's, in microseconds; negative when the peer's session began earlier.
@@ -30,7 +31,7 @@ pub(crate) struct PeerClock {
 
 impl PeerClock {
     pub(crate) fn new(established_at: Instant) -> Self {
-        Self { established_at, last_at: established_at, ticks: 0, offset: None }
+        Self { established_at, leaked_at: established_at, ticks: 0, offset: None }
     }
 
     /// Takes the clock field of a record that arrived at `now` and says how long the record was on its way beyond the shortest way.
@@ -40,8 +41,9 @@ impl PeerClock {
         let ours = micros(now.since(self.established_at));
         let theirs = i64::try_from(self.ticks.saturating_mul(UNIT)).unwrap_or(i64::MAX);
         let seen = ours.saturating_sub(theirs);
-        let leak = micros(now.since(self.last_at)) >> LEAK_SHIFT;
-        self.last_at = now;
+        // Only whole microseconds leak; the rest of the span counts again, or a busy link would never leak at all.
+        let leak = micros(now.since(self.leaked_at)) >> LEAK_SHIFT;
+        self.leaked_at = self.leaked_at.after(Duration::from_micros((leak as u64) << LEAK_SHIFT));
         let offset = self.offset.map_or(seen, |offset| offset.saturating_add(leak).min(seen));
         self.offset = Some(offset);
         // The field counts whole units: what lies below one unit is rounding, not waiting.
@@ -92,6 +94,20 @@ mod tests {
         let worst = (1..=1_440u64)
             .map(|minute| {
                 let now = minute * 60_000;
+                clock.handle_stamp(at(now), stamp(at(0), at(now - now / 5_000)))
+            })
+            .max();
+
+        assert!(worst < Some(Duration::from_millis(40)), "{worst:?}");
+    }
+
+    #[test]
+    fn a_busy_link_leaks_as_much_as_a_quiet_one() {
+        let mut clock = PeerClock::new(at(0));
+        // The same oscillator, a record every other millisecond for two hours.
+        let worst = (1..=3_600_000u64)
+            .map(|record| {
+                let now = record * 2;
                 clock.handle_stamp(at(now), stamp(at(0), at(now - now / 5_000)))
             })
             .max();

@@ -147,7 +147,8 @@ pub fn encode_length(sealed_len: usize, out: &mut [u8]) -> Option<usize> {
 /// [`Reason::TooLong`] beyond `max` bytes after the field, [`Reason::Malformed`] below [`MIN_LEN`].
 #[inline]
 pub fn decode_length(bytes: &[u8], max: usize) -> Result<Option<(usize, usize)>, Reason> {
-    let Some((length, used)) = varint::decode(bytes)? else {
+    let field = bytes.get(..MAX_LENGTH_LEN).unwrap_or(bytes);
+    let Some((length, used)) = varint::decode(field)? else {
         // Three continued bytes already name more than `MAX_LEN`.
         return if bytes.len() < MAX_LENGTH_LEN { Ok(None) } else { Err(Reason::TooLong) };
     };
