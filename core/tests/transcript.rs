@@ -105,6 +105,7 @@ fn computed() -> Vec<(String, String)> {
         show(name("static_secret"), &secrets.s);
         show(name("id"), &secrets.id);
         show(name("static_public"), &public(&secrets.s));
+        show(name("random"), &random(role));
         show(name("ephemeral_secret"), &secrets.e);
         show(name("ephemeral_public"), &public(&secrets.e));
         show(name("hello"), hello);
@@ -169,7 +170,13 @@ impl Secrets {
         let s = clamp_integer(*digest.first_chunk().unwrap());
         let id = EdwardsPoint::mul_base_clamped(s).compress().to_bytes();
         assert_eq!(id[31] >> 7, 0, "the seed of the {} names a node", ROLES[role]);
-        Self { s, e: ephemeral(role), id }
+        // Section 9: the label, 32 random bytes, boot id, the moment in microseconds, the initiator's prologue.
+        let boot_id = ["a1a2a3a4a5a6a7a8", "1122334455667788"][role];
+        let began_at = "00000000000f4240";
+        let prologue = ["68797068616c2f3101010000002a01010123456789abcdef", ""][role];
+        let attempt = unhex(&[boot_id, began_at, prologue].concat());
+        let [e, _] = hkdf(&s, &[b"hyphal/1 ephemeral", &random(role)[..], &attempt].concat());
+        Self { s, e, id }
     }
 }
 
@@ -248,9 +255,9 @@ fn driven() -> Vec<(String, Vec<u8>)> {
     let wall = Wall { time: UnixTime::from_micros(1_700_000_000_000_000), quality: TimeQuality::Synced };
     let identities = [0, 1].map(|role| Identity::from_seed(&seed(role)).unwrap());
     let dialled = Some(identities[1].id());
-    let mut script = Script([unhex(FRAME_ID), ephemeral(0).to_vec()].concat());
+    let mut script = Script([unhex(FRAME_ID), random(0).to_vec()].concat());
     let i = Session::connect(at(0), Wall::default(), &identities[0], config(0), dialled, &mut script);
-    let mut script = Script(ephemeral(1).to_vec());
+    let mut script = Script(random(1).to_vec());
     let r = Session::accept(at(0), wall, &identities[1], config(1), &mut script);
     let (mut i, mut r) = (End::new(i), End::new(r));
     let mut written = Vec::new();
@@ -385,7 +392,7 @@ fn seed(role: usize) -> [u8; 32] {
     counted_from([0x01, 0x81][role])
 }
 
-fn ephemeral(role: usize) -> [u8; 32] {
+fn random(role: usize) -> [u8; 32] {
     counted_from([0x41, 0x61][role])
 }
 

@@ -118,7 +118,7 @@ pub enum Received<'d> {
 impl<A: Aead> Session<A> {
     /// Opens a session on a link that this end dialled. `expect`, if given, is the only id that may answer.
     ///
-    /// Draws the ephemeral key and the attempt's id from `rng`; nothing else in a session is random.
+    /// Draws the attempt's id and what the ephemeral key is made of from `rng`; nothing else in a session is random.
     pub fn connect(
         now: Instant,
         wall: Wall,
@@ -127,7 +127,7 @@ impl<A: Aead> Session<A> {
         expect: Option<NodeId>,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self::new(now, config, Handshake::initiator(identity, config, wall, expect, rng))
+        Self::new(now, config, Handshake::initiator(now, identity, config, wall, expect, rng))
     }
 
     /// Opens a session on a link that the other end dialled.
@@ -138,7 +138,7 @@ impl<A: Aead> Session<A> {
         config: Config,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self::new(now, config, Handshake::responder(identity, config, wall, rng))
+        Self::new(now, config, Handshake::responder(now, identity, config, wall, rng))
     }
 
     fn new(now: Instant, config: Config, handshake: Handshake<A>) -> Self {
