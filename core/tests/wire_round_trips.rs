@@ -333,6 +333,7 @@ fn record_header() -> impl Strategy<Value = RecordHeader> {
 fn control() -> impl Strategy<Value = Control> {
     prop_oneof![
         Just(Control::Accept),
+        Just(Control::Drain),
         (any::<u16>(), any::<u64>()).prop_map(|(code, detail)| Control::Reject(Refusal { code, detail })),
         any::<u16>().prop_map(|code| Control::Close { code }),
     ]

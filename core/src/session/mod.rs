@@ -9,11 +9,14 @@
 //!   Farewell ──── last bytes written, or a second passed ───────────▶ Closed
 //! ```
 //!
+//! After a day both ends say Drain, and the session closes as worn once nothing is under way; the dialler dials again.
+//!
 //! Invariant: each call leaves the session consistent, in any order of calls; after `Closed` nothing happens any more,
 //! and everything unacknowledged in the outbox has been reported as unconfirmed.
 
 mod acks;
 mod clock;
+mod renewal;
 mod up;
 
 use rand_core::CryptoRng;
@@ -186,7 +189,7 @@ impl<A: Aead> Session<A> {
                         return Input { used, received: Received::Dropped(reason) };
                     }
                     (_, Some(Err(reason))) => reason,
-                    (_, None) => Reason::Violation,
+                    (_, Some(Ok(Control::Drain)) | None) => Reason::Violation,
                 };
                 // Whoever answers without the keys is not the peer: there is nobody to say it to.
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
@@ -286,7 +289,12 @@ impl<A: Aead> Session<A> {
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
             }
             State::Up { up, .. } if up.is_silent(now) => self.close(now, Reason::Silent),
-            State::Up { up, .. } => up.handle_timeout(now),
+            State::Up { up, .. } => {
+                up.handle_timeout(now);
+                if up.is_overdue(now) {
+                    self.close(now, Reason::Worn);
+                }
+            }
             State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
                 let why = *why;
                 self.end(outbox, why);
@@ -326,7 +334,7 @@ impl<A: Aead> Session<A> {
                 Some(len)
             }
             State::Up { up, .. } => {
-                if up.is_worn() {
+                if up.is_worn() || up.is_drained(outbox) {
                     self.close(now, Reason::Worn);
                     return self.poll_transmit(now, outbox, buf);
                 }

@@ -9,6 +9,7 @@ use core::num::Wrapping;
 
 use super::acks::Acks;
 use super::clock::{self, PeerClock};
+use super::renewal::Renewal;
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{MessageId, NodeId, Priority};
@@ -42,6 +43,7 @@ pub(super) struct Up<A> {
     acks: Acks,
     clock: PeerClock,
     pulse: Pulse,
+    renewal: Renewal,
 }
 
 /// The sequences last written and last read, from which the next ones are told apart.
@@ -95,6 +97,7 @@ impl<A: Aead> Up<A> {
             acks: Acks::default(),
             clock: PeerClock::new(now),
             pulse: Pulse::new(now, config, finished.peer.hello()),
+            renewal: Renewal::new(now),
         }
     }
 
@@ -103,6 +106,7 @@ impl<A: Aead> Up<A> {
         self.established_at = now;
         self.clock = PeerClock::new(now);
         self.pulse = Pulse::new(now, config, self.peer.hello());
+        self.renewal = Renewal::new(now);
     }
 
     pub(super) fn peer(&self) -> &Offer {
@@ -152,20 +156,23 @@ impl<A: Aead> Up<A> {
         if checked.as_ref().is_some_and(|checked| checked.longest() as u64 > u64::from(config.max_message)) {
             return Err(Reason::TooLong);
         }
-        let close = match opened.control() {
-            Some(Ok(Control::Close { code })) => Some(code),
-            Some(Ok(_)) => return Err(Reason::Violation),
-            Some(Err(reason)) => return Err(reason),
-            None => None,
-        };
+        if self.renewal.peer_drains() && checked.as_ref().is_some_and(|checked| checked.count() > 0) {
+            return Err(Reason::Violation);
+        }
+        let control = opened.control().transpose()?;
+        if matches!(control, Some(Control::Accept | Control::Reject(_))) {
+            return Err(Reason::Violation);
+        }
 
         let waited = self.clock.handle_stamp(now, header.clock);
         self.pulse.handle_record(now, header);
         if let Some(through) = header.ack {
             outbox.handle_ack(through);
         }
-        if let Some(code) = close {
-            return Ok(Content::Close { code });
+        match control {
+            Some(Control::Close { code }) => return Ok(Content::Close { code }),
+            Some(Control::Drain) => self.renewal.handle_drain(now),
+            _ => {}
         }
         let Some(checked) = checked.filter(|checked| checked.count() > 0) else {
             self.acks.handle_record(*counter, false);
@@ -196,6 +203,7 @@ impl<A: Aead> Up<A> {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.acks.handle_timeout(now);
         self.pulse.handle_timeout(now);
+        self.renewal.handle_timeout(now);
     }
 
     pub(super) fn is_silent(&self, now: Instant) -> bool {
@@ -206,19 +214,26 @@ impl<A: Aead> Up<A> {
         self.sealer.is_worn()
     }
 
+    /// Whether both ends have stopped sending messages and each is done with all of the other's.
+    pub(super) fn is_drained<S: Storage>(&self, outbox: &Outbox<S>) -> bool {
+        self.renewal.is_agreed() && outbox.in_flight() == 0 && self.acks.is_settled()
+    }
+
+    /// Whether the session is old and the peer keeps it from ending in good order.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.renewal.is_over(now)
+    }
+
     pub(super) fn deadline_at(&self) -> Instant {
-        [Some(self.pulse.ping_at), self.pulse.silent_at, self.acks.due_at()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.pulse.ping_at)
+        let always = self.pulse.ping_at.min(self.renewal.due_at());
+        [self.pulse.silent_at, self.acks.due_at()].into_iter().flatten().fold(always, Instant::min)
     }
 
     pub(super) fn poll_rtt(&mut self) -> Option<Duration> {
         self.pulse.rtt.take()
     }
 
-    /// Writes the next record: Accept if it is due, else whatever of messages, acknowledgement and heartbeat is there.
+    /// Writes the next record: Accept or Drain if it is due, else whatever of messages, acknowledgement and heartbeat is there.
     pub(super) fn poll_record<S: Storage>(
         &mut self,
         now: Instant,
@@ -229,8 +244,13 @@ impl<A: Aead> Up<A> {
             self.owes_accept = false;
             return Some(self.write_control(now, Control::Accept, buf));
         }
+        if self.renewal.owes_drain() {
+            self.renewal.handle_sent();
+            return Some(self.write_control(now, Control::Drain, buf));
+        }
+        let has_messages = self.renewal.is_young() && outbox.has_queued();
         let is_due = self.acks.is_urgent() || self.pulse.wants_record();
-        if !is_due && !outbox.has_queued() {
+        if !is_due && !has_messages {
             return None;
         }
         let header = RecordHeader {
@@ -252,6 +272,9 @@ impl<A: Aead> Up<A> {
 
         let mut encoder = Encoder::new(&mut buf[body_at..body_at + body_max], self.messages.written);
         loop {
+            if !has_messages {
+                break;
+            }
             let place = if outbox.queued() == 1 { Place::Last } else { Place::Inner };
             let Some(next) = outbox.next(now) else { break };
             let header = MessageHeader {
