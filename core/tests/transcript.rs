@@ -35,7 +35,7 @@ const HELLOS: [&str; 2] = [
 const FRAME_ID: &str = "0123456789abcdef";
 
 /// Sender (0 = initiator), counter and plaintext of every record, in the order in which they are written.
-const RECORDS: [(usize, u64, &str); 5] = [
+const RECORDS: [(usize, u64, &str); 7] = [
     // Accept.
     (1, 0, "01 0000 01"),
     // Ping 0, no messages.
@@ -46,7 +46,13 @@ const RECORDS: [(usize, u64, &str); 5] = [
     (1, 2, "24 0008 01 00"),
     // Close: Shutdown.
     (0, 1, "01 000a 03 0301"),
+    // Had nobody closed, an hour later: pong 720, the next key follows; under that, ping 60.
+    (0, LAST_OF_KEY, "60 6ee7 d0"),
+    (0, LAST_OF_KEY + 1, "10 6ee8 3c"),
 ];
+
+/// The initiator's last record under its first key: before it come record 0, 719 pongs and 59 pings.
+const LAST_OF_KEY: u64 = 779;
 
 const ROLES: [&str; 2] = ["initiator", "responder"];
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/transcript.json");
@@ -72,7 +78,7 @@ fn the_primitives_alone_give_the_transcript() {
 fn two_sessions_write_the_transcript_byte_for_byte() {
     let stored = stored();
 
-    let written = driven();
+    let written = [driven(), an_hour_of_heartbeats()].concat();
 
     assert_eq!(written.len(), 3 + RECORDS.len());
     for (name, bytes) in written {
@@ -144,11 +150,14 @@ fn computed() -> Vec<(String, String)> {
         show(format!("{}_split_key", ROLES[role]), &split[role]);
         show(format!("{}_record_key", ROLES[role]), &keys[role]);
     }
+    let next_key = hkdf(&keys[0], b"hyphal/1 rekey")[0];
+    show("initiator_next_record_key".to_owned(), &next_key);
     for (role, counter, plaintext) in RECORDS {
+        let key = if counter > LAST_OF_KEY { &next_key } else { &keys[role] };
         let plaintext = unhex(plaintext);
         let length = [u8::try_from(plaintext.len() + 16).unwrap()];
         show(format!("{}_record_{counter}_plaintext", ROLES[role]), &plaintext);
-        let sealed = seal(&keys[role], counter, &length, &plaintext);
+        let sealed = seal(key, counter, &length, &plaintext);
         show(format!("{}_record_{counter}", ROLES[role]), &[&length[..], &sealed].concat());
     }
     for (role, secrets) in [(0, &initiator), (1, &responder)] {
@@ -252,6 +261,48 @@ fn public(secret: &[u8; 32]) -> [u8; 32] {
 
 /// What two sessions put on the wire, by name.
 fn driven() -> Vec<(String, Vec<u8>)> {
+    let (mut i, mut r, mut written) = talk();
+    i.session.close(at(200), Reason::Shutdown);
+    let close = i.transmit(200).unwrap();
+    r.receive(200, &close);
+
+    assert!(i.session.is_closed() && r.session.is_closed());
+    written.push(("initiator_record_1".to_owned(), close));
+    written
+}
+
+/// The initiator's records around its first change of keys, if the two sessions stay up without a word.
+fn an_hour_of_heartbeats() -> Vec<(String, Vec<u8>)> {
+    let (mut i, mut r, _) = talk();
+    let (mut counter, mut written) = (1, Vec::new());
+    while counter < LAST_OF_KEY + 2 {
+        let next =
+            [&i, &r].into_iter().filter_map(|end| end.session.poll_timeout(&end.outbox)).min().unwrap();
+        let millis = u64::try_from(next.since(at(0)).as_millis()).unwrap();
+        for end in [&mut i, &mut r] {
+            end.session.handle_timeout(at(millis), &mut end.outbox);
+        }
+        loop {
+            let (said, answered) = (i.transmit(millis), r.transmit(millis));
+            if said.is_none() && answered.is_none() {
+                break;
+            }
+            if let Some(bytes) = answered {
+                i.receive(millis, &bytes);
+            }
+            if let Some(bytes) = said {
+                r.receive(millis, &bytes);
+                written.push((format!("initiator_record_{counter}"), bytes));
+                counter += 1;
+            }
+        }
+    }
+    assert!(i.session.is_up() && r.session.is_up());
+    written.split_off(written.len() - 2)
+}
+
+/// Handshake and first words; both sessions are up.
+fn talk() -> (End, End, Vec<(String, Vec<u8>)>) {
     let wall = Wall { time: UnixTime::from_micros(1_700_000_000_000_000), quality: TimeQuality::Synced };
     let identities = [0, 1].map(|role| Identity::from_seed(&seed(role)).unwrap());
     let dialled = Some(identities[1].id());
@@ -282,14 +333,10 @@ fn driven() -> Vec<(String, Vec<u8>)> {
     assert_eq!(i.outbox.counters().confirmed, 2);
     assert_eq!(i.session.poll_event(), Some(Event::Up(identities[1].id())));
     assert_eq!(i.session.poll_event(), Some(Event::Rtt(Duration::from_millis(20))));
-    i.session.close(at(200), Reason::Shutdown);
-    pass("initiator_record_1", &mut i, &mut r, 200);
-
-    assert!(i.session.is_closed() && r.session.is_closed());
     assert_eq!(r.received, [b"hello", b"world"]);
     written.push(("responder_record_0".to_owned(), accept));
     written.push(("responder_record_1".to_owned(), ping));
-    written
+    (i, r, written)
 }
 
 struct End {

@@ -122,6 +122,7 @@ fn every_record_header_vector_holds_both_ways() {
         let rest = unhex(&vector.rest);
         let header = RecordHeader {
             body: if vector.body == "control" { Body::Control } else { Body::Messages },
+            rekey: vector.rekey,
             clock: vector.clock,
             ack: vector.ack,
             credit: vector.credit,
@@ -322,6 +323,8 @@ struct HelloVector {
 struct RecordVector {
     name: String,
     body: String,
+    #[serde(default)]
+    rekey: bool,
     clock: u16,
     ack: Option<u64>,
     credit: Option<u64>,

@@ -55,7 +55,6 @@ pub struct Session<A> {
     closed: Option<Closed>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
 enum State<A> {
     Handshake { handshake: Handshake<A>, deadline_at: Instant },
     AwaitAccept { up: Up<A>, deadline_at: Instant },
@@ -446,7 +445,7 @@ impl<A: Aead> Session<A> {
                 return Input { used, received: Received::Dropped(reason) };
             }
             Tell::Cleartext(frame_id) => Words::Refusal { frame_id, refusal },
-            Tell::Sealed(key) => Words::Reject { sealer: Sealer::new(&key), refusal },
+            Tell::Sealed(key) => Words::Reject { sealer: Sealer::new(now, &key), refusal },
         };
         self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
         Input { used, received: Received::Dropped(reason) }

@@ -89,7 +89,7 @@ impl<A: Aead> Up<A> {
     fn new(now: Instant, config: &Config, finished: &Finished, owes_accept: bool) -> Self {
         Self {
             peer: finished.peer,
-            sealer: Sealer::new(&finished.sending),
+            sealer: Sealer::new(now, &finished.sending),
             opener: Opener::new(&finished.receiving),
             established_at: now,
             owes_accept,
@@ -134,6 +134,9 @@ impl<A: Aead> Up<A> {
         let (length, sealed) = record.split_at_mut(length_len);
         let counter = self.opener.open(length, sealed).map_err(|_| Reason::Forged)?;
         let (header, body) = RecordHeader::decode(&sealed[..sealed_len - TAG_LEN])?;
+        if header.rekey {
+            self.opener.rekey();
+        }
         Ok(Some(Opened { used, counter, header, body }))
     }
 
@@ -165,9 +168,12 @@ impl<A: Aead> Up<A> {
         }
 
         let waited = self.clock.handle_stamp(now, header.clock);
-        self.pulse.handle_record(now, header);
+        if let Some(counter) = self.pulse.handle_record(now, header) {
+            self.sealer.handle_opened(counter + 1);
+        }
         if let Some(through) = header.ack {
             outbox.handle_ack(through);
+            self.sealer.handle_opened(through);
         }
         match control {
             Some(Control::Close { code }) => return Ok(Content::Close { code }),
@@ -255,6 +261,7 @@ impl<A: Aead> Up<A> {
         }
         let header = RecordHeader {
             body: Body::Messages,
+            rekey: self.sealer.is_rekey_due(now),
             clock: clock::stamp(self.established_at, now),
             ack: self.acks.pending(),
             credit: None,
@@ -304,11 +311,14 @@ impl<A: Aead> Up<A> {
         self.messages.written = encoder.last_sequence();
         header.encode(&mut buf[room_at..body_at]).expect("its length was asked");
         let (len, counter) = seal(&mut self.sealer, room_at, header_len + body_len, buf);
+        if header.rekey {
+            self.sealer.rekey(now);
+        }
         outbox.handle_record_written(counter);
         if let Some(through) = header.ack {
             self.acks.handle_sent(through);
         }
-        self.pulse.handle_sent(now, &header);
+        self.pulse.handle_sent(now, counter, &header);
         Some(len)
     }
 
@@ -370,8 +380,8 @@ struct Pulse {
     wants_ping: bool,
     /// The token of the next ping.
     token: Wrapping<u8>,
-    /// The ping under way.
-    pinged: Option<(u8, Instant)>,
+    /// The ping under way: its token, when it was written and in which record.
+    pinged: Option<(u8, Instant, u64)>,
     /// The peer's ping that is still to be answered.
     pong: Option<u8>,
     silence: Duration,
@@ -398,19 +408,18 @@ impl Pulse {
         }
     }
 
-    fn handle_record(&mut self, now: Instant, header: &RecordHeader) {
+    /// Gives the record whose ping the peer answers.
+    fn handle_record(&mut self, now: Instant, header: &RecordHeader) -> Option<u64> {
         if self.silent_at.is_some() {
             self.silent_at = Some(now.after(self.silence));
         }
         if let Some(token) = header.ping {
             self.pong = Some(token);
         }
-        if let Some((token, at)) = self.pinged
-            && header.pong == Some(token)
-        {
-            self.pinged = None;
-            self.rtt = Some(now.since(at));
-        }
+        let (_, at, counter) = self.pinged.filter(|(token, ..)| header.pong == Some(*token))?;
+        self.pinged = None;
+        self.rtt = Some(now.since(at));
+        Some(counter)
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -428,10 +437,10 @@ impl Pulse {
         self.wants_ping.then_some(self.token.0)
     }
 
-    fn handle_sent(&mut self, now: Instant, header: &RecordHeader) {
+    fn handle_sent(&mut self, now: Instant, counter: u64, header: &RecordHeader) {
         if let Some(token) = header.ping {
             self.wants_ping = false;
-            self.pinged = Some((token, now));
+            self.pinged = Some((token, now, counter));
             self.token += 1;
         }
         self.pong = None;
