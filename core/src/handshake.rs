@@ -15,7 +15,7 @@
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::aead::Aead;
+use crate::aead::{Aead, Cipher};
 use crate::identity::{self, Identity};
 use crate::ids::{NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
@@ -69,6 +69,7 @@ pub struct Offer {
     id: NodeId,
     hello: Hello,
     dialled: bool,
+    cipher: Cipher,
 }
 
 impl Offer {
@@ -80,6 +81,11 @@ impl Offer {
     /// What it says of itself.
     pub fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    /// What seals the session's records.
+    pub fn cipher(&self) -> Cipher {
+        self.cipher
     }
 
     /// Whether this end opened the link.
@@ -105,7 +111,7 @@ pub(crate) enum Tell {
     /// In a cleartext frame of the attempt with this id; the other end takes it as a hint.
     Cleartext(u64),
     /// In the first record, under this key.
-    Sealed(SplitKey),
+    Sealed(Cipher, SplitKey),
 }
 
 impl Refused {
@@ -134,6 +140,7 @@ struct Own {
     id: NodeId,
     dialled: bool,
     expect: Option<NodeId>,
+    capabilities: u16,
 }
 
 enum Step<A> {
@@ -161,7 +168,8 @@ impl<A: Aead> Handshake<A> {
         let prologue = prologue(&Header::new(Kind::Xx1, frame_id).to_bytes(noise::DH_LEN));
         let attempt = Attempt { began_at: now, boot_id: config.boot_id, prologue: &prologue };
         let noise = state(Role::Initiator, &prologue, keys(identity, &attempt, rng));
-        let own = Own { config, wall, id: identity.id(), dialled: true, expect };
+        let own =
+            Own { config, wall, id: identity.id(), dialled: true, expect, capabilities: capabilities::<A>() };
         Self { step: Step::SendFirst(noise), own, frame_id }
     }
 
@@ -173,7 +181,14 @@ impl<A: Aead> Handshake<A> {
         wall: Wall,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let own = Own { config, wall, id: identity.id(), dialled: false, expect: None };
+        let own = Own {
+            config,
+            wall,
+            id: identity.id(),
+            dialled: false,
+            expect: None,
+            capabilities: capabilities::<A>(),
+        };
         let attempt = Attempt { began_at: now, boot_id: config.boot_id, prologue: &[] };
         Self { step: Step::AwaitFirst(keys(identity, &attempt, rng)), own, frame_id: 0 }
     }
@@ -219,7 +234,9 @@ impl<A: Aead> Handshake<A> {
                         self.step = Step::Verdict(noise, offer);
                         Some(offer)
                     }
-                    Err((reason, detail)) => return Err(self.own.refuse(&noise, reason, detail)),
+                    Err((reason, detail)) => {
+                        return Err(self.own.refuse(&noise, self.own.cipher_with(hello), reason, detail));
+                    }
                 }
             }
             _ => return Err(Refused::silently(Reason::UnexpectedFrame)),
@@ -234,7 +251,7 @@ impl<A: Aead> Handshake<A> {
     ) -> Result<Option<Finished>, Refused> {
         match core::mem::replace(&mut self.step, Step::Over) {
             Step::Verdict(noise, peer) => match verdict {
-                Err(reason) => Err(self.own.refuse(&noise, reason, 0)),
+                Err(reason) => Err(self.own.refuse(&noise, peer.cipher, reason, 0)),
                 Ok(()) if self.own.dialled => {
                     self.step = Step::SendThird(noise, peer);
                     Ok(None)
@@ -326,7 +343,7 @@ impl Own {
         let hello = Hello {
             versions: Versions::SUPPORTED,
             node_type: self.config.node_type,
-            capabilities: 0,
+            capabilities: self.capabilities,
             max_message: self.config.max_message,
             max_record: self.config.max_record.max(layout::MIN_MAX_LEN),
             heartbeat: self.config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT),
@@ -370,17 +387,35 @@ impl Own {
         if both_synced && hello.time.distance(self.wall.time) > self.config.max_skew {
             return Err((Reason::ClockSkew, self.wall.time.as_micros()));
         }
-        Ok(Offer { id, hello, dialled: self.dialled })
+        Ok(Offer { id, hello, dialled: self.dialled, cipher: self.cipher_with(bytes) })
+    }
+
+    /// What seals the records, by the capabilities of both hellos alone: this end's and `hello`, valid or not.
+    fn cipher_with(&self, hello: &[u8]) -> Cipher {
+        match self.capabilities & Hello::peek_capabilities(hello) & Hello::FAST_AES {
+            0 => Cipher::ChaCha20Poly1305,
+            _ => Cipher::Aes256Gcm,
+        }
     }
 
     /// A refusal by this end, after the peer's hello was read.
-    fn refuse<A: Aead>(&self, noise: &HandshakeState<A>, reason: Reason, detail: u64) -> Refused {
+    fn refuse<A: Aead>(
+        &self,
+        noise: &HandshakeState<A>,
+        cipher: Cipher,
+        reason: Reason,
+        detail: u64,
+    ) -> Refused {
         let tell = match self.dialled {
             true => Tell::Nothing,
-            false => Tell::Sealed(split(noise).1),
+            false => Tell::Sealed(cipher, split(noise).1),
         };
         Refused { reason, detail, by_peer: false, tell }
     }
+}
+
+fn capabilities<A: Aead>() -> u16 {
+    if A::has_fast_aes() { Hello::FAST_AES } else { 0 }
 }
 
 fn state<A: Aead>(role: Role, prologue: &[u8], keys: Keys) -> HandshakeState<A> {

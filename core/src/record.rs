@@ -6,12 +6,9 @@
 //! Invariant: a counter value is used for one record only, and moves on opening only after the tag verified; it goes on
 //! when the key changes.
 
-use crate::aead::{Aead, Forged};
+use crate::aead::{Aead, Cipher, Forged};
 use crate::noise::{self, Secret, SplitKey};
 use crate::time::{Duration, Instant};
-
-/// What binds a record key to its cipher, so that no two ciphers ever share a key.
-const LABEL: &[u8] = b"hyphal/1 record ChaCha20-Poly1305";
 
 /// What leads from one key to the next.
 const REKEY_LABEL: &[u8] = b"hyphal/1 rekey";
@@ -44,12 +41,19 @@ pub(crate) struct Sealer<A> {
 }
 
 impl<A: Aead> Sealer<A> {
-    pub(crate) fn new(now: Instant, split: &SplitKey) -> Self {
-        Self::with_life(now, split, KeyLife::STANDARD)
+    pub(crate) fn new(now: Instant, cipher: Cipher, split: &SplitKey) -> Self {
+        Self::with_life(now, cipher, split, KeyLife::STANDARD)
     }
 
-    fn with_life(now: Instant, split: &SplitKey, life: KeyLife) -> Self {
-        Self { key: RecordKey::first(split), counter: 0, life, first: 0, since: now, is_proven: false }
+    fn with_life(now: Instant, cipher: Cipher, split: &SplitKey, life: KeyLife) -> Self {
+        Self {
+            key: RecordKey::first(cipher, split),
+            counter: 0,
+            life,
+            first: 0,
+            since: now,
+            is_proven: false,
+        }
     }
 
     /// Records sealed so far, which is also the counter of the next one.
@@ -98,8 +102,8 @@ pub(crate) struct Opener<A> {
 }
 
 impl<A: Aead> Opener<A> {
-    pub(crate) fn new(split: &SplitKey) -> Self {
-        Self { key: RecordKey::first(split), counter: 0 }
+    pub(crate) fn new(cipher: Cipher, split: &SplitKey) -> Self {
+        Self { key: RecordKey::first(cipher, split), counter: 0 }
     }
 
     /// Opens `buf`, ciphertext and tag, as the next record in order, and gives its counter.
@@ -121,22 +125,31 @@ impl<A: Aead> Opener<A> {
 
 /// A key, ready for use, and what the next one is made of.
 struct RecordKey<A> {
+    cipher: Cipher,
     aead: A,
     key: Secret,
 }
 
 impl<A: Aead> RecordKey<A> {
-    fn first(split: &SplitKey) -> Self {
-        Self::derived(split, LABEL)
+    fn first(cipher: Cipher, split: &SplitKey) -> Self {
+        Self::derived(cipher, split, label(cipher))
     }
 
     fn next(&self) -> Self {
-        Self::derived(&self.key, REKEY_LABEL)
+        Self::derived(self.cipher, &self.key, REKEY_LABEL)
     }
 
-    fn derived(from: &Secret, label: &[u8]) -> Self {
+    fn derived(cipher: Cipher, from: &Secret, label: &[u8]) -> Self {
         let (key, _) = noise::hkdf2(from.as_bytes(), label);
-        Self { aead: A::new(key.as_bytes()), key }
+        Self { cipher, aead: A::record(cipher, key.as_bytes()), key }
+    }
+}
+
+/// What binds a record key to its cipher, so that no two ciphers ever share a key.
+const fn label(cipher: Cipher) -> &'static [u8] {
+    match cipher {
+        Cipher::ChaCha20Poly1305 => b"hyphal/1 record ChaCha20-Poly1305",
+        Cipher::Aes256Gcm => b"hyphal/1 record AES-256-GCM",
     }
 }
 
@@ -211,10 +224,11 @@ mod tests {
     }
 
     const NOW: Instant = Instant::from_micros(5);
+    const CIPHER: Cipher = Cipher::ChaCha20Poly1305;
 
     fn pair(life: KeyLife) -> (Sealer<ChaChaPoly>, Opener<ChaChaPoly>) {
         let split = Secret::from_bytes([7; 32]);
-        (Sealer::with_life(NOW, &split, life), Opener::new(&split))
+        (Sealer::with_life(NOW, CIPHER, &split, life), Opener::new(CIPHER, &split))
     }
 
     fn seal(sealer: &mut Sealer<ChaChaPoly>) -> [u8; 3 + TAG_LEN] {

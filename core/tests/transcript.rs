@@ -23,6 +23,7 @@ use hyphal_core::time::{Duration, Instant, TimeQuality, UnixTime};
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
 use rand_core::{TryCryptoRng, TryRng};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sha2::{Digest, Sha256, Sha512};
 
 /// Sections 3 and 4, written by hand.
@@ -150,6 +151,13 @@ fn computed() -> Vec<(String, String)> {
         show(format!("{}_split_key", ROLES[role]), &split[role]);
         show(format!("{}_record_key", ROLES[role]), &keys[role]);
     }
+    // The same plaintext, had both hellos said that AES is fast, and had the split key come out the same.
+    let aes_key = hkdf(&split[0], b"hyphal/1 record AES-256-GCM")[0];
+    let plaintext = unhex(RECORDS[2].2);
+    let length = [u8::try_from(plaintext.len() + 16).unwrap()];
+    let sealed = seal_with_aes(&aes_key, 1, &length, &plaintext);
+    show("initiator_aes_record_key".to_owned(), &aes_key);
+    show("initiator_aes_record_1".to_owned(), &[&length[..], &sealed].concat());
     let next_key = hkdf(&keys[0], b"hyphal/1 rekey")[0];
     show("initiator_next_record_key".to_owned(), &next_key);
     for (role, counter, plaintext) in RECORDS {
@@ -246,6 +254,16 @@ fn seal(key: &[u8; 32], counter: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     let cipher = ChaCha20Poly1305::new(key.into());
     let tag = cipher.encrypt_inout_detached(&nonce.into(), ad, buf.as_mut_slice().into()).unwrap();
     buf.extend_from_slice(&tag);
+    buf
+}
+
+fn seal_with_aes(key: &[u8; 32], counter: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&counter.to_be_bytes());
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).unwrap());
+    let mut buf = plaintext.to_vec();
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    key.seal_in_place_append_tag(nonce, Aad::from(ad), &mut buf).unwrap();
     buf
 }
 

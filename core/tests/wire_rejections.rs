@@ -280,6 +280,16 @@ mod hellos {
     }
 
     #[test]
+    fn the_capabilities_of_a_hello_that_is_refused_can_be_read_if_they_are_there() {
+        let bytes = with(1, &[9, 0x80, 0x01]);
+
+        assert_eq!(Hello::decode(&bytes), Err(Reason::Malformed));
+        assert_eq!(Hello::peek_capabilities(&bytes), 0x8001);
+        assert_eq!(Hello::peek_capabilities(&bytes[..4]), 0x8001);
+        assert_eq!(Hello::peek_capabilities(&bytes[..3]), 0);
+    }
+
+    #[test]
     fn an_unknown_critical_field_refuses_the_hello() {
         assert_eq!(Hello::decode(&followed_by(&[0x80 | 9, 0])), Err(Reason::UnknownCritical));
     }

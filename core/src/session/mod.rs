@@ -445,7 +445,7 @@ impl<A: Aead> Session<A> {
                 return Input { used, received: Received::Dropped(reason) };
             }
             Tell::Cleartext(frame_id) => Words::Refusal { frame_id, refusal },
-            Tell::Sealed(key) => Words::Reject { sealer: Sealer::new(now, &key), refusal },
+            Tell::Sealed(cipher, key) => Words::Reject { sealer: Sealer::new(now, cipher, &key), refusal },
         };
         self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
         Input { used, received: Received::Dropped(reason) }

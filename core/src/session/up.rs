@@ -89,8 +89,8 @@ impl<A: Aead> Up<A> {
     fn new(now: Instant, config: &Config, finished: &Finished, owes_accept: bool) -> Self {
         Self {
             peer: finished.peer,
-            sealer: Sealer::new(now, &finished.sending),
-            opener: Opener::new(&finished.receiving),
+            sealer: Sealer::new(now, finished.peer.cipher(), &finished.sending),
+            opener: Opener::new(finished.peer.cipher(), &finished.receiving),
             established_at: now,
             owes_accept,
             messages: Sequences::default(),
