@@ -1,7 +1,10 @@
 //! The seam between the protocol and an implementation of its authenticated cipher.
 //!
 //! One trait, one portable implementation. It is not a cipher suite registry: the handshake always uses
-//! ChaCha20-Poly1305 (RFC 8439), and a runtime may bring a faster implementation of the same function.
+//! ChaCha20-Poly1305 (RFC 8439), and records use AES-256-GCM instead where both ends have hardware for it. A runtime may
+//! bring a faster implementation of the first, and one of the second.
+
+use core::fmt;
 
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 
@@ -12,10 +15,50 @@ pub const TAG_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forged;
 
+/// What seals the records of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cipher {
+    /// ChaCha20-Poly1305 (RFC 8439), which every node has.
+    ChaCha20Poly1305,
+    /// AES-256-GCM (NIST SP 800-38D), if both ends say that it is fast there.
+    Aes256Gcm,
+}
+
+impl Cipher {
+    /// The name as it stands in logs and in key labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ChaCha20Poly1305 => "ChaCha20-Poly1305",
+            Self::Aes256Gcm => "AES-256-GCM",
+        }
+    }
+}
+
+impl fmt::Display for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A keyed AEAD with a 64-bit nonce, as `ENCRYPT` and `DECRYPT` of the Noise specification, section 4.2.
 pub trait Aead: Sized {
-    /// Takes up `key`; implementations wipe their copy when dropped, where their library can.
+    /// Takes up `key` for ChaCha20-Poly1305; implementations wipe their copy when dropped, where their library can.
     fn new(key: &[u8; 32]) -> Self;
+
+    /// Takes up `key` for `cipher`, which is [`Cipher::Aes256Gcm`] only if [`has_fast_aes`](Self::has_fast_aes).
+    ///
+    /// The nonce of AES-256-GCM is 4 zero bytes and the counter in big-endian, as in the Noise specification, section 12.4.
+    fn record(cipher: Cipher, key: &[u8; 32]) -> Self {
+        match cipher {
+            Cipher::ChaCha20Poly1305 => Self::new(key),
+            Cipher::Aes256Gcm => unreachable!("a node without fast AES never agrees to AES-256-GCM"),
+        }
+    }
+
+    /// Whether this implementation has AES-256-GCM, and this machine instructions for it; always the same answer.
+    fn has_fast_aes() -> bool {
+        false
+    }
 
     /// Seals in place: `buf` is the plaintext followed by [`TAG_LEN`] bytes of room for the tag.
     fn seal(&self, nonce: u64, ad: &[u8], buf: &mut [u8]);

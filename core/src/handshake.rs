@@ -13,12 +13,13 @@
 //! A frame is written once; the state behind it is gone afterwards. On `Err` the handshake is over.
 
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
-use crate::aead::Aead;
+use crate::aead::{Aead, Cipher};
 use crate::identity::{self, Identity};
 use crate::ids::{NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
-use crate::time::{Duration, TimeQuality, UnixTime};
+use crate::time::{Duration, Instant, TimeQuality, UnixTime};
 use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
 use crate::wire::hello::{Extensions, Hello, NetworkTag, Versions};
 use crate::wire::reason::Reason;
@@ -68,6 +69,7 @@ pub struct Offer {
     id: NodeId,
     hello: Hello,
     dialled: bool,
+    cipher: Cipher,
 }
 
 impl Offer {
@@ -79,6 +81,11 @@ impl Offer {
     /// What it says of itself.
     pub fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    /// What seals the session's records.
+    pub fn cipher(&self) -> Cipher {
+        self.cipher
     }
 
     /// Whether this end opened the link.
@@ -104,7 +111,7 @@ pub(crate) enum Tell {
     /// In a cleartext frame of the attempt with this id; the other end takes it as a hint.
     Cleartext(u64),
     /// In the first record, under this key.
-    Sealed(SplitKey),
+    Sealed(Cipher, SplitKey),
 }
 
 impl Refused {
@@ -133,6 +140,7 @@ struct Own {
     id: NodeId,
     dialled: bool,
     expect: Option<NodeId>,
+    capabilities: u16,
 }
 
 enum Step<A> {
@@ -149,6 +157,7 @@ enum Step<A> {
 impl<A: Aead> Handshake<A> {
     /// The dialling end. `expect` is the id that must answer.
     pub(crate) fn initiator(
+        now: Instant,
         identity: &Identity,
         config: Config,
         wall: Wall,
@@ -157,20 +166,31 @@ impl<A: Aead> Handshake<A> {
     ) -> Self {
         let frame_id = rng.next_u64();
         let prologue = prologue(&Header::new(Kind::Xx1, frame_id).to_bytes(noise::DH_LEN));
-        let noise = state(Role::Initiator, &prologue, keys(identity, rng));
-        let own = Own { config, wall, id: identity.id(), dialled: true, expect };
+        let attempt = Attempt { began_at: now, boot_id: config.boot_id, prologue: &prologue };
+        let noise = state(Role::Initiator, &prologue, keys(identity, &attempt, rng));
+        let own =
+            Own { config, wall, id: identity.id(), dialled: true, expect, capabilities: capabilities::<A>() };
         Self { step: Step::SendFirst(noise), own, frame_id }
     }
 
     /// The accepting end.
     pub(crate) fn responder(
+        now: Instant,
         identity: &Identity,
         config: Config,
         wall: Wall,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let own = Own { config, wall, id: identity.id(), dialled: false, expect: None };
-        Self { step: Step::AwaitFirst(keys(identity, rng)), own, frame_id: 0 }
+        let own = Own {
+            config,
+            wall,
+            id: identity.id(),
+            dialled: false,
+            expect: None,
+            capabilities: capabilities::<A>(),
+        };
+        let attempt = Attempt { began_at: now, boot_id: config.boot_id, prologue: &[] };
+        Self { step: Step::AwaitFirst(keys(identity, &attempt, rng)), own, frame_id: 0 }
     }
 
     /// Takes the frame at the start of `bytes`: its length (0 = not all there) and the peer, once it is proven.
@@ -214,7 +234,9 @@ impl<A: Aead> Handshake<A> {
                         self.step = Step::Verdict(noise, offer);
                         Some(offer)
                     }
-                    Err((reason, detail)) => return Err(self.own.refuse(&noise, reason, detail)),
+                    Err((reason, detail)) => {
+                        return Err(self.own.refuse(&noise, self.own.cipher_with(hello), reason, detail));
+                    }
                 }
             }
             _ => return Err(Refused::silently(Reason::UnexpectedFrame)),
@@ -229,7 +251,7 @@ impl<A: Aead> Handshake<A> {
     ) -> Result<Option<Finished>, Refused> {
         match core::mem::replace(&mut self.step, Step::Over) {
             Step::Verdict(noise, peer) => match verdict {
-                Err(reason) => Err(self.own.refuse(&noise, reason, 0)),
+                Err(reason) => Err(self.own.refuse(&noise, peer.cipher, reason, 0)),
                 Ok(()) if self.own.dialled => {
                     self.step = Step::SendThird(noise, peer);
                     Ok(None)
@@ -319,7 +341,7 @@ impl Own {
         let hello = Hello {
             versions: Versions::SUPPORTED,
             node_type: self.config.node_type,
-            capabilities: 0,
+            capabilities: self.capabilities,
             max_message: self.config.max_message,
             max_record: self.config.max_record.max(layout::MIN_MAX_LEN),
             heartbeat: self.config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT),
@@ -363,14 +385,28 @@ impl Own {
         if both_synced && hello.time.distance(self.wall.time) > self.config.max_skew {
             return Err((Reason::ClockSkew, self.wall.time.as_micros()));
         }
-        Ok(Offer { id, hello, dialled: self.dialled })
+        Ok(Offer { id, hello, dialled: self.dialled, cipher: self.cipher_with(bytes) })
+    }
+
+    /// What seals the records, by the capabilities of both hellos alone: this end's and `hello`, valid or not.
+    fn cipher_with(&self, hello: &[u8]) -> Cipher {
+        match self.capabilities & Hello::peek_capabilities(hello) & Hello::FAST_AES {
+            0 => Cipher::ChaCha20Poly1305,
+            _ => Cipher::Aes256Gcm,
+        }
     }
 
     /// A refusal by this end, after the peer's hello was read.
-    fn refuse<A: Aead>(&self, noise: &HandshakeState<A>, reason: Reason, detail: u64) -> Refused {
+    fn refuse<A: Aead>(
+        &self,
+        noise: &HandshakeState<A>,
+        cipher: Cipher,
+        reason: Reason,
+        detail: u64,
+    ) -> Refused {
         let tell = match self.dialled {
             true => Tell::Nothing,
-            false => Tell::Sealed(split(noise).1),
+            false => Tell::Sealed(cipher, split(noise).1),
         };
         Refused { reason, detail, by_peer: false, tell }
     }
@@ -383,6 +419,10 @@ fn believable(refusal: Refusal) -> (Reason, u64) {
         Some(reason @ (Reason::Version | Reason::Limit | Reason::Busy)) => (reason, refusal.detail),
         _ => (Reason::Busy, 0),
     }
+}
+
+fn capabilities<A: Aead>() -> u16 {
+    if A::has_fast_aes() { Hello::FAST_AES } else { 0 }
 }
 
 fn state<A: Aead>(role: Role, prologue: &[u8], keys: Keys) -> HandshakeState<A> {
@@ -402,13 +442,13 @@ fn finish<A: Aead>(noise: &HandshakeState<A>, peer: Offer) -> Finished {
     }
 }
 
-fn keys(identity: &Identity, rng: &mut impl CryptoRng) -> Keys {
+fn keys(identity: &Identity, attempt: &Attempt<'_>, rng: &mut impl CryptoRng) -> Keys {
     Keys {
         s: Some(KeyPair::from_parts(
             Secret::from_bytes(*identity.static_secret()),
             *identity.static_public(),
         )),
-        e: Some(ephemeral(rng)),
+        e: Some(KeyPair::from_secret(attempt.ephemeral(identity.static_secret(), rng))),
         ..Keys::default()
     }
 }
@@ -427,10 +467,31 @@ fn proven_id<A: Aead>(noise: &HandshakeState<A>) -> Result<NodeId, Refused> {
     identity::id_of_static(key).map_err(Refused::silently)
 }
 
-fn ephemeral(rng: &mut impl CryptoRng) -> KeyPair {
-    let mut secret = [0; noise::DH_LEN];
-    rng.fill_bytes(&mut secret);
-    KeyPair::from_secret(Secret::from_bytes(secret))
+/// What tells this attempt from all others of the same key, as far as this end knows at its start.
+struct Attempt<'p> {
+    began_at: Instant,
+    boot_id: u64,
+    /// The prologue of an initiator; a responder does not know it yet and has none.
+    prologue: &'p [u8],
+}
+
+impl Attempt<'_> {
+    /// An ephemeral secret that is fresh if the random source is, or else if the boot id or the moment is: a source
+    /// that repeats after every boot does not alone repeat a key. Nobody without the static secret can compute it.
+    fn ephemeral(&self, static_secret: &[u8; noise::DH_LEN], rng: &mut impl CryptoRng) -> Secret {
+        let mut input = Zeroizing::new([0; EPHEMERAL_INPUT_LEN]);
+        let (label, rest) = input.split_at_mut(EPHEMERAL_LABEL.len());
+        let (random, rest) = rest.split_at_mut(noise::DH_LEN);
+        let (boot_id, rest) = rest.split_at_mut(size_of::<u64>());
+        let (began_at, prologue) = rest.split_at_mut(size_of::<u64>());
+        label.copy_from_slice(EPHEMERAL_LABEL);
+        rng.fill_bytes(random);
+        boot_id.copy_from_slice(&self.boot_id.to_be_bytes());
+        began_at.copy_from_slice(&self.began_at.as_micros().to_be_bytes());
+        prologue[..self.prologue.len()].copy_from_slice(self.prologue);
+        let len = EPHEMERAL_INPUT_LEN - PROLOGUE_LEN + self.prologue.len();
+        noise::hkdf2(static_secret, &input[..len]).0
+    }
 }
 
 fn on_noise(error: NoiseError) -> Refused {
@@ -444,3 +505,73 @@ fn on_noise(error: NoiseError) -> Refused {
 const LABEL: &[u8; 10] = b"hyphal/1\x01\x01";
 const PROLOGUE_LEN: usize = LABEL.len() + frame::HEADER_LEN;
 const HELLO_LEN: usize = Hello::LEN + 2 + NetworkTag::LEN;
+const EPHEMERAL_LABEL: &[u8; 18] = b"hyphal/1 ephemeral";
+const EPHEMERAL_INPUT_LEN: usize =
+    EPHEMERAL_LABEL.len() + noise::DH_LEN + 2 * size_of::<u64>() + PROLOGUE_LEN;
+
+#[cfg(test)]
+mod tests {
+    use core::convert::Infallible;
+
+    use rand_core::{TryCryptoRng, TryRng};
+
+    use super::*;
+
+    const STATIC_SECRET: [u8; noise::DH_LEN] = [3; noise::DH_LEN];
+    const ATTEMPT: Attempt<'_> =
+        Attempt { began_at: Instant::from_micros(7), boot_id: 1, prologue: &[5; PROLOGUE_LEN] };
+
+    /// A random source that gives one byte over and over.
+    struct Stuck(u8);
+
+    impl TryRng for Stuck {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            Ok(u32::from_ne_bytes([self.0; 4]))
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            Ok(u64::from_ne_bytes([self.0; 8]))
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+            bytes.fill(self.0);
+            Ok(())
+        }
+    }
+
+    impl TryCryptoRng for Stuck {}
+
+    fn ephemeral(attempt: &Attempt<'_>, static_secret: [u8; noise::DH_LEN], byte: u8) -> [u8; noise::DH_LEN] {
+        *attempt.ephemeral(&static_secret, &mut Stuck(byte)).as_bytes()
+    }
+
+    #[test]
+    fn a_stuck_random_source_gives_another_ephemeral_after_each_boot_at_each_moment_and_in_each_attempt() {
+        let usual = ephemeral(&ATTEMPT, STATIC_SECRET, 9);
+
+        let others = [
+            ephemeral(&Attempt { boot_id: 2, ..ATTEMPT }, STATIC_SECRET, 9),
+            ephemeral(&Attempt { began_at: Instant::from_micros(8), ..ATTEMPT }, STATIC_SECRET, 9),
+            ephemeral(&Attempt { prologue: &[6; PROLOGUE_LEN], ..ATTEMPT }, STATIC_SECRET, 9),
+            ephemeral(&Attempt { prologue: &[], ..ATTEMPT }, STATIC_SECRET, 9),
+            ephemeral(&ATTEMPT, [4; noise::DH_LEN], 9),
+        ];
+
+        assert_eq!(usual, ephemeral(&ATTEMPT, STATIC_SECRET, 9));
+        assert!(!others.contains(&usual));
+    }
+
+    #[test]
+    fn what_the_random_source_gives_decides_the_ephemeral_and_is_never_it() {
+        let mut seen = [[0; noise::DH_LEN]; 256];
+
+        for byte in 0..=255 {
+            let secret = ephemeral(&ATTEMPT, STATIC_SECRET, byte);
+            assert_ne!(secret, [byte; noise::DH_LEN]);
+            assert!(!seen.contains(&secret), "{byte}");
+            seen[usize::from(byte)] = secret;
+        }
+    }
+}

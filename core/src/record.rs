@@ -1,25 +1,59 @@
-//! The keys of a session's records: seals and opens, and counts. Knows neither layouts nor messages.
+//! The keys of a session's records: seals and opens, counts, and changes keys. Knows neither layouts nor messages.
 //!
-//! Invariant: a counter value is used for one record only, and moves on opening only after the tag verified.
+//! A direction uses one key after another, each derived from the one before, which is wiped at once: whoever reads a
+//! node's memory cannot open what was sealed under earlier keys. The sender decides when and says so in a record.
+//!
+//! Invariant: a counter value is used for one record only, and moves on opening only after the tag verified; it goes on
+//! when the key changes.
 
-use crate::aead::{Aead, Forged};
-use crate::noise::{self, SplitKey};
+use crate::aead::{Aead, Cipher, Forged};
+use crate::noise::{self, Secret, SplitKey};
+use crate::time::{Duration, Instant};
 
-/// What binds a record key to its cipher, so that no two ciphers ever share a key.
-const LABEL: &[u8] = b"hyphal/1 record ChaCha20-Poly1305";
+/// What leads from one key to the next.
+const REKEY_LABEL: &[u8] = b"hyphal/1 rekey";
 
-/// Records that one key may seal. Far below the 2^64 - 1 of the Noise specification, so that no path can reach it.
-const KEY_LIFE: u64 = 1 << 48;
+/// Records that one direction may seal. Far below the 2^64 - 1 of the Noise specification, so that no path can reach it.
+const MOST_RECORDS: u64 = 1 << 48;
+
+/// How long a key is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyLife {
+    /// Records that it seals.
+    records: u64,
+    span: Duration,
+}
+
+impl KeyLife {
+    pub(crate) const STANDARD: Self = Self { records: 1 << 20, span: Duration::from_secs(3600) };
+}
 
 /// The sending direction of a session.
 pub(crate) struct Sealer<A> {
-    aead: A,
+    key: RecordKey<A>,
     counter: u64,
+    life: KeyLife,
+    /// The first record under the current key.
+    first: u64,
+    since: Instant,
+    /// Whether the peer has shown that it opened a record under the current key.
+    is_proven: bool,
 }
 
 impl<A: Aead> Sealer<A> {
-    pub(crate) fn new(split: &SplitKey) -> Self {
-        Self { aead: cipher(split), counter: 0 }
+    pub(crate) fn new(now: Instant, cipher: Cipher, split: &SplitKey) -> Self {
+        Self::with_life(now, cipher, split, KeyLife::STANDARD)
+    }
+
+    fn with_life(now: Instant, cipher: Cipher, split: &SplitKey, life: KeyLife) -> Self {
+        Self {
+            key: RecordKey::first(cipher, split),
+            counter: 0,
+            life,
+            first: 0,
+            since: now,
+            is_proven: false,
+        }
     }
 
     /// Records sealed so far, which is also the counter of the next one.
@@ -27,16 +61,35 @@ impl<A: Aead> Sealer<A> {
         self.counter
     }
 
-    /// Whether the key has sealed as many records as it may but one: the last is for the close.
+    /// Whether as many records are sealed as may be but one: the last is for the close.
     pub(crate) fn is_worn(&self) -> bool {
-        self.counter >= KEY_LIFE - 1
+        self.counter >= MOST_RECORDS - 1
+    }
+
+    /// The peer has opened all records below `through`.
+    pub(crate) fn handle_opened(&mut self, through: u64) {
+        self.is_proven |= through > self.first;
+    }
+
+    /// Whether the next record should be the last under its key.
+    pub(crate) fn is_rekey_due(&self, now: Instant) -> bool {
+        let sealed = self.counter - self.first + 1;
+        self.is_proven && (sealed >= self.life.records || now.since(self.since) >= self.life.span)
+    }
+
+    /// The record just sealed said that the next key follows.
+    pub(crate) fn rekey(&mut self, now: Instant) {
+        self.key = self.key.next();
+        self.first = self.counter;
+        self.since = now;
+        self.is_proven = false;
     }
 
     /// Seals `buf`, a plaintext followed by room for the tag, and gives the record's counter.
     pub(crate) fn seal(&mut self, header: &[u8], buf: &mut [u8]) -> u64 {
         let counter = self.counter;
-        assert!(counter < KEY_LIFE, "the session closes before its key is worn");
-        self.aead.seal(counter, header, buf);
+        assert!(counter < MOST_RECORDS, "the session closes before its keys are worn");
+        self.key.aead.seal(counter, header, buf);
         self.counter += 1;
         counter
     }
@@ -44,53 +97,143 @@ impl<A: Aead> Sealer<A> {
 
 /// The receiving direction of a session.
 pub(crate) struct Opener<A> {
-    aead: A,
+    key: RecordKey<A>,
     counter: u64,
 }
 
 impl<A: Aead> Opener<A> {
-    pub(crate) fn new(split: &SplitKey) -> Self {
-        Self { aead: cipher(split), counter: 0 }
+    pub(crate) fn new(cipher: Cipher, split: &SplitKey) -> Self {
+        Self { key: RecordKey::first(cipher, split), counter: 0 }
     }
 
     /// Opens `buf`, ciphertext and tag, as the next record in order, and gives its counter.
     pub(crate) fn open(&mut self, header: &[u8], buf: &mut [u8]) -> Result<u64, Forged> {
         let counter = self.counter;
-        if counter >= KEY_LIFE {
+        if counter >= MOST_RECORDS {
             return Err(Forged);
         }
-        self.aead.open(counter, header, buf)?;
+        self.key.aead.open(counter, header, buf)?;
         self.counter += 1;
         Ok(counter)
     }
+
+    /// The record just opened said that the next key follows.
+    pub(crate) fn rekey(&mut self) {
+        self.key = self.key.next();
+    }
 }
 
-fn cipher<A: Aead>(split: &SplitKey) -> A {
-    let (key, _) = noise::hkdf2(split.as_bytes(), LABEL);
-    A::new(key.as_bytes())
+/// A key, ready for use, and what the next one is made of.
+struct RecordKey<A> {
+    cipher: Cipher,
+    aead: A,
+    key: Secret,
+}
+
+impl<A: Aead> RecordKey<A> {
+    fn first(cipher: Cipher, split: &SplitKey) -> Self {
+        Self::derived(cipher, split, label(cipher))
+    }
+
+    fn next(&self) -> Self {
+        Self::derived(self.cipher, &self.key, REKEY_LABEL)
+    }
+
+    fn derived(cipher: Cipher, from: &Secret, label: &[u8]) -> Self {
+        let (key, _) = noise::hkdf2(from.as_bytes(), label);
+        Self { cipher, aead: A::record(cipher, key.as_bytes()), key }
+    }
+}
+
+/// What binds a record key to its cipher, so that no two ciphers ever share a key.
+const fn label(cipher: Cipher) -> &'static [u8] {
+    match cipher {
+        Cipher::ChaCha20Poly1305 => b"hyphal/1 record ChaCha20-Poly1305",
+        Cipher::Aes256Gcm => b"hyphal/1 record AES-256-GCM",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::aead::{ChaChaPoly, TAG_LEN};
-    use crate::noise::Secret;
 
     #[test]
-    fn a_worn_key_seals_one_more_record_which_the_peer_opens() {
-        let split = Secret::from_bytes([7; 32]);
-        let mut sealer: Sealer<ChaChaPoly> = Sealer::new(&split);
-        let mut opener: Opener<ChaChaPoly> = Opener::new(&split);
-        (sealer.counter, opener.counter) = (KEY_LIFE - 2, KEY_LIFE - 2);
+    fn a_worn_direction_seals_one_more_record_which_the_peer_opens() {
+        let (mut sealer, mut opener) = pair(KeyLife::STANDARD);
+        (sealer.counter, opener.counter) = (MOST_RECORDS - 2, MOST_RECORDS - 2);
         let mut buf = [0; TAG_LEN];
 
         assert!(!sealer.is_worn());
         sealer.seal(&[], &mut buf);
-        assert_eq!(opener.open(&[], &mut buf), Ok(KEY_LIFE - 2));
+        assert_eq!(opener.open(&[], &mut buf), Ok(MOST_RECORDS - 2));
 
         assert!(sealer.is_worn());
         sealer.seal(&[], &mut buf);
-        assert_eq!(opener.open(&[], &mut buf), Ok(KEY_LIFE - 1));
+        assert_eq!(opener.open(&[], &mut buf), Ok(MOST_RECORDS - 1));
         assert_eq!(opener.open(&[], &mut buf), Err(Forged));
+    }
+    #[test]
+    fn the_key_changes_after_so_many_records_or_so_long_and_never_before_the_peer_has_opened_one() {
+        let life = KeyLife { records: 3, span: Duration::from_secs(10) };
+        let (mut sealer, _) = pair(life);
+        let later = NOW.after(Duration::from_secs(10));
+        seal(&mut sealer);
+        assert!(!sealer.is_rekey_due(later), "no record is known to have arrived");
+
+        sealer.handle_opened(1);
+        assert!(!sealer.is_rekey_due(NOW) && sealer.is_rekey_due(later));
+        seal(&mut sealer);
+        assert!(sealer.is_rekey_due(NOW), "the third record is the last");
+
+        seal(&mut sealer);
+        sealer.rekey(later);
+        sealer.handle_opened(3);
+        assert!(!sealer.is_rekey_due(later.after(Duration::from_secs(10))), "those were under the old key");
+        sealer.handle_opened(4);
+        assert!(sealer.is_rekey_due(later.after(Duration::from_secs(10))));
+    }
+
+    #[test]
+    fn both_ends_go_from_key_to_key_while_the_counter_goes_on() {
+        let (mut sealer, mut opener) = pair(KeyLife::STANDARD);
+        let mut before = *sealer.key.key.as_bytes();
+
+        for counter in 0..100 {
+            assert_eq!(opener.open(&[], &mut seal(&mut sealer)), Ok(counter));
+            sealer.rekey(NOW);
+            opener.rekey();
+            assert_ne!(*sealer.key.key.as_bytes(), before);
+            before = *sealer.key.key.as_bytes();
+        }
+    }
+
+    #[test]
+    fn a_record_under_another_key_of_the_same_direction_is_forged() {
+        let (mut sealer, mut opener) = pair(KeyLife::STANDARD);
+        seal(&mut sealer);
+        let (mut early, _) = pair(KeyLife::STANDARD);
+        early.rekey(NOW);
+        let mut too_early = seal(&mut early);
+
+        assert_eq!(opener.open(&[], &mut too_early), Err(Forged));
+
+        opener.rekey();
+        let (mut late, _) = pair(KeyLife::STANDARD);
+        assert_eq!(opener.open(&[], &mut seal(&mut late)), Err(Forged));
+    }
+
+    const NOW: Instant = Instant::from_micros(5);
+    const CIPHER: Cipher = Cipher::ChaCha20Poly1305;
+
+    fn pair(life: KeyLife) -> (Sealer<ChaChaPoly>, Opener<ChaChaPoly>) {
+        let split = Secret::from_bytes([7; 32]);
+        (Sealer::with_life(NOW, CIPHER, &split, life), Opener::new(CIPHER, &split))
+    }
+
+    fn seal(sealer: &mut Sealer<ChaChaPoly>) -> [u8; 3 + TAG_LEN] {
+        let mut buf = [0; 3 + TAG_LEN];
+        sealer.seal(&[], &mut buf);
+        buf
     }
 }

@@ -23,6 +23,7 @@ use hyphal_core::time::{Duration, Instant, TimeQuality, UnixTime};
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
 use rand_core::{TryCryptoRng, TryRng};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sha2::{Digest, Sha256, Sha512};
 
 /// Sections 3 and 4, written by hand.
@@ -35,7 +36,7 @@ const HELLOS: [&str; 2] = [
 const FRAME_ID: &str = "0123456789abcdef";
 
 /// Sender (0 = initiator), counter and plaintext of every record, in the order in which they are written.
-const RECORDS: [(usize, u64, &str); 5] = [
+const RECORDS: [(usize, u64, &str); 7] = [
     // Accept.
     (1, 0, "01 0000 01"),
     // Ping 0, no messages.
@@ -46,7 +47,13 @@ const RECORDS: [(usize, u64, &str); 5] = [
     (1, 2, "24 0008 01 00"),
     // Close: Shutdown.
     (0, 1, "01 000a 03 0301"),
+    // Had nobody closed, an hour later: pong 720, the next key follows; under that, ping 60.
+    (0, LAST_OF_KEY, "60 6ee7 d0"),
+    (0, LAST_OF_KEY + 1, "10 6ee8 3c"),
 ];
+
+/// The initiator's last record under its first key: before it come record 0, 719 pongs and 59 pings.
+const LAST_OF_KEY: u64 = 779;
 
 const ROLES: [&str; 2] = ["initiator", "responder"];
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/transcript.json");
@@ -72,7 +79,7 @@ fn the_primitives_alone_give_the_transcript() {
 fn two_sessions_write_the_transcript_byte_for_byte() {
     let stored = stored();
 
-    let written = driven();
+    let written = [driven(), an_hour_of_heartbeats()].concat();
 
     assert_eq!(written.len(), 3 + RECORDS.len());
     for (name, bytes) in written {
@@ -105,6 +112,7 @@ fn computed() -> Vec<(String, String)> {
         show(name("static_secret"), &secrets.s);
         show(name("id"), &secrets.id);
         show(name("static_public"), &public(&secrets.s));
+        show(name("random"), &random(role));
         show(name("ephemeral_secret"), &secrets.e);
         show(name("ephemeral_public"), &public(&secrets.e));
         show(name("hello"), hello);
@@ -143,11 +151,21 @@ fn computed() -> Vec<(String, String)> {
         show(format!("{}_split_key", ROLES[role]), &split[role]);
         show(format!("{}_record_key", ROLES[role]), &keys[role]);
     }
+    // The same plaintext, had both hellos said that AES is fast, and had the split key come out the same.
+    let aes_key = hkdf(&split[0], b"hyphal/1 record AES-256-GCM")[0];
+    let plaintext = unhex(RECORDS[2].2);
+    let length = [u8::try_from(plaintext.len() + 16).unwrap()];
+    let sealed = seal_with_aes(&aes_key, 1, &length, &plaintext);
+    show("initiator_aes_record_key".to_owned(), &aes_key);
+    show("initiator_aes_record_1".to_owned(), &[&length[..], &sealed].concat());
+    let next_key = hkdf(&keys[0], b"hyphal/1 rekey")[0];
+    show("initiator_next_record_key".to_owned(), &next_key);
     for (role, counter, plaintext) in RECORDS {
+        let key = if counter > LAST_OF_KEY { &next_key } else { &keys[role] };
         let plaintext = unhex(plaintext);
         let length = [u8::try_from(plaintext.len() + 16).unwrap()];
         show(format!("{}_record_{counter}_plaintext", ROLES[role]), &plaintext);
-        let sealed = seal(&keys[role], counter, &length, &plaintext);
+        let sealed = seal(key, counter, &length, &plaintext);
         show(format!("{}_record_{counter}", ROLES[role]), &[&length[..], &sealed].concat());
     }
     for (role, secrets) in [(0, &initiator), (1, &responder)] {
@@ -169,7 +187,13 @@ impl Secrets {
         let s = clamp_integer(*digest.first_chunk().unwrap());
         let id = EdwardsPoint::mul_base_clamped(s).compress().to_bytes();
         assert_eq!(id[31] >> 7, 0, "the seed of the {} names a node", ROLES[role]);
-        Self { s, e: ephemeral(role), id }
+        // Section 9: the label, 32 random bytes, boot id, the moment in microseconds, the initiator's prologue.
+        let boot_id = ["a1a2a3a4a5a6a7a8", "1122334455667788"][role];
+        let began_at = "00000000000f4240";
+        let prologue = ["68797068616c2f3101010000002a01010123456789abcdef", ""][role];
+        let attempt = unhex(&[boot_id, began_at, prologue].concat());
+        let [e, _] = hkdf(&s, &[b"hyphal/1 ephemeral", &random(role)[..], &attempt].concat());
+        Self { s, e, id }
     }
 }
 
@@ -233,6 +257,16 @@ fn seal(key: &[u8; 32], counter: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     buf
 }
 
+fn seal_with_aes(key: &[u8; 32], counter: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&counter.to_be_bytes());
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).unwrap());
+    let mut buf = plaintext.to_vec();
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    key.seal_in_place_append_tag(nonce, Aad::from(ad), &mut buf).unwrap();
+    buf
+}
+
 fn x25519(secret: &[u8; 32], public: &[u8; 32]) -> [u8; 32] {
     MontgomeryPoint(*public).mul_clamped(*secret).to_bytes()
 }
@@ -245,12 +279,54 @@ fn public(secret: &[u8; 32]) -> [u8; 32] {
 
 /// What two sessions put on the wire, by name.
 fn driven() -> Vec<(String, Vec<u8>)> {
+    let (mut i, mut r, mut written) = talk();
+    i.session.close(at(200), Reason::Shutdown);
+    let close = i.transmit(200).unwrap();
+    r.receive(200, &close);
+
+    assert!(i.session.is_closed() && r.session.is_closed());
+    written.push(("initiator_record_1".to_owned(), close));
+    written
+}
+
+/// The initiator's records around its first change of keys, if the two sessions stay up without a word.
+fn an_hour_of_heartbeats() -> Vec<(String, Vec<u8>)> {
+    let (mut i, mut r, _) = talk();
+    let (mut counter, mut written) = (1, Vec::new());
+    while counter < LAST_OF_KEY + 2 {
+        let next =
+            [&i, &r].into_iter().filter_map(|end| end.session.poll_timeout(&end.outbox)).min().unwrap();
+        let millis = u64::try_from(next.since(at(0)).as_millis()).unwrap();
+        for end in [&mut i, &mut r] {
+            end.session.handle_timeout(at(millis), &mut end.outbox);
+        }
+        loop {
+            let (said, answered) = (i.transmit(millis), r.transmit(millis));
+            if said.is_none() && answered.is_none() {
+                break;
+            }
+            if let Some(bytes) = answered {
+                i.receive(millis, &bytes);
+            }
+            if let Some(bytes) = said {
+                r.receive(millis, &bytes);
+                written.push((format!("initiator_record_{counter}"), bytes));
+                counter += 1;
+            }
+        }
+    }
+    assert!(i.session.is_up() && r.session.is_up());
+    written.split_off(written.len() - 2)
+}
+
+/// Handshake and first words; both sessions are up.
+fn talk() -> (End, End, Vec<(String, Vec<u8>)>) {
     let wall = Wall { time: UnixTime::from_micros(1_700_000_000_000_000), quality: TimeQuality::Synced };
     let identities = [0, 1].map(|role| Identity::from_seed(&seed(role)).unwrap());
     let dialled = Some(identities[1].id());
-    let mut script = Script([unhex(FRAME_ID), ephemeral(0).to_vec()].concat());
+    let mut script = Script([unhex(FRAME_ID), random(0).to_vec()].concat());
     let i = Session::connect(at(0), Wall::default(), &identities[0], config(0), dialled, &mut script);
-    let mut script = Script(ephemeral(1).to_vec());
+    let mut script = Script(random(1).to_vec());
     let r = Session::accept(at(0), wall, &identities[1], config(1), &mut script);
     let (mut i, mut r) = (End::new(i), End::new(r));
     let mut written = Vec::new();
@@ -275,14 +351,10 @@ fn driven() -> Vec<(String, Vec<u8>)> {
     assert_eq!(i.outbox.counters().confirmed, 2);
     assert_eq!(i.session.poll_event(), Some(Event::Up(identities[1].id())));
     assert_eq!(i.session.poll_event(), Some(Event::Rtt(Duration::from_millis(20))));
-    i.session.close(at(200), Reason::Shutdown);
-    pass("initiator_record_1", &mut i, &mut r, 200);
-
-    assert!(i.session.is_closed() && r.session.is_closed());
     assert_eq!(r.received, [b"hello", b"world"]);
     written.push(("responder_record_0".to_owned(), accept));
     written.push(("responder_record_1".to_owned(), ping));
-    written
+    (i, r, written)
 }
 
 struct End {
@@ -385,7 +457,7 @@ fn seed(role: usize) -> [u8; 32] {
     counted_from([0x01, 0x81][role])
 }
 
-fn ephemeral(role: usize) -> [u8; 32] {
+fn random(role: usize) -> [u8; 32] {
     counted_from([0x41, 0x61][role])
 }
 

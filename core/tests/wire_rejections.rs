@@ -280,6 +280,16 @@ mod hellos {
     }
 
     #[test]
+    fn the_capabilities_of_a_hello_that_is_refused_can_be_read_if_they_are_there() {
+        let bytes = with(1, &[9, 0x80, 0x01]);
+
+        assert_eq!(Hello::decode(&bytes), Err(Reason::Malformed));
+        assert_eq!(Hello::peek_capabilities(&bytes), 0x8001);
+        assert_eq!(Hello::peek_capabilities(&bytes[..4]), 0x8001);
+        assert_eq!(Hello::peek_capabilities(&bytes[..3]), 0);
+    }
+
+    #[test]
     fn an_unknown_critical_field_refuses_the_hello() {
         assert_eq!(Hello::decode(&followed_by(&[0x80 | 9, 0])), Err(Reason::UnknownCritical));
     }
@@ -431,7 +441,7 @@ mod records {
 
     #[test]
     fn a_record_of_an_unknown_body_or_with_a_reserved_bit_is_malformed() {
-        for kind in [2, 3, 1 << 6, 1 << 7] {
+        for kind in [2, 3, 1 << 7, 3 << 6] {
             assert_eq!(RecordHeader::decode(&[kind, 0, 0]), Err(Reason::Malformed));
         }
     }
@@ -737,7 +747,7 @@ mod controls {
 
     #[test]
     fn an_unknown_code_is_malformed() {
-        for code in [0, 4, 255] {
+        for code in [0, 5, 255] {
             assert_eq!(Control::decode(&[code]), Err(Reason::Malformed));
         }
     }

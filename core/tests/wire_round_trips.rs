@@ -325,14 +325,23 @@ fn hello() -> impl Strategy<Value = Hello> {
 fn record_header() -> impl Strategy<Value = RecordHeader> {
     let body = select(vec![Body::Messages, Body::Control]);
     let tokens = (option::of(any::<u8>()), option::of(any::<u8>()));
-    (body, any::<u16>(), option::of(number()), option::of(number()), tokens).prop_map(
-        |(body, clock, ack, credit, (ping, pong))| RecordHeader { body, clock, ack, credit, ping, pong },
+    (body, any::<bool>(), any::<u16>(), option::of(number()), option::of(number()), tokens).prop_map(
+        |(body, rekey, clock, ack, credit, (ping, pong))| RecordHeader {
+            body,
+            rekey,
+            clock,
+            ack,
+            credit,
+            ping,
+            pong,
+        },
     )
 }
 
 fn control() -> impl Strategy<Value = Control> {
     prop_oneof![
         Just(Control::Accept),
+        Just(Control::Drain),
         (any::<u16>(), any::<u64>()).prop_map(|(code, detail)| Control::Reject(Refusal { code, detail })),
         any::<u16>().prop_map(|code| Control::Close { code }),
     ]

@@ -122,6 +122,7 @@ fn every_record_header_vector_holds_both_ways() {
         let rest = unhex(&vector.rest);
         let header = RecordHeader {
             body: if vector.body == "control" { Body::Control } else { Body::Messages },
+            rekey: vector.rekey,
             clock: vector.clock,
             ack: vector.ack,
             credit: vector.credit,
@@ -173,6 +174,7 @@ fn every_control_vector_holds_both_ways() {
     for vector in vectors().control {
         let bytes = unhex(&vector.hex);
         let control = match (vector.code, vector.detail) {
+            (None, _) if vector.name == "drain" => Control::Drain,
             (None, _) => Control::Accept,
             (Some(code), Some(detail)) => Control::Reject(Refusal { code, detail }),
             (Some(code), None) => Control::Close { code },
@@ -321,6 +323,8 @@ struct HelloVector {
 struct RecordVector {
     name: String,
     body: String,
+    #[serde(default)]
+    rekey: bool,
     clock: u16,
     ack: Option<u64>,
     credit: Option<u64>,

@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::buffers::{ReadBuffer, WriteBuffer};
-use crate::cipher::RingChaChaPoly;
+use crate::cipher::RingCipher;
 use crate::control::{Command, PeerUp};
 use crate::farewell;
 use crate::hub::{Attempt, Hub, Seat};
@@ -45,7 +45,7 @@ pub(crate) struct Link {
     hub: Arc<Hub>,
     stream: TcpStream,
     address: SocketAddr,
-    session: Box<Session<RingChaChaPoly>>,
+    session: Box<Session<RingCipher>>,
     origin: Origin,
     token: u64,
     signal: Arc<Signal>,
@@ -93,7 +93,7 @@ impl Link {
         hub: Arc<Hub>,
         stream: TcpStream,
         address: SocketAddr,
-        session: Session<RingChaChaPoly>,
+        session: Session<RingCipher>,
         origin: Origin,
     ) -> Self {
         let signal = Arc::new(Signal::default());

@@ -11,7 +11,7 @@ use hyphal_core::{
     ids::{MessageId, NodeId},
     node::{Action, Config, GrowingTable, LinkReport, Node, NodeEvent, PeerConfig, SessionRef, Standing},
     outbox::{Header, Payload, SendError, Ticket},
-    session::{Session, Wall},
+    session::{self, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
     wire::reason::Reason,
 };
@@ -32,6 +32,8 @@ pub type Home = usize;
 pub struct Net {
     /// The network; its clock is everybody's clock.
     pub network: VirtualNetwork,
+    /// How often the sessions of nodes that dial or are dialled from now on let themselves be heard.
+    pub heartbeat: Duration,
     conditions: StreamConditions,
     homes: Vec<Inhabited>,
     /// Which node each end of a stream belongs to, while it lives.
@@ -90,6 +92,7 @@ impl Net {
     pub fn new(seed: &Seed, conditions: StreamConditions) -> Self {
         Self {
             network: VirtualNetwork::new(seed),
+            heartbeat: lab_config(0).heartbeat,
             conditions,
             homes: Vec::new(),
             streams: BTreeMap::new(),
@@ -276,7 +279,7 @@ impl Net {
         for (side, at) in [(Side::Opener, home), (Side::Target, target)] {
             let Inhabited { identity, process, .. } = &mut self.homes[at];
             let process = process.as_mut().expect("both run");
-            let config = lab_config(process.boot_id);
+            let config = session::Config { heartbeat: self.heartbeat, ..lab_config(process.boot_id) };
             let wall = Wall { time: UnixTime::from_micros(1), quality: TimeQuality::Unsynced };
             let rng = self.chance.generator();
             let (session, dialling) = match side {

@@ -36,10 +36,16 @@ pub struct Scripted {
 }
 
 struct Channel {
-    sealing: ChaChaPoly,
+    sealing: RecordKey,
     sealed: u64,
-    opening: ChaChaPoly,
+    opening: RecordKey,
     opened: u64,
+}
+
+/// The key of one direction, and how many it had before.
+struct RecordKey {
+    key: [u8; 32],
+    replaced: u32,
 }
 
 impl Scripted {
@@ -135,7 +141,8 @@ impl Scripted {
         let length_len = record::encode_length(sealed_len, &mut length).expect("a record's length");
         let mut sealed = plaintext.to_vec();
         sealed.resize(sealed_len, 0);
-        channel.sealing.seal(channel.sealed, &length[..length_len], &mut sealed);
+        channel.sealing.cipher().seal(channel.sealed, &length[..length_len], &mut sealed);
+        channel.sealing.follow(plaintext);
         channel.sealed += 1;
         [&length[..length_len], &sealed].concat()
     }
@@ -150,13 +157,20 @@ impl Scripted {
             let (length, rest) = bytes.split_at(length_len);
             let (sealed, rest) = rest.split_at(sealed_len);
             let mut plaintext = sealed.to_vec();
-            channel.opening.open(channel.opened, length, &mut plaintext).expect("the record verifies");
+            let opened = channel.opening.cipher().open(channel.opened, length, &mut plaintext);
+            opened.expect("the record verifies");
             channel.opened += 1;
             plaintext.truncate(sealed_len - TAG_LEN);
+            channel.opening.follow(&plaintext);
             plaintexts.push(plaintext);
             bytes = rest;
         }
         plaintexts
+    }
+
+    /// How often the other end has changed its key.
+    pub fn rekeys_heard(&self) -> u32 {
+        self.channel.as_ref().map_or(0, |channel| channel.opening.replaced)
     }
 
     fn begin(&mut self, role: Role, first_header: &[u8]) {
@@ -188,14 +202,31 @@ impl Scripted {
 
 impl Channel {
     fn new(sealing: &SplitKey, opening: &SplitKey) -> Self {
-        Self { sealing: record_cipher(sealing), sealed: 0, opening: record_cipher(opening), opened: 0 }
+        Self { sealing: RecordKey::first(sealing), sealed: 0, opening: RecordKey::first(opening), opened: 0 }
     }
 }
 
-/// The first output of HKDF over the Split key and the cipher's label.
-fn record_cipher(split: &SplitKey) -> ChaChaPoly {
-    let extracted = hmac(split.as_bytes(), b"hyphal/1 record ChaCha20-Poly1305");
-    ChaChaPoly::new(&hmac(&extracted, &[1]))
+impl RecordKey {
+    fn first(split: &SplitKey) -> Self {
+        Self { key: first_output(split.as_bytes(), b"hyphal/1 record ChaCha20-Poly1305"), replaced: 0 }
+    }
+
+    fn cipher(&self) -> ChaChaPoly {
+        ChaChaPoly::new(&self.key)
+    }
+
+    /// Goes on to the next key if the record says so.
+    fn follow(&mut self, plaintext: &[u8]) {
+        if plaintext.first().is_some_and(|kind| kind & 1 << 6 != 0) {
+            self.key = first_output(&self.key, b"hyphal/1 rekey");
+            self.replaced += 1;
+        }
+    }
+}
+
+/// The first output of HKDF.
+fn first_output(key: &[u8; 32], label: &[u8]) -> [u8; 32] {
+    hmac(&hmac(key, label), &[1])
 }
 
 fn hmac(key: &[u8; 32], input: &[u8]) -> [u8; 32] {

@@ -57,6 +57,11 @@ impl Acks {
         }
     }
 
+    /// Whether the application is done with all messages that came.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.consumed == self.eliciting
+    }
+
     /// Whether an acknowledgement must go out now, alone if need be.
     pub(crate) fn is_urgent(&self) -> bool {
         self.is_urgent
@@ -80,7 +85,7 @@ impl Acks {
     }
 
     fn through(&self) -> u64 {
-        if self.consumed == self.eliciting { self.received } else { self.consumed }
+        if self.is_settled() { self.received } else { self.consumed }
     }
 }
 

@@ -9,11 +9,14 @@
 //!   Farewell ──── last bytes written, or a second passed ───────────▶ Closed
 //! ```
 //!
+//! After a day both ends say Drain, and the session closes as worn once nothing is under way; the dialler dials again.
+//!
 //! Invariant: each call leaves the session consistent, in any order of calls; after `Closed` nothing happens any more,
 //! and everything unacknowledged in the outbox has been reported as unconfirmed.
 
 mod acks;
 mod clock;
+mod renewal;
 mod up;
 
 use rand_core::CryptoRng;
@@ -52,7 +55,6 @@ pub struct Session<A> {
     closed: Option<Closed>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
 enum State<A> {
     Handshake { handshake: Handshake<A>, deadline_at: Instant },
     AwaitAccept { up: Up<A>, deadline_at: Instant },
@@ -118,7 +120,7 @@ pub enum Received<'d> {
 impl<A: Aead> Session<A> {
     /// Opens a session on a link that this end dialled. `expect`, if given, is the only id that may answer.
     ///
-    /// Draws the ephemeral key and the attempt's id from `rng`; nothing else in a session is random.
+    /// Draws the attempt's id and what the ephemeral key is made of from `rng`; nothing else in a session is random.
     pub fn connect(
         now: Instant,
         wall: Wall,
@@ -127,7 +129,7 @@ impl<A: Aead> Session<A> {
         expect: Option<NodeId>,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self::new(now, config, Handshake::initiator(identity, config, wall, expect, rng))
+        Self::new(now, config, Handshake::initiator(now, identity, config, wall, expect, rng))
     }
 
     /// Opens a session on a link that the other end dialled.
@@ -138,7 +140,7 @@ impl<A: Aead> Session<A> {
         config: Config,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self::new(now, config, Handshake::responder(identity, config, wall, rng))
+        Self::new(now, config, Handshake::responder(now, identity, config, wall, rng))
     }
 
     fn new(now: Instant, config: Config, handshake: Handshake<A>) -> Self {
@@ -186,7 +188,7 @@ impl<A: Aead> Session<A> {
                         return Input { used, received: Received::Dropped(reason) };
                     }
                     (_, Some(Err(reason))) => reason,
-                    (_, None) => Reason::Violation,
+                    (_, Some(Ok(Control::Drain)) | None) => Reason::Violation,
                 };
                 // Whoever answers without the keys is not the peer: there is nobody to say it to.
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
@@ -286,7 +288,12 @@ impl<A: Aead> Session<A> {
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
             }
             State::Up { up, .. } if up.is_silent(now) => self.close(now, Reason::Silent),
-            State::Up { up, .. } => up.handle_timeout(now),
+            State::Up { up, .. } => {
+                up.handle_timeout(now);
+                if up.is_overdue(now) {
+                    self.close(now, Reason::Worn);
+                }
+            }
             State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
                 let why = *why;
                 self.end(outbox, why);
@@ -326,7 +333,7 @@ impl<A: Aead> Session<A> {
                 Some(len)
             }
             State::Up { up, .. } => {
-                if up.is_worn() {
+                if up.is_worn() || up.is_drained(outbox) {
                     self.close(now, Reason::Worn);
                     return self.poll_transmit(now, outbox, buf);
                 }
@@ -438,7 +445,7 @@ impl<A: Aead> Session<A> {
                 return Input { used, received: Received::Dropped(reason) };
             }
             Tell::Cleartext(frame_id) => Words::Refusal { frame_id, refusal },
-            Tell::Sealed(key) => Words::Reject { sealer: Sealer::new(&key), refusal },
+            Tell::Sealed(cipher, key) => Words::Reject { sealer: Sealer::new(now, cipher, &key), refusal },
         };
         self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
         Input { used, received: Received::Dropped(reason) }

@@ -9,6 +9,7 @@ use core::num::Wrapping;
 
 use super::acks::Acks;
 use super::clock::{self, PeerClock};
+use super::renewal::Renewal;
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{MessageId, NodeId, Priority};
@@ -42,6 +43,7 @@ pub(super) struct Up<A> {
     acks: Acks,
     clock: PeerClock,
     pulse: Pulse,
+    renewal: Renewal,
 }
 
 /// The sequences last written and last read, from which the next ones are told apart.
@@ -87,14 +89,15 @@ impl<A: Aead> Up<A> {
     fn new(now: Instant, config: &Config, finished: &Finished, owes_accept: bool) -> Self {
         Self {
             peer: finished.peer,
-            sealer: Sealer::new(&finished.sending),
-            opener: Opener::new(&finished.receiving),
+            sealer: Sealer::new(now, finished.peer.cipher(), &finished.sending),
+            opener: Opener::new(finished.peer.cipher(), &finished.receiving),
             established_at: now,
             owes_accept,
             messages: Sequences::default(),
             acks: Acks::default(),
             clock: PeerClock::new(now),
             pulse: Pulse::new(now, config, finished.peer.hello()),
+            renewal: Renewal::new(now),
         }
     }
 
@@ -103,6 +106,7 @@ impl<A: Aead> Up<A> {
         self.established_at = now;
         self.clock = PeerClock::new(now);
         self.pulse = Pulse::new(now, config, self.peer.hello());
+        self.renewal = Renewal::new(now);
     }
 
     pub(super) fn peer(&self) -> &Offer {
@@ -130,6 +134,9 @@ impl<A: Aead> Up<A> {
         let (length, sealed) = record.split_at_mut(length_len);
         let counter = self.opener.open(length, sealed).map_err(|_| Reason::Forged)?;
         let (header, body) = RecordHeader::decode(&sealed[..sealed_len - TAG_LEN])?;
+        if header.rekey {
+            self.opener.rekey();
+        }
         Ok(Some(Opened { used, counter, header, body }))
     }
 
@@ -152,20 +159,26 @@ impl<A: Aead> Up<A> {
         if checked.as_ref().is_some_and(|checked| checked.longest() as u64 > u64::from(config.max_message)) {
             return Err(Reason::TooLong);
         }
-        let close = match opened.control() {
-            Some(Ok(Control::Close { code })) => Some(code),
-            Some(Ok(_)) => return Err(Reason::Violation),
-            Some(Err(reason)) => return Err(reason),
-            None => None,
-        };
+        if self.renewal.peer_drains() && checked.as_ref().is_some_and(|checked| checked.count() > 0) {
+            return Err(Reason::Violation);
+        }
+        let control = opened.control().transpose()?;
+        if matches!(control, Some(Control::Accept | Control::Reject(_))) {
+            return Err(Reason::Violation);
+        }
 
         let waited = self.clock.handle_stamp(now, header.clock);
-        self.pulse.handle_record(now, header);
+        if let Some(counter) = self.pulse.handle_record(now, header) {
+            self.sealer.handle_opened(counter + 1);
+        }
         if let Some(through) = header.ack {
             outbox.handle_ack(through);
+            self.sealer.handle_opened(through);
         }
-        if let Some(code) = close {
-            return Ok(Content::Close { code });
+        match control {
+            Some(Control::Close { code }) => return Ok(Content::Close { code }),
+            Some(Control::Drain) => self.renewal.handle_drain(now),
+            _ => {}
         }
         let Some(checked) = checked.filter(|checked| checked.count() > 0) else {
             self.acks.handle_record(*counter, false);
@@ -196,6 +209,7 @@ impl<A: Aead> Up<A> {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.acks.handle_timeout(now);
         self.pulse.handle_timeout(now);
+        self.renewal.handle_timeout(now);
     }
 
     pub(super) fn is_silent(&self, now: Instant) -> bool {
@@ -206,19 +220,26 @@ impl<A: Aead> Up<A> {
         self.sealer.is_worn()
     }
 
+    /// Whether both ends have stopped sending messages and each is done with all of the other's.
+    pub(super) fn is_drained<S: Storage>(&self, outbox: &Outbox<S>) -> bool {
+        self.renewal.is_agreed() && outbox.in_flight() == 0 && self.acks.is_settled()
+    }
+
+    /// Whether the session is old and the peer keeps it from ending in good order.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.renewal.is_over(now)
+    }
+
     pub(super) fn deadline_at(&self) -> Instant {
-        [Some(self.pulse.ping_at), self.pulse.silent_at, self.acks.due_at()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.pulse.ping_at)
+        let always = self.pulse.ping_at.min(self.renewal.due_at());
+        [self.pulse.silent_at, self.acks.due_at()].into_iter().flatten().fold(always, Instant::min)
     }
 
     pub(super) fn poll_rtt(&mut self) -> Option<Duration> {
         self.pulse.rtt.take()
     }
 
-    /// Writes the next record: Accept if it is due, else whatever of messages, acknowledgement and heartbeat is there.
+    /// Writes the next record: Accept or Drain if it is due, else whatever of messages, acknowledgement and heartbeat is there.
     pub(super) fn poll_record<S: Storage>(
         &mut self,
         now: Instant,
@@ -229,12 +250,18 @@ impl<A: Aead> Up<A> {
             self.owes_accept = false;
             return Some(self.write_control(now, Control::Accept, buf));
         }
+        if self.renewal.owes_drain() {
+            self.renewal.handle_sent();
+            return Some(self.write_control(now, Control::Drain, buf));
+        }
+        let has_messages = self.renewal.is_young() && outbox.has_queued();
         let is_due = self.acks.is_urgent() || self.pulse.wants_record();
-        if !is_due && !outbox.has_queued() {
+        if !is_due && !has_messages {
             return None;
         }
         let header = RecordHeader {
             body: Body::Messages,
+            rekey: self.sealer.is_rekey_due(now),
             clock: clock::stamp(self.established_at, now),
             ack: self.acks.pending(),
             credit: None,
@@ -252,6 +279,9 @@ impl<A: Aead> Up<A> {
 
         let mut encoder = Encoder::new(&mut buf[body_at..body_at + body_max], self.messages.written);
         loop {
+            if !has_messages {
+                break;
+            }
             let place = if outbox.queued() == 1 { Place::Last } else { Place::Inner };
             let Some(next) = outbox.next(now) else { break };
             let header = MessageHeader {
@@ -281,11 +311,14 @@ impl<A: Aead> Up<A> {
         self.messages.written = encoder.last_sequence();
         header.encode(&mut buf[room_at..body_at]).expect("its length was asked");
         let (len, counter) = seal(&mut self.sealer, room_at, header_len + body_len, buf);
+        if header.rekey {
+            self.sealer.rekey(now);
+        }
         outbox.handle_record_written(counter);
         if let Some(through) = header.ack {
             self.acks.handle_sent(through);
         }
-        self.pulse.handle_sent(now, &header);
+        self.pulse.handle_sent(now, counter, &header);
         Some(len)
     }
 
@@ -347,8 +380,8 @@ struct Pulse {
     wants_ping: bool,
     /// The token of the next ping.
     token: Wrapping<u8>,
-    /// The ping under way.
-    pinged: Option<(u8, Instant)>,
+    /// The ping under way: its token, when it was written and in which record.
+    pinged: Option<(u8, Instant, u64)>,
     /// The peer's ping that is still to be answered.
     pong: Option<u8>,
     silence: Duration,
@@ -375,19 +408,18 @@ impl Pulse {
         }
     }
 
-    fn handle_record(&mut self, now: Instant, header: &RecordHeader) {
+    /// Gives the record whose ping the peer answers.
+    fn handle_record(&mut self, now: Instant, header: &RecordHeader) -> Option<u64> {
         if self.silent_at.is_some() {
             self.silent_at = Some(now.after(self.silence));
         }
         if let Some(token) = header.ping {
             self.pong = Some(token);
         }
-        if let Some((token, at)) = self.pinged
-            && header.pong == Some(token)
-        {
-            self.pinged = None;
-            self.rtt = Some(now.since(at));
-        }
+        let (_, at, counter) = self.pinged.filter(|(token, ..)| header.pong == Some(*token))?;
+        self.pinged = None;
+        self.rtt = Some(now.since(at));
+        Some(counter)
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -405,10 +437,10 @@ impl Pulse {
         self.wants_ping.then_some(self.token.0)
     }
 
-    fn handle_sent(&mut self, now: Instant, header: &RecordHeader) {
+    fn handle_sent(&mut self, now: Instant, counter: u64, header: &RecordHeader) {
         if let Some(token) = header.ping {
             self.wants_ping = false;
-            self.pinged = Some((token, now));
+            self.pinged = Some((token, now, counter));
             self.token += 1;
         }
         self.pong = None;

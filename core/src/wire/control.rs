@@ -5,6 +5,7 @@
 //! | 1 Accept | none |
 //! | 2 Reject | reason u16, detail u64 |
 //! | 3 Close | reason u16 |
+//! | 4 Drain | none |
 //!
 //! Optional fields follow; none is assigned in version 1.
 
@@ -27,6 +28,8 @@ pub enum Control {
         /// The reason's code, perhaps one that a newer version knows.
         code: u16,
     },
+    /// The sender sends no more messages in this session, and the receiver shall send none either.
+    Drain,
 }
 
 impl Control {
@@ -51,6 +54,7 @@ impl Control {
                 w.u8(CLOSE)?;
                 w.u16(*code)?;
             }
+            Self::Drain => w.u8(DRAIN)?,
         }
         Some(w.written())
     }
@@ -64,6 +68,7 @@ impl Control {
             ACCEPT => Self::Accept,
             REJECT => Self::Reject(Refusal::read(&mut r)?),
             CLOSE => Self::Close { code: r.u16()? },
+            DRAIN => Self::Drain,
             _ => return Err(Reason::Malformed),
         };
         let mut tlvs = Tlvs::new(r);
@@ -77,3 +82,4 @@ impl Control {
 const ACCEPT: u8 = 1;
 const REJECT: u8 = 2;
 const CLOSE: u8 = 3;
+const DRAIN: u8 = 4;

@@ -36,7 +36,7 @@ pub struct Hello {
     pub versions: Versions,
     /// What the node is.
     pub node_type: NodeType,
-    /// All reserved in version 1: sent as zero, ignored when received.
+    /// What the node can do beyond version 1: [`FAST_AES`](Self::FAST_AES); others are ignored.
     pub capabilities: u16,
     /// The largest message payload that the node takes.
     pub max_message: u32,
@@ -55,6 +55,8 @@ pub struct Hello {
 impl Hello {
     /// Bytes without optional fields.
     pub const LEN: usize = 29;
+    /// The capability bit of a node with AES-256-GCM in hardware.
+    pub const FAST_AES: u16 = 1;
     /// The longest heartbeat interval that a hello can name.
     pub const MAX_HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_UNIT_MS * u16::MAX as u64);
 
@@ -86,6 +88,14 @@ impl Hello {
             tlv.encode(&mut w)?;
         }
         Some(w.written())
+    }
+
+    /// The capability bits of a hello, whatever else is wrong with it; none if it ends before them.
+    pub fn peek_capabilities(bytes: &[u8]) -> u16 {
+        match bytes {
+            [_, _, high, low, ..] => u16::from_be_bytes([*high, *low]),
+            _ => 0,
+        }
     }
 
     /// Reads a hello with its optional fields to the end of `bytes`.

@@ -4,7 +4,7 @@
 //!
 //! | size | field |
 //! |---|---|
-//! | 1 | kind: bits 0-1 body (0 messages, 1 control), 2 ack, 3 credit, 4 ping, 5 pong present, 6-7 zero |
+//! | 1 | kind: bits 0-1 body (0 messages, 1 control), 2 ack, 3 credit, 4 ping, 5 pong present, 6 rekey, 7 zero |
 //! | 2 | clock: 16 ms units of the sender's session time, modulo 2^16 |
 //! | varint | ack, if present |
 //! | varint | credit, if present |
@@ -46,6 +46,8 @@ pub enum Body {
 pub struct RecordHeader {
     /// What follows.
     pub body: Body,
+    /// The records after this one use the next key.
+    pub rekey: bool,
     /// The sender's session time in [`TICK`]s, modulo 2^16.
     pub clock: u16,
     /// The sender is done with all records whose counter is less.
@@ -84,6 +86,7 @@ impl RecordHeader {
             (CREDIT, self.credit.is_some()),
             (PING, self.ping.is_some()),
             (PONG, self.pong.is_some()),
+            (REKEY, self.rekey),
         ] {
             kind |= if is_present { bit } else { 0 };
         }
@@ -123,7 +126,8 @@ impl RecordHeader {
         let credit = if kind & CREDIT != 0 { Some(r.varint()?) } else { None };
         let ping = if kind & PING != 0 { Some(r.u8()?) } else { None };
         let pong = if kind & PONG != 0 { Some(r.u8()?) } else { None };
-        Ok((Self { body, clock, ack, credit, ping, pong }, r.take_rest()))
+        let rekey = kind & REKEY != 0;
+        Ok((Self { body, rekey, clock, ack, credit, ping, pong }, r.take_rest()))
     }
 }
 
@@ -170,4 +174,5 @@ const ACK: u8 = 1 << 2;
 const CREDIT: u8 = 1 << 3;
 const PING: u8 = 1 << 4;
 const PONG: u8 = 1 << 5;
-const RESERVED: u8 = 0b1100_0000;
+const REKEY: u8 = 1 << 6;
+const RESERVED: u8 = 1 << 7;
