@@ -28,7 +28,7 @@
 //! use hyphal_core::identity::Identity;
 //! use hyphal_core::ids::{NodeType, Priority};
 //! use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
-//! use hyphal_core::session::{Config, MIN_TRANSMIT, Received, Session, Wall};
+//! use hyphal_core::session::{Config, Received, Session, Wall};
 //! use hyphal_core::time::{Duration, Instant};
 //! use hyphal_core::wire::hello::NetworkTag;
 //! # use rand_core::SeedableRng;
@@ -64,7 +64,8 @@
 //!         if self.session.poll_timeout(&self.outbox).is_some_and(|at| at <= now) {
 //!             self.session.handle_timeout(now, &mut self.outbox);
 //!         }
-//!         let mut buf = [0; MIN_TRANSMIT];
+//!         // As long as the longest record of either end, so that no message waits for a larger buffer.
+//!         let mut buf = [0; 1203];
 //!         while let Some(len) = self.session.poll_transmit(now, &mut self.outbox, &mut buf) {
 //!             write.extend_from_slice(&buf[..len]);
 //!         }

@@ -195,3 +195,15 @@ fn an_initiator_whose_ephemeral_is_no_key_is_refused() {
 fn a_session_is_less_than_one_kibibyte_of_state() {
     assert!(size_of::<Session<ChaChaPoly>>() < 1024, "{}", size_of::<Session<ChaChaPoly>>());
 }
+
+#[test]
+fn a_session_that_ends_at_once_is_still_told_as_up_first() {
+    let (mut a, mut b) = pair();
+    settle(&mut a, &mut b);
+
+    b.session.close(NOW, Reason::Shutdown);
+    settle(&mut a, &mut b);
+
+    assert!(matches!(a.session.poll_event(), Some(Event::Up(_))));
+    assert!(matches!(a.session.poll_event(), Some(Event::Closed(_))));
+}

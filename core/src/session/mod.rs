@@ -16,6 +16,7 @@
 
 mod acks;
 mod clock;
+mod pulse;
 mod renewal;
 mod up;
 
@@ -52,13 +53,15 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct Session<A> {
     config: Config,
     state: State<A>,
+    /// The peer of a session that is up, until the caller has heard of it, even if the session ends before.
+    came_up: Option<NodeId>,
     closed: Option<Closed>,
 }
 
 enum State<A> {
     Handshake { handshake: Handshake<A>, deadline_at: Instant },
     AwaitAccept { up: Up<A>, deadline_at: Instant },
-    Up { up: Up<A>, announced: bool },
+    Up { up: Up<A> },
     Farewell { words: Words<A>, deadline_at: Instant, why: Closed },
     Closed,
 }
@@ -145,7 +148,7 @@ impl<A: Aead> Session<A> {
 
     fn new(now: Instant, config: Config, handshake: Handshake<A>) -> Self {
         let deadline_at = now.after(config.handshake_timeout);
-        Self { config, state: State::Handshake { handshake, deadline_at }, closed: None }
+        Self { config, state: State::Handshake { handshake, deadline_at }, came_up: None, closed: None }
     }
 
     /// Takes bytes from the link, at most one frame or record of them; call it again with the rest.
@@ -233,8 +236,7 @@ impl<A: Aead> Session<A> {
             Ok(None) => {}
             Ok(Some(finished)) => {
                 let up = Up::responder(now, &self.config, &finished);
-                outbox.handle_session_start(up.max_message());
-                self.state = State::Up { up, announced: false };
+                self.come_up(outbox, up);
             }
             Err(refused) => {
                 let _ = self.on_refused(now, refused, 0);
@@ -288,6 +290,7 @@ impl<A: Aead> Session<A> {
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
             }
             State::Up { up, .. } if up.is_silent(now) => self.close(now, Reason::Silent),
+            State::Up { up, .. } if up.is_stalled(now) => self.close(now, Reason::Stalled),
             State::Up { up, .. } => {
                 up.handle_timeout(now);
                 if up.is_overdue(now) {
@@ -371,14 +374,13 @@ impl<A: Aead> Session<A> {
 
     /// The next fact that the caller has not heard yet.
     pub fn poll_event(&mut self) -> Option<Event> {
-        if let State::Up { up, announced } = &mut self.state {
-            if !*announced {
-                *announced = true;
-                return Some(Event::Up(up.peer().id()));
-            }
-            if let Some(rtt) = up.poll_rtt() {
-                return Some(Event::Rtt(rtt));
-            }
+        if let Some(peer) = self.came_up.take() {
+            return Some(Event::Up(peer));
+        }
+        if let State::Up { up } = &mut self.state
+            && let Some(rtt) = up.poll_rtt()
+        {
+            return Some(Event::Rtt(rtt));
         }
         self.closed.take().map(Event::Closed)
     }
@@ -429,9 +431,14 @@ impl<A: Aead> Session<A> {
     fn on_accept<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
         if let State::AwaitAccept { mut up, .. } = core::mem::replace(&mut self.state, State::Closed) {
             up.handle_accept(now, &self.config);
-            outbox.handle_session_start(up.max_message());
-            self.state = State::Up { up, announced: false };
+            self.come_up(outbox, up);
         }
+    }
+
+    fn come_up<S: Storage>(&mut self, outbox: &mut Outbox<S>, up: Up<A>) {
+        outbox.handle_session_start(up.max_message());
+        self.came_up = Some(up.peer().id());
+        self.state = State::Up { up };
     }
 
     fn on_refused(&mut self, now: Instant, refused: Refused, used: usize) -> Input<'static> {

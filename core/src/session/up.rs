@@ -5,10 +5,9 @@
 //!
 //! Invariant: a record is checked as a whole before anything of it takes effect.
 
-use core::num::Wrapping;
-
 use super::acks::Acks;
 use super::clock::{self, PeerClock};
+use super::pulse::Pulse;
 use super::renewal::Renewal;
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
@@ -17,7 +16,6 @@ use crate::outbox::{Outbox, Storage};
 use crate::record::{Opener, Sealer};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
-use crate::wire::hello::Hello;
 use crate::wire::message::{self, Encoder, MessageHeader, Place};
 use crate::wire::reason::Reason;
 use crate::wire::record::{self as layout, Body, RecordHeader};
@@ -25,12 +23,6 @@ use crate::wire::record::{self as layout, Body, RecordHeader};
 /// Sealed bytes of a record that many messages share: the longest that a two-byte length field names. Longer records
 /// save next to nothing per message and make an urgent one wait.
 const SHARED_LEN: usize = (1 << 14) - 1;
-
-/// Heartbeat intervals of the peer without a sign of life that make it silent.
-const SILENT_AFTER: u32 = 4;
-
-/// The shortest silence that counts: below it the scheduler of a busy host is mistaken for a dead peer.
-const SHORTEST_SILENCE: Duration = Duration::from_millis(500);
 
 pub(super) struct Up<A> {
     peer: Offer,
@@ -195,15 +187,15 @@ impl<A: Aead> Up<A> {
     }
 
     pub(super) fn handle_ping_request(&mut self) {
-        self.pulse.wants_ping = true;
+        self.pulse.handle_ping_request();
     }
 
     pub(super) fn handle_pause(&mut self) {
-        self.pulse.silent_at = None;
+        self.pulse.handle_pause();
     }
 
     pub(super) fn handle_resume(&mut self, now: Instant) {
-        self.pulse.silent_at = Some(now.after(self.pulse.silence));
+        self.pulse.handle_resume(now);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -213,7 +205,11 @@ impl<A: Aead> Up<A> {
     }
 
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.pulse.silent_at.is_some_and(|at| at <= now)
+        self.pulse.is_silent(now)
+    }
+
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        self.pulse.is_stalled(now)
     }
 
     pub(super) fn is_worn(&self) -> bool {
@@ -231,12 +227,12 @@ impl<A: Aead> Up<A> {
     }
 
     pub(super) fn deadline_at(&self) -> Instant {
-        let always = self.pulse.ping_at.min(self.renewal.due_at());
-        [self.pulse.silent_at, self.acks.due_at()].into_iter().flatten().fold(always, Instant::min)
+        let always = self.pulse.due_at().min(self.renewal.due_at());
+        self.acks.due_at().map_or(always, |at| at.min(always))
     }
 
     pub(super) fn poll_rtt(&mut self) -> Option<Duration> {
-        self.pulse.rtt.take()
+        self.pulse.poll_rtt()
     }
 
     /// Writes the next record: Accept or Drain if it is due, else whatever of messages, acknowledgement and heartbeat is there.
@@ -266,7 +262,7 @@ impl<A: Aead> Up<A> {
             ack: self.acks.pending(),
             credit: None,
             ping: self.pulse.ping_token(),
-            pong: self.pulse.pong,
+            pong: self.pulse.pong_token(),
         };
         let header_len = header.encoded_len();
         // An upper bound of the record tells how long its length field can get; see `seal` for when it gets shorter.
@@ -330,6 +326,7 @@ impl<A: Aead> Up<A> {
     fn write_control(&mut self, now: Instant, control: Control, buf: &mut [u8]) -> usize {
         let ack = self.acks.pending();
         let len = write_control(&mut self.sealer, control, clock::stamp(self.established_at, now), ack, buf);
+        self.pulse.handle_written(now);
         if let Some(through) = ack {
             self.acks.handle_sent(through);
         }
@@ -370,81 +367,6 @@ fn seal<A: Aead>(sealer: &mut Sealer<A>, room_at: usize, len: usize, buf: &mut [
 
 fn ticks(waited: Duration) -> u32 {
     u32::try_from(waited.as_micros() / layout::TICK.as_micros()).unwrap_or(u32::MAX)
-}
-
-/// Heartbeats of both directions: ours on time, the peer's awaited.
-struct Pulse {
-    interval: Duration,
-    /// When the next ping is due.
-    ping_at: Instant,
-    wants_ping: bool,
-    /// The token of the next ping.
-    token: Wrapping<u8>,
-    /// The ping under way: its token, when it was written and in which record.
-    pinged: Option<(u8, Instant, u64)>,
-    /// The peer's ping that is still to be answered.
-    pong: Option<u8>,
-    silence: Duration,
-    /// When the peer counts as silent; `None` while nobody listens.
-    silent_at: Option<Instant>,
-    /// A round trip that the caller has not heard of.
-    rtt: Option<Duration>,
-}
-
-impl Pulse {
-    fn new(now: Instant, config: &Config, peer: &Hello) -> Self {
-        let interval = config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT);
-        let silence = (peer.heartbeat * SILENT_AFTER).max(SHORTEST_SILENCE);
-        Self {
-            interval,
-            ping_at: now.after(interval),
-            wants_ping: true,
-            token: Wrapping(0),
-            pinged: None,
-            pong: None,
-            silence,
-            silent_at: Some(now.after(silence)),
-            rtt: None,
-        }
-    }
-
-    /// Gives the record whose ping the peer answers.
-    fn handle_record(&mut self, now: Instant, header: &RecordHeader) -> Option<u64> {
-        if self.silent_at.is_some() {
-            self.silent_at = Some(now.after(self.silence));
-        }
-        if let Some(token) = header.ping {
-            self.pong = Some(token);
-        }
-        let (_, at, counter) = self.pinged.filter(|(token, ..)| header.pong == Some(*token))?;
-        self.pinged = None;
-        self.rtt = Some(now.since(at));
-        Some(counter)
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        if self.ping_at <= now {
-            self.wants_ping = true;
-            self.ping_at = now.after(self.interval);
-        }
-    }
-
-    fn wants_record(&self) -> bool {
-        self.wants_ping || self.pong.is_some()
-    }
-
-    fn ping_token(&self) -> Option<u8> {
-        self.wants_ping.then_some(self.token.0)
-    }
-
-    fn handle_sent(&mut self, now: Instant, counter: u64, header: &RecordHeader) {
-        if let Some(token) = header.ping {
-            self.wants_ping = false;
-            self.pinged = Some((token, now, counter));
-            self.token += 1;
-        }
-        self.pong = None;
-    }
 }
 
 /// The messages of one record, opened in place: nothing of them is copied.
