@@ -69,6 +69,7 @@ mod signal;
 mod socket;
 mod subscription;
 
+pub use hyphal_core::aead::Cipher;
 pub use hyphal_core::breaker::State as BreakerState;
 pub use hyphal_core::health::State as HealthState;
 pub use hyphal_core::identity::{BadNodeId, BadSeed, Identity};

@@ -422,6 +422,7 @@ impl Link {
                 let mut lane = peer.lane();
                 if lane.is_owned_by(self.token) {
                     self.session.attach(&mut lane.outbox);
+                    peer.cipher.send_replace(Some(offer.cipher()));
                 }
                 self.pulse.handle_up(now, lane.outbox.counters());
                 drop(lane);
@@ -491,6 +492,7 @@ fn release(peer: &Peer, token: u64) -> outbox::Counters {
     if lane.is_owned_by(token) {
         lane.detach(token);
         peer.rtt.send_replace(None);
+        peer.cipher.send_replace(None);
     }
     lane.outbox.counters()
 }

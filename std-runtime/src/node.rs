@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyphal_core::aead::Cipher;
 use hyphal_core::ids::{MessageId, NodeId};
 use hyphal_core::node::{Outcome as Verdict, PeerStatus};
 use hyphal_core::recovery::{self, Recovery};
@@ -212,6 +213,7 @@ impl Node {
             PeerInfo {
                 status,
                 endpoint,
+                cipher: peer.as_ref().and_then(|peer| *peer.cipher.borrow()),
                 sent: peer.as_ref().map(|peer| peer.sent()).unwrap_or_default(),
                 received: peer.as_ref().map_or(0, |peer| peer.tally.messages_received.load(Relaxed)),
                 received_dropped: peer.as_ref().map(|peer| peer.tally.dropped()).unwrap_or_default(),
@@ -334,6 +336,8 @@ pub struct PeerInfo {
     pub status: PeerStatus,
     /// Where it is dialled; `None` if it is not.
     pub endpoint: Option<String>,
+    /// What seals the records of the session with it; `None` without a session.
+    pub cipher: Option<Cipher>,
     /// What became of the messages to it.
     pub sent: Sent,
     /// Messages received from it and delivered.

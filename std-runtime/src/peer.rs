@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hyphal_core::aead::Cipher;
 use hyphal_core::filter;
 use hyphal_core::ids::NodeId;
 use hyphal_core::outbox::{self, SharedStorage};
@@ -28,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) tally: Tally,
     /// The round trip time measured last; `None` without a session.
     pub(crate) rtt: watch::Sender<Option<Duration>>,
+    /// What seals the records of its session; `None` without one.
+    pub(crate) cipher: watch::Sender<Option<Cipher>>,
     lane: Mutex<Lane>,
     arrivals: Mutex<Arrivals>,
 }
@@ -47,6 +50,7 @@ impl Peer {
             id,
             tally: Tally::default(),
             rtt: watch::Sender::new(None),
+            cipher: watch::Sender::new(None),
             lane: Mutex::new(lane),
             arrivals: Mutex::default(),
         }
