@@ -18,8 +18,8 @@ fn each_hour_by_a_sender_who_hears_answers() {
     let (mut subject, mut peer) = up(&Seed::of(1));
 
     // The session itself ends after a day.
-    for minutes in (10..23 * 60).step_by(10) {
-        subject.wait(Duration::from_secs(600));
+    for minutes in (5..23 * 60).step_by(5) {
+        subject.wait(Duration::from_secs(300));
         answer(&mut subject, &mut peer);
         assert_eq!(peer.rekeys_heard(), minutes / 60, "after {minutes} minutes");
     }
@@ -33,8 +33,8 @@ fn each_hour_by_a_sender_who_hears_answers() {
 fn never_by_a_sender_who_cannot_know_that_the_key_in_use_arrived() {
     let (mut subject, mut peer) = up(&Seed::of(2));
 
-    for _ in 0..20 {
-        subject.wait(Duration::from_secs(600));
+    for _ in 0..40 {
+        subject.wait(Duration::from_secs(300));
         // Alive, but answering nothing.
         subject.hear(&peer.record(&[0, 0, 0]));
         peer.hear_records(&subject.say());
