@@ -275,7 +275,7 @@ impl Control {
         }
         self.sweep_at = next_at.map(|at| at.max(now.after(SWEEP_PAUSE)));
         if self.hub.is_draining.load(Ordering::Relaxed) {
-            self.hub.drained.notify_one();
+            self.hub.drained.notify_waiters();
         }
     }
 }

@@ -326,7 +326,7 @@ impl Link {
             && self.hub.is_draining.load(Relaxed)
             && peer.lane().outbox.is_idle()
         {
-            self.hub.drained.notify_one();
+            self.hub.drained.notify_waiters();
         }
     }
 

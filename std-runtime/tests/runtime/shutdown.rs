@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hyphal::{Event, Outgoing, Reason, SendError, SendOptions};
+use hyphal::{Event, Outcome, Outgoing, Reason, SendError, SendOptions};
 
-use crate::pair::{PATIENCE, find, pair, within};
+use crate::pair::{PATIENCE, builder, find, identity, listening, pair, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_queued_arrives_before_the_node_goes() {
@@ -51,3 +51,35 @@ async fn dropping_the_last_handle_ends_all_tasks() {
 
     find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
 }
+
+#[tokio::test]
+async fn what_never_left_is_dropped_with_the_node_and_its_receipts_say_so() {
+    let node = listening(builder()).await;
+    let absent = identity().id();
+    node.add_peer(absent, None).await.unwrap();
+    let (_, receipt) = node.send_direct_tracked(absent, 1, "unsent", SendOptions::default()).await.unwrap();
+
+    let sent = within(node.shutdown(Duration::ZERO)).await;
+
+    assert_eq!(within(receipt).await, Outcome::Dropped(Reason::Shutdown));
+    assert_eq!((sent.sent, sent.queued, sent.dropped), (1, 1, 0));
+    assert_eq!((node.counters().sent.queued, node.counters().sent.dropped), (0, 1));
+}
+
+#[tokio::test]
+async fn a_second_shutdown_waits_for_nothing_and_gives_the_same_numbers() {
+    let node = listening(builder()).await;
+    let absent = identity().id();
+    node.add_peer(absent, None).await.unwrap();
+    node.send_direct(absent, 1, "unsent", SendOptions::default()).await.unwrap();
+    // Polled first, so that it waits for the absent peer when the second one comes.
+    let (first, second) =
+        within(async { tokio::join!(biased; node.shutdown(LONG), node.shutdown(Duration::ZERO)) }).await;
+
+    let third = within(node.shutdown(LONG)).await;
+
+    assert_eq!((first, second), (third, third));
+}
+
+/// Longer than any test may take.
+const LONG: Duration = Duration::from_secs(3600);
