@@ -130,8 +130,8 @@ impl Node {
 
     /// Queues one message for all peers, sharing its payload and its id.
     ///
-    /// Waits for room in the queues of peers with a session. At a peer without one the message is queued if there is room
-    /// at once, so that an absent peer holds nobody up. Dropped before it is ready, it may have reached some of the queues.
+    /// Waits for room in the queues of peers as long as they have a session. At a peer without one the message is queued if
+    /// there is room at once, and refused as `QueueFull` if not, so that an absent peer holds nobody up. Dropped before it is ready, it may have reached some of the queues.
     ///
     /// # Errors
     /// [`SendError::TooLong`], [`SendError::UnknownType`] if no peer could take it; what concerns one peer is in the result.

@@ -118,6 +118,21 @@ impl Lane {
         Poll::Pending
     }
 
+    /// The same for a sender that waits only while a session is up: without one it takes what it can get at once.
+    pub(crate) fn poll_push_attached<T>(
+        &mut self,
+        cx: &Context<'_>,
+        place: &mut Option<u64>,
+        push: impl FnOnce(&mut Self) -> Result<T, SendError>,
+    ) -> Poll<Result<T, SendError>> {
+        let polled = self.poll_push(cx, place, push);
+        if polled.is_pending() && !self.is_attached() {
+            self.line.leave(place);
+            return Poll::Ready(Err(SendError::QueueFull));
+        }
+        polled
+    }
+
     /// Runs `push` at once, unless nothing is accepted or others wait.
     pub(crate) fn try_push<T>(
         &mut self,
@@ -182,6 +197,8 @@ impl Lane {
         if self.is_owned_by(token) {
             self.outbox.handle_session_end();
             self.owner = None;
+            // Not all of those in line wait for an absent peer.
+            self.line.call_all();
         }
     }
 
@@ -284,6 +301,15 @@ impl Place {
         push: impl FnOnce(&mut Lane) -> Result<T, SendError>,
     ) -> Poll<Result<T, SendError>> {
         self.peer.lane().poll_push(cx, &mut self.number, push)
+    }
+
+    /// See [`Lane::poll_push_attached`].
+    pub(crate) fn poll_push_attached<T>(
+        &mut self,
+        cx: &Context<'_>,
+        push: impl FnOnce(&mut Lane) -> Result<T, SendError>,
+    ) -> Poll<Result<T, SendError>> {
+        self.peer.lane().poll_push_attached(cx, &mut self.number, push)
     }
 }
 

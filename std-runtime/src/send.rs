@@ -206,8 +206,8 @@ pub struct Broadcast {
     pub refused: Vec<(NodeId, SendError)>,
 }
 
-/// Queues one message for all peers, sharing its payload. Waits for room at peers with a session; the others take it
-/// if there is room at once.
+/// Queues one message for all peers, sharing its payload. Waits for room at peers as long as they have a session; the
+/// others take it if there is room at once.
 pub(crate) async fn broadcast(
     hub: &Hub,
     kind: u16,
@@ -220,7 +220,7 @@ pub(crate) async fn broadcast(
     let peers = hub.peers();
     let (mut wave, mut places) = Wave::begin(hub, kind, payload, options, is_tracked, &peers);
     poll_fn(|cx| {
-        places.retain_mut(|place| match place.poll_push(cx, |lane| wave.push(hub, lane)) {
+        places.retain_mut(|place| match place.poll_push_attached(cx, |lane| wave.push(hub, lane)) {
             Poll::Ready(result) => {
                 wave.settle(&place.peer, result);
                 false
