@@ -134,7 +134,7 @@ impl Control {
             Some(endpoint) => self.endpoints.insert(id, endpoint),
             None => self.endpoints.remove(&id),
         };
-        self.hub.peer_or_new(id);
+        self.hub.peer_or_new(id).lane().handle_added();
         Ok(())
     }
 

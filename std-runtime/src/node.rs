@@ -70,6 +70,9 @@ impl Node {
 
     /// Queues a message for one peer, waiting while its queue is full. It is sent when a session is up.
     ///
+    /// That holds for an absent stranger too: the message waits until it comes back, its place in a full table is given
+    /// away or it is removed, or the time to live passes.
+    ///
     /// Cancellation safe: dropped before it is ready, it has queued nothing.
     ///
     /// # Errors
@@ -131,7 +134,11 @@ impl Node {
     /// Queues one message for all peers, sharing its payload and its id.
     ///
     /// Waits for room in the queues of peers as long as they have a session. At a peer without one the message is queued if
-    /// there is room at once, and refused as `QueueFull` if not, so that an absent peer holds nobody up. Dropped before it is ready, it may have reached some of the queues.
+    /// there is room at once, and refused as `QueueFull` if not, so that an absent peer holds nobody up.
+    ///
+    /// Strangers, peers that connected and were never added, get it only while they have a session: one that is absent
+    /// is passed over, and broadcasts that are still queued for it when its session ends are dropped (`PeerGone`).
+    /// Dropped before it is ready, the broadcast may have reached some of the queues.
     ///
     /// # Errors
     /// [`SendError::TooLong`], [`SendError::UnknownType`] if no peer could take it; what concerns one peer is in the result.

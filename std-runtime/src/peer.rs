@@ -39,6 +39,7 @@ impl Peer {
             outbox: Outbox::new(storage),
             line: Line::default(),
             owner: None,
+            is_known: false,
             closed: None,
             low_messages: max_messages / 2,
             low_bytes: max_bytes / 2,
@@ -80,6 +81,8 @@ pub(crate) struct Lane {
     pub(crate) outbox: Outbox,
     line: Line,
     owner: Option<Owner>,
+    /// Whether the user has added the peer, or it is a stranger that connected.
+    is_known: bool,
     /// Why nothing is accepted any more.
     closed: Option<SendError>,
     low_messages: usize,
@@ -177,6 +180,16 @@ impl Lane {
         self.owner.is_some()
     }
 
+    /// The user has added the peer.
+    pub(crate) fn handle_added(&mut self) {
+        self.is_known = true;
+    }
+
+    /// Whether broadcasts are meant for the peer: strangers, of whom there may be many, get them only while they are here.
+    pub(crate) fn takes_broadcasts(&self) -> bool {
+        self.is_known || self.is_attached()
+    }
+
     pub(crate) fn signal(&self) -> Option<&Arc<Signal>> {
         self.owner.as_ref().map(|owner| &owner.signal)
     }
@@ -197,6 +210,9 @@ impl Lane {
         if self.is_owned_by(token) {
             self.outbox.handle_session_end();
             self.owner = None;
+            if !self.is_known {
+                self.outbox.clear_broadcasts(Reason::PeerGone);
+            }
             // Not all of those in line wait for an absent peer.
             self.line.call_all();
         }

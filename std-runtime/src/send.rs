@@ -207,7 +207,7 @@ pub struct Broadcast {
 }
 
 /// Queues one message for all peers, sharing its payload. Waits for room at peers as long as they have a session; the
-/// others take it if there is room at once.
+/// others take it if there is room at once, and strangers that are not here are passed over.
 pub(crate) async fn broadcast(
     hub: &Hub,
     kind: u16,
@@ -270,6 +270,9 @@ impl Wave {
         let mut places = Vec::new();
         for peer in peers {
             let mut lane = peer.lane();
+            if !lane.takes_broadcasts() {
+                continue;
+            }
             match lane.try_push(|lane| wave.push(hub, lane)) {
                 Err(SendError::QueueFull) if lane.is_attached() => {
                     let number = lane.reserve_place();
@@ -286,7 +289,9 @@ impl Wave {
     }
 
     fn push(&self, hub: &Hub, lane: &mut Lane) -> Result<Option<Receipt>, SendError> {
-        if self.is_tracked && !lane.outbox.ledger().has_room() {
+        let has_room = !self.is_tracked || lane.outbox.ledger().has_room();
+        // A stranger may have gone away while the broadcast waited for it.
+        if !has_room || !lane.takes_broadcasts() {
             return Err(SendError::QueueFull);
         }
         let payload = outbox::Payload::Shared(self.payload.clone());

@@ -3,9 +3,9 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use hyphal::{Event, Limits, Outcome, Outgoing, SendError, SendOptions};
+use hyphal::{Event, Limits, Outcome, Outgoing, Reason, SendError, SendOptions, TcpOptions};
 
-use crate::pair::{builder, dialling, find, listening, up, within};
+use crate::pair::{builder, dialling, find, identity, listening, up, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_peer_gets_a_broadcast_once_and_confirms_it() {
@@ -95,4 +95,52 @@ async fn a_broadcast_stops_waiting_for_a_peer_that_goes_away() {
     assert!(waits);
     let sent = within(wave).await.unwrap();
     assert_eq!(sent.refused, [(to, SendError::QueueFull)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn absent_strangers_cost_a_broadcast_nothing_and_absent_known_peers_get_it_later() {
+    let hub = listening(builder()).await;
+    let known = identity().id();
+    hub.add_peer(known, None).await.unwrap();
+    let mut events = hub.events();
+    let stranger = dialling(builder(), &hub).await;
+    let id = stranger.id();
+    up(&mut events, id).await;
+    drop(stranger);
+    find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
+
+    let sent = hub.broadcast(1, b"all", SendOptions::default()).await.unwrap();
+    hub.send_direct(id, 1, "you", SendOptions::default()).await.unwrap();
+
+    let accepted: Vec<_> = sent.accepted.iter().map(|(peer, _)| *peer).collect();
+    assert_eq!((accepted, sent.refused), (vec![known], vec![]));
+    assert_eq!(hub.counters().sent.queued, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broadcasts_that_a_stranger_leaves_in_its_queue_are_dropped_and_direct_messages_are_kept() {
+    let mut tcp = TcpOptions::default();
+    tcp.send_buffer = Some(64 * 1024);
+    tcp.receive_buffer = Some(64 * 1024);
+    let mut limits = Limits::default();
+    limits.queue_batches = 4;
+    limits.queue_bytes = 256 * 1024;
+    let hub = listening(builder().tcp(tcp)).await;
+    let mut events = hub.events();
+    // It takes nothing, so most of what follows stays queued.
+    let stranger = dialling(builder().tcp(tcp).limits(limits), &hub).await;
+    let id = stranger.id();
+    up(&mut events, id).await;
+    let mut receipts = Vec::new();
+    for _ in 0..64 {
+        let sent = hub.broadcast_tracked(1, vec![1; 60 * 1024], SendOptions::default()).await.unwrap();
+        receipts.extend(sent.accepted.into_iter().filter_map(|(_, receipt)| receipt));
+    }
+    hub.send_direct(id, 1, "you", SendOptions::default()).await.unwrap();
+
+    drop(stranger);
+    find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
+
+    assert_eq!(within(receipts.pop().unwrap()).await, Outcome::Dropped(Reason::PeerGone));
+    assert_eq!(hub.counters().sent.queued, 1);
 }
