@@ -67,6 +67,10 @@ fn push(
 ///
 /// Resolves to the number of accepted messages when the iterator has ended. It may be polled by reference and dropped at
 /// any time: [`accepted`](Self::accepted) messages are queued, in order, and the others are not.
+///
+/// While it waits for room it keeps its place in the line for that peer, and whoever came later waits behind it:
+/// poll it until it is ready, or drop it. One that is kept and not polled holds up all other waiting senders to the peer,
+/// and `try_send_direct` is refused as `QueueFull` meanwhile.
 #[must_use = "nothing is sent unless the batch is awaited"]
 pub struct SendBatch<'m, I: Iterator<Item = Outgoing<'m>>> {
     hub: Arc<Hub>,
