@@ -88,20 +88,11 @@ pub(crate) struct Control {
     endpoints: HashMap<NodeId, String>,
     /// When queues without a session are next searched for expired messages.
     sweep_at: Option<Instant>,
-    evicted: u64,
 }
 
 impl Control {
     pub(crate) fn new(hub: Arc<Hub>, node: CoreNode, commands: mpsc::Receiver<Command>) -> Self {
-        Self {
-            hub,
-            node,
-            commands,
-            links: HashMap::new(),
-            endpoints: HashMap::new(),
-            sweep_at: None,
-            evicted: 0,
-        }
+        Self { hub, node, commands, links: HashMap::new(), endpoints: HashMap::new(), sweep_at: None }
     }
 
     /// Runs until the node is shut down.
@@ -130,11 +121,12 @@ impl Control {
     pub(crate) fn add_peer(&mut self, id: NodeId, endpoint: Option<String>) -> Result<(), AddPeerError> {
         let config = PeerConfig { dial: endpoint.is_some(), ..PeerConfig::default() };
         self.node.add_peer(self.hub.clock.now(), id, config)?;
+        self.forget_evicted();
         match endpoint {
             Some(endpoint) => self.endpoints.insert(id, endpoint),
             None => self.endpoints.remove(&id),
         };
-        self.hub.peer_or_new(id);
+        self.hub.peer_or_new(id).lane().handle_added();
         Ok(())
     }
 
@@ -189,10 +181,7 @@ impl Control {
             }
             Standing::Keep => {}
         }
-        if self.node.evicted() != self.evicted {
-            self.evicted = self.node.evicted();
-            self.forget_evicted();
-        }
+        self.forget_evicted();
         let peer = self.hub.peer_or_new(id);
         self.links.insert(session.token, Arc::clone(&signal));
         peer.lane().hand_to(session.token, signal);
@@ -242,12 +231,10 @@ impl Control {
         let _ = self.hub.events.send(Event::from(event));
     }
 
-    /// Strangers that gave way in a full table are not told of one by one.
-    fn forget_evicted(&self) {
-        for peer in self.hub.peers().iter() {
-            if self.node.peer(&peer.id).is_none() {
-                self.hub.remove_peer(&peer.id);
-            }
+    /// A stranger that gave way in a full table is told of by no event.
+    fn forget_evicted(&mut self) {
+        if let Some(id) = self.node.poll_evicted() {
+            self.hub.remove_peer(&id);
         }
     }
 
@@ -275,7 +262,7 @@ impl Control {
         }
         self.sweep_at = next_at.map(|at| at.max(now.after(SWEEP_PAUSE)));
         if self.hub.is_draining.load(Ordering::Relaxed) {
-            self.hub.drained.notify_one();
+            self.hub.drained.notify_waiters();
         }
     }
 }

@@ -22,7 +22,12 @@ use crate::socket;
 
 /// Connects to `endpoint` (`host:port`), where `id` must answer, and runs the link until it ends.
 pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, endpoint: String) {
-    match connect(&hub, &endpoint).await {
+    let connected = tokio::select! {
+        connected = connect(&hub, &endpoint) => connected,
+        // Without a control task there is nothing left to dial for.
+        () = hub.control.closed() => return,
+    };
+    match connected {
         Ok((stream, address)) => {
             hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
             let rng = &mut UnwrapErr(SysRng);
@@ -37,7 +42,7 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, endpoint: String) {
                 peer = %id, address = endpoint, reason = reason.name(), remedy = remedy(reason),
                 "cannot connect: {error}"
             );
-            // Without a control task there is nothing left to dial for.
+            // A control task that has ended meanwhile does not need to know.
             let _ = hub.control.send(Command::DialFailed { id, reason }).await;
         }
     }

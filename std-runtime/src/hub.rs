@@ -12,7 +12,7 @@ use hyphal_core::ids::{MessageId, NodeId};
 use hyphal_core::session::{self, Wall};
 use hyphal_core::time::TimeQuality;
 use hyphal_core::wire::reason::Reason;
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, OnceCell, broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::buffers::Pool;
@@ -47,9 +47,11 @@ pub(crate) struct Hub {
     pub(crate) broadcasts: Mutex<()>,
     /// A message was queued for a peer without a session, where no link sees to its time to live.
     pub(crate) unattended: Notify,
-    /// While draining: an outbox may have become idle.
+    /// While draining: an outbox may have become idle. Tells everybody who waits.
     pub(crate) drained: Notify,
     pub(crate) is_draining: AtomicBool,
+    /// The numbers as the node ended.
+    pub(crate) last_sent: OnceCell<Sent>,
     pub(crate) doors: Doors,
     /// Lines about rejected connections.
     pub(crate) rejections: Throttle,
@@ -101,6 +103,7 @@ impl Hub {
             unattended: Notify::new(),
             drained: Notify::new(),
             is_draining: AtomicBool::new(false),
+            last_sent: OnceCell::new(),
             doors: Doors::default(),
             rejections: Throttle::default(),
             peers: RwLock::default(),

@@ -123,7 +123,10 @@ impl Link {
     pub(crate) async fn run(mut self) {
         let why = self.serve().await;
         self.settle(why).await;
-        farewell::linger(self.stream, why).await;
+        // An unfinished handshake is left without a word that the peer should have time to read.
+        if self.is_announced || why.reason != Reason::Shutdown {
+            farewell::linger(self.stream, why).await;
+        }
     }
 
     async fn serve(&mut self) -> Closed {
@@ -153,6 +156,9 @@ impl Link {
         }
         if let Some(reason) = self.signal.take_close() {
             self.session.close(now, reason);
+        }
+        if self.is_forgotten() {
+            self.session.close(now, Reason::Shutdown);
         }
         if self.signal.take_ping() {
             self.session.handle_ping_request();
@@ -326,7 +332,7 @@ impl Link {
             && self.hub.is_draining.load(Relaxed)
             && peer.lane().outbox.is_idle()
         {
-            self.hub.drained.notify_one();
+            self.hub.drained.notify_waiters();
         }
     }
 
@@ -362,13 +368,27 @@ impl Link {
             }
         }
         let mut woken = pin!(self.signal.woken());
+        let mut ended = pin!(self.hub.control.closed());
+        let is_unknown = self.is_unknown();
         let mut has_looked = false;
         // The socket has this task's waker since the turn found it not ready, so a second poll means that something woke it.
         poll_fn(|cx| {
-            let is_woken = woken.as_mut().poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready();
+            let is_woken = woken.as_mut().poll(cx).is_ready()
+                || timer.as_mut().poll(cx).is_ready()
+                || is_unknown && ended.as_mut().poll(cx).is_ready();
             if is_woken || std::mem::replace(&mut has_looked, true) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Whether the control task does not know of this link, and cannot order it to close.
+    fn is_unknown(&self) -> bool {
+        self.peer.is_none() && self.closed.is_none()
+    }
+
+    /// Whether the node ended before the control task knew of this link.
+    fn is_forgotten(&self) -> bool {
+        self.is_unknown() && self.hub.control.is_closed()
     }
 
     fn poll_timeout(&self, now: Instant) -> Option<Instant> {

@@ -71,6 +71,9 @@ impl Node {
 
     /// Queues a message for one peer, waiting while its queue is full. It is sent when a session is up.
     ///
+    /// That holds for an absent stranger too: the message waits until it comes back, its place in a full table is given
+    /// away or it is removed, or the time to live passes.
+    ///
     /// Cancellation safe: dropped before it is ready, it has queued nothing.
     ///
     /// # Errors
@@ -131,8 +134,12 @@ impl Node {
 
     /// Queues one message for all peers, sharing its payload and its id.
     ///
-    /// Waits for room in the queues of peers with a session. At a peer without one the message is queued if there is room
-    /// at once, so that an absent peer holds nobody up. Dropped before it is ready, it may have reached some of the queues.
+    /// Waits for room in the queues of peers as long as they have a session. At a peer without one the message is queued if
+    /// there is room at once, and refused as `QueueFull` if not, so that an absent peer holds nobody up.
+    ///
+    /// Strangers, peers that connected and were never added, get it only while they have a session: one that is absent
+    /// is passed over, and broadcasts that are still queued for it when its session ends are dropped (`PeerGone`).
+    /// Dropped before it is ready, the broadcast may have reached some of the queues.
     ///
     /// # Errors
     /// [`SendError::TooLong`], [`SendError::UnknownType`] if no peer could take it; what concerns one peer is in the result.
@@ -274,7 +281,11 @@ impl Node {
     /// Ends the node in good order: accepts nothing more, sends what is queued and waits for its acknowledgement, at most
     /// `drain`; then closes all sessions with [`Reason::Shutdown`]. Returns what became of all messages.
     ///
-    /// Receivers still get what has arrived, and then `None`. Calling it again waits for nothing.
+    /// Of these last numbers `queued` are the messages that never left and never will: they are dropped afterwards, and
+    /// their receipts resolve to `Dropped(Shutdown)`. `dropped` counts only what was dropped before; nothing is in flight.
+    ///
+    /// Receivers still get what has arrived, and then `None`. Of several calls the shortest `drain` counts for all, they
+    /// return the same numbers, and a call after the end waits for nothing.
     pub async fn shutdown(&self, drain: Duration) -> Sent {
         let hub = self.hub();
         self.inner.doors.iter().for_each(AbortHandle::abort);
@@ -282,22 +293,39 @@ impl Node {
         for peer in hub.peers().iter() {
             peer.lane().close(SendError::Closed);
         }
-        let deadline = tokio::time::Instant::now() + drain;
-        // A timeout leaves messages behind, whose fate the counters tell.
-        let _ = tokio::time::timeout_at(deadline, self.drained()).await;
+        tokio::select! {
+            () = self.drained() => {}
+            // What it leaves behind is told by the numbers.
+            () = tokio::time::sleep(drain) => {}
+            // Another call has stopped waiting, and nothing is sent any more.
+            () = hub.control.closed() => {}
+        }
+        *hub.last_sent.get_or_init(|| self.end()).await
+    }
 
+    /// Ends all tasks and settles what they leave behind.
+    async fn end(&self) -> Sent {
+        let hub = self.hub();
         // Without a control task, nothing is up any more.
         let _ = hub.control.send(Command::Shutdown).await;
         let mut tasks = hub.take_tasks();
         let _ = tokio::time::timeout(CLOSING, async { while tasks.join_next().await.is_some() {} }).await;
         tasks.abort_all();
         while tasks.join_next().await.is_some() {}
-        for peer in hub.peers().iter() {
-            peer.lane().outbox.handle_session_end();
+        let peers = hub.peers();
+        for peer in peers.iter() {
+            let mut lane = peer.lane();
+            // Peers that came while the others were drained are open still.
+            lane.close(SendError::Closed);
+            lane.outbox.handle_session_end();
+        }
+        let sent = hub.sent();
+        for peer in peers.iter() {
+            peer.lane().outbox.clear(Reason::Shutdown);
         }
         hub.inbox.queue.close(true);
         hub.registry.close();
-        hub.sent()
+        sent
     }
 
     async fn drained(&self) {

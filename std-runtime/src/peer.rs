@@ -42,6 +42,7 @@ impl Peer {
             outbox: Outbox::new(storage),
             line: Line::default(),
             owner: None,
+            is_known: false,
             closed: None,
             low_messages: max_messages / 2,
             low_bytes: max_bytes / 2,
@@ -84,6 +85,8 @@ pub(crate) struct Lane {
     pub(crate) outbox: Outbox,
     line: Line,
     owner: Option<Owner>,
+    /// Whether the user has added the peer, or it is a stranger that connected.
+    is_known: bool,
     /// Why nothing is accepted any more.
     closed: Option<SendError>,
     low_messages: usize,
@@ -120,6 +123,21 @@ impl Lane {
         }
         self.line.wait(place, cx.waker());
         Poll::Pending
+    }
+
+    /// The same for a sender that waits only while a session is up: without one it takes what it can get at once.
+    pub(crate) fn poll_push_attached<T>(
+        &mut self,
+        cx: &Context<'_>,
+        place: &mut Option<u64>,
+        push: impl FnOnce(&mut Self) -> Result<T, SendError>,
+    ) -> Poll<Result<T, SendError>> {
+        let polled = self.poll_push(cx, place, push);
+        if polled.is_pending() && !self.is_attached() {
+            self.line.leave(place);
+            return Poll::Ready(Err(SendError::QueueFull));
+        }
+        polled
     }
 
     /// Runs `push` at once, unless nothing is accepted or others wait.
@@ -166,6 +184,16 @@ impl Lane {
         self.owner.is_some()
     }
 
+    /// The user has added the peer.
+    pub(crate) fn handle_added(&mut self) {
+        self.is_known = true;
+    }
+
+    /// Whether broadcasts are meant for the peer: strangers, of whom there may be many, get them only while they are here.
+    pub(crate) fn takes_broadcasts(&self) -> bool {
+        self.is_known || self.is_attached()
+    }
+
     pub(crate) fn signal(&self) -> Option<&Arc<Signal>> {
         self.owner.as_ref().map(|owner| &owner.signal)
     }
@@ -186,6 +214,11 @@ impl Lane {
         if self.is_owned_by(token) {
             self.outbox.handle_session_end();
             self.owner = None;
+            if !self.is_known {
+                self.outbox.clear_broadcasts(Reason::PeerGone);
+            }
+            // Not all of those in line wait for an absent peer.
+            self.line.call_all();
         }
     }
 
@@ -288,6 +321,15 @@ impl Place {
         push: impl FnOnce(&mut Lane) -> Result<T, SendError>,
     ) -> Poll<Result<T, SendError>> {
         self.peer.lane().poll_push(cx, &mut self.number, push)
+    }
+
+    /// See [`Lane::poll_push_attached`].
+    pub(crate) fn poll_push_attached<T>(
+        &mut self,
+        cx: &Context<'_>,
+        push: impl FnOnce(&mut Lane) -> Result<T, SendError>,
+    ) -> Poll<Result<T, SendError>> {
+        self.peer.lane().poll_push_attached(cx, &mut self.number, push)
     }
 }
 

@@ -67,6 +67,10 @@ fn push(
 ///
 /// Resolves to the number of accepted messages when the iterator has ended. It may be polled by reference and dropped at
 /// any time: [`accepted`](Self::accepted) messages are queued, in order, and the others are not.
+///
+/// While it waits for room it keeps its place in the line for that peer, and whoever came later waits behind it:
+/// poll it until it is ready, or drop it. One that is kept and not polled holds up all other waiting senders to the peer,
+/// and `try_send_direct` is refused as `QueueFull` meanwhile.
 #[must_use = "nothing is sent unless the batch is awaited"]
 pub struct SendBatch<'m, I: Iterator<Item = Outgoing<'m>>> {
     hub: Arc<Hub>,
@@ -206,8 +210,8 @@ pub struct Broadcast {
     pub refused: Vec<(NodeId, SendError)>,
 }
 
-/// Queues one message for all peers, sharing its payload. Waits for room at peers with a session; the others take it
-/// if there is room at once.
+/// Queues one message for all peers, sharing its payload. Waits for room at peers as long as they have a session; the
+/// others take it if there is room at once, and strangers that are not here are passed over.
 pub(crate) async fn broadcast(
     hub: &Hub,
     kind: u16,
@@ -220,7 +224,7 @@ pub(crate) async fn broadcast(
     let peers = hub.peers();
     let (mut wave, mut places) = Wave::begin(hub, kind, payload, options, is_tracked, &peers);
     poll_fn(|cx| {
-        places.retain_mut(|place| match place.poll_push(cx, |lane| wave.push(hub, lane)) {
+        places.retain_mut(|place| match place.poll_push_attached(cx, |lane| wave.push(hub, lane)) {
             Poll::Ready(result) => {
                 wave.settle(&place.peer, result);
                 false
@@ -270,6 +274,9 @@ impl Wave {
         let mut places = Vec::new();
         for peer in peers {
             let mut lane = peer.lane();
+            if !lane.takes_broadcasts() {
+                continue;
+            }
             match lane.try_push(|lane| wave.push(hub, lane)) {
                 Err(SendError::QueueFull) if lane.is_attached() => {
                     let number = lane.reserve_place();
@@ -286,7 +293,9 @@ impl Wave {
     }
 
     fn push(&self, hub: &Hub, lane: &mut Lane) -> Result<Option<Receipt>, SendError> {
-        if self.is_tracked && !lane.outbox.ledger().has_room() {
+        let has_room = !self.is_tracked || lane.outbox.ledger().has_room();
+        // A stranger may have gone away while the broadcast waited for it.
+        if !has_room || !lane.takes_broadcasts() {
             return Err(SendError::QueueFull);
         }
         let payload = outbox::Payload::Shared(self.payload.clone());

@@ -50,16 +50,19 @@ pub struct Node<T, R> {
     config: Config,
     table: T,
     rng: R,
-    /// Entries with an action, with an event, with a session: so that an empty poll does not walk the table.
+    /// Entries with an action, with an event, with a session, that may give their place away: so that an empty poll or a
+    /// question for room does not walk the table.
     actions: usize,
     events: usize,
     sessions: usize,
+    evictable: usize,
     /// Where the next walk begins, so that a busy peer starves no other one.
     action_cursor: usize,
     event_cursor: usize,
     /// Not later than the earliest deadline of any peer.
     wake_at: Option<Instant>,
     evicted: u64,
+    last_evicted: Option<NodeId>,
 }
 
 /// What the runtime is to do.
@@ -195,10 +198,12 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
             actions: 0,
             events: 0,
             sessions: 0,
+            evictable: 0,
             action_cursor: 0,
             event_cursor: 0,
             wake_at: None,
             evicted: 0,
+            last_evicted: None,
         }
     }
 
@@ -269,6 +274,13 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// Strangers whose place in the full table went to another peer.
     pub const fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// The stranger whose place the last added or connected peer took, once; no event tells of it.
+    ///
+    /// Each [`add_peer`](Self::add_peer) and [`handle_peer_up`](Self::handle_peer_up) evicts at most one: poll after each.
+    pub const fn poll_evicted(&mut self) -> Option<NodeId> {
+        self.last_evicted.take()
     }
 
     /// Whether this node talks to an authenticated peer; `dialled` tells that this node is the initiator.
@@ -428,11 +440,13 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         self.actions = self.actions + after.actions - before.actions;
         self.events = self.events + after.events - before.events;
         self.sessions = self.sessions + after.sessions - before.sessions;
+        self.evictable = self.evictable + after.evictable - before.evictable;
     }
 
     fn insert(&mut self, peer: Peer) -> Result<(), Full> {
         if self.table.len() >= self.table.capacity() {
             let evicted = self.evictable().ok_or(Full)?;
+            self.last_evicted = self.table.peer(evicted).map(|peer| peer.id);
             self.remove(evicted);
             self.evicted = self.evicted.saturating_add(1);
         }
@@ -466,7 +480,7 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     }
 
     fn has_room(&self) -> bool {
-        self.table.len() < self.table.capacity() || self.evictable().is_some()
+        self.table.len() < self.table.capacity() || self.evictable > 0
     }
 
     /// The stranger that has been without a session for the longest time.
@@ -511,6 +525,7 @@ struct Tally {
     actions: usize,
     events: usize,
     sessions: usize,
+    evictable: usize,
 }
 
 impl Tally {
@@ -519,6 +534,7 @@ impl Tally {
             actions: usize::from(peer.has_action()),
             events: usize::from(peer.has_event()),
             sessions: usize::from(peer.session().is_some()),
+            evictable: usize::from(peer.evictable_since().is_some()),
         }
     }
 }

@@ -282,6 +282,8 @@ fn a_full_table_gives_an_absent_strangers_place_to_a_configured_peer_and_counts_
     assert_eq!((while_connected, after), (Err(AddPeerError::Full), Ok(())));
     assert_eq!(node.peers().map(|peer| peer.id).collect::<Vec<_>>(), [id(2), id(3)]);
     assert_eq!(node.evicted(), 1);
+    assert_eq!((node.poll_evicted(), node.poll_evicted()), (Some(id(1)), None));
+    assert_eq!(node.judge(&id(4), false), Err(Reason::Limit));
 }
 
 #[test]

@@ -213,6 +213,12 @@ impl<S: Storage> Outbox<S> {
         self.rest();
     }
 
+    /// Drops the broadcasts that are queued. What is in flight stays.
+    pub fn clear_broadcasts(&mut self, reason: Reason) {
+        self.drop_where(|entry| entry.header.broadcast.then_some(reason));
+        self.rest();
+    }
+
     /// What became of all messages since the outbox was made.
     pub const fn counters(&self) -> Counters {
         self.counters

@@ -71,6 +71,7 @@ for_every_storage! {
     a_queued_message_longer_than_the_peer_takes_is_dropped_on_its_turn
     a_message_longer_than_the_peer_takes_is_refused
     clear_drops_what_is_queued_and_keeps_what_is_in_flight
+    clear_broadcasts_keeps_direct_messages
     dropped_messages_do_not_move_the_watermarks
 }
 
@@ -452,6 +453,18 @@ fn clear_drops_what_is_queued_and_keeps_what_is_in_flight<S: Small>() {
     outbox.handle_ack(1);
     assert!(outbox.is_idle());
     assert_balanced(&outbox);
+}
+
+fn clear_broadcasts_keeps_direct_messages<S: Small>() {
+    let mut outbox = S::small();
+    push(&mut outbox, Medium, 60, "direct").unwrap();
+    let broadcast = Header { broadcast: true, ..header(Medium, 60) };
+    outbox.push(at(0), broadcast, Payload::Copied(b"all")).unwrap();
+
+    outbox.clear_broadcasts(Reason::PeerGone);
+
+    assert_eq!(outbox.counters().peer_gone, 1);
+    assert_eq!(drain(&mut outbox), ["direct"]);
 }
 
 fn dropped_messages_do_not_move_the_watermarks<S: Small>() {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use hyphal::{Limits, Node, Reason, SendOptions, Timeouts};
+use hyphal::{Event, HealthState, Limits, Node, Reason, SendError, SendOptions, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::pair::{builder, dialling, listening, up, within};
+use crate::pair::{builder, dialling, find, identity, listening, up, within};
 
 async fn closed_for(node: &Node, reason: Reason) {
     within(async {
@@ -76,4 +76,21 @@ async fn a_connection_that_says_nothing_ends_with_the_handshake_timeout() {
     let _silent = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
 
     closed_for(&node, Reason::HandshakeTimeout).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_that_gives_its_place_to_an_added_peer_is_forgotten_at_once() {
+    let mut limits = Limits::default();
+    limits.peers = 1;
+    let node = listening(builder().limits(limits)).await;
+    let mut events = node.events();
+    let stranger = dialling(builder(), &node).await;
+    let id = stranger.id();
+    up(&mut events, id).await;
+    drop(stranger);
+    find(&mut events, |event| matches!(event, Event::Health { to: HealthState::Suspect, .. })).await;
+
+    node.add_peer(identity().id(), None).await.unwrap();
+
+    assert_eq!(node.send_direct(id, 1, "you", SendOptions::default()).await, Err(SendError::UnknownPeer));
 }

@@ -1,10 +1,13 @@
 //! Shutting down sends what is queued, says goodbye, and gives the last numbers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyphal::{Event, Outgoing, Reason, SendError, SendOptions};
+use hyphal::{Event, Outcome, Outgoing, Reason, SendError, SendOptions};
+use hyphal_core::node::DialStatus;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::pair::{PATIENCE, find, pair, within};
+use crate::pair::{PATIENCE, builder, find, identity, listening, pair, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_queued_arrives_before_the_node_goes() {
@@ -51,3 +54,76 @@ async fn dropping_the_last_handle_ends_all_tasks() {
 
     find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
 }
+
+#[tokio::test]
+async fn what_never_left_is_dropped_with_the_node_and_its_receipts_say_so() {
+    let node = listening(builder()).await;
+    let absent = identity().id();
+    node.add_peer(absent, None).await.unwrap();
+    let (_, receipt) = node.send_direct_tracked(absent, 1, "unsent", SendOptions::default()).await.unwrap();
+
+    let sent = within(node.shutdown(Duration::ZERO)).await;
+
+    assert_eq!(within(receipt).await, Outcome::Dropped(Reason::Shutdown));
+    assert_eq!((sent.sent, sent.queued, sent.dropped), (1, 1, 0));
+    assert_eq!((node.counters().sent.queued, node.counters().sent.dropped), (0, 1));
+}
+
+#[tokio::test]
+async fn a_second_shutdown_waits_for_nothing_and_gives_the_same_numbers() {
+    let node = listening(builder()).await;
+    let absent = identity().id();
+    node.add_peer(absent, None).await.unwrap();
+    node.send_direct(absent, 1, "unsent", SendOptions::default()).await.unwrap();
+    // Polled first, so that it waits for the absent peer when the second one comes.
+    let (first, second) =
+        within(async { tokio::join!(biased; node.shutdown(LONG), node.shutdown(Duration::ZERO)) }).await;
+
+    let third = within(node.shutdown(LONG)).await;
+
+    assert_eq!((first, second), (third, third));
+}
+
+#[tokio::test]
+async fn a_handshake_that_stands_still_does_not_hold_a_shutdown_up() {
+    let node = listening(builder()).await;
+    let mut silent = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
+    while node.counters().accepted == 0 {
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+
+    within(node.shutdown(Duration::ZERO)).await;
+
+    assert!(began.elapsed() < Duration::from_millis(900), "it took {:?}", began.elapsed());
+    let mut rest = Vec::new();
+    within(silent.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(node.counters().closed, [(Reason::Shutdown, 1)]);
+}
+
+#[tokio::test]
+async fn a_dial_that_nobody_answers_does_not_hold_a_shutdown_up() {
+    // A listener whose queue is full: the system leaves further connections unanswered.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let crowded = socket.listen(1).unwrap();
+    let address = crowded.local_addr().unwrap();
+    let mut crowd = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await
+    {
+        crowd.push(stream);
+    }
+    let node = listening(builder().peer(identity().id(), address.to_string())).await;
+    while node.peers().await[0].status.dial != DialStatus::Outstanding {
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+
+    within(node.shutdown(Duration::ZERO)).await;
+
+    assert!(began.elapsed() < Duration::from_millis(900), "it took {:?}", began.elapsed());
+}
+
+/// Longer than any test may take.
+const LONG: Duration = Duration::from_secs(3600);
