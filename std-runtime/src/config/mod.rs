@@ -221,7 +221,7 @@ settings! {
             ("sclerotia", NodeType::Sclerotia), ("rhizomorph", NodeType::Rhizomorph), ("hyphae", NodeType::Hyphae),
         ]);
         /// Addresses on which the node accepts connections. The default is reachable from this machine only;
-        /// `[::]:4857` listens on all addresses.
+        /// `[::]:4857` listens on all IPv6 addresses; add `0.0.0.0:4857` for IPv4.
         listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT))],
             List(Text::<SocketAddr>::new("an IP address and port, as 0.0.0.0:4857 or [::]:4857"));
         /// Peers to which the node connects and stays connected.
