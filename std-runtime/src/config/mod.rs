@@ -258,15 +258,15 @@ settings! {
         max_message: u32 = 61_440, Number::<u32>::bytes(KIB, 65_000);
         /// Peers that the node remembers, connected or not.
         max_peers: usize = 4096, Number::<usize>::plain(1, 1_000_000);
-        /// Connections in all, accepted and dialled.
+        /// Accepted connections in all. Those that the node dials do not count.
         max_connections: usize = 1024, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections from one IPv4 address or one IPv6 /64.
         max_connections_per_address: usize = 64, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections whose handshake is not finished.
         max_handshakes: usize = 256, Number::<usize>::plain(1, 100_000);
-        /// Messages queued and unacknowledged for one peer.
+        /// Messages that wait to be sent to one peer; those under way do not count.
         outbox_messages: usize = 65_536, Number::<usize>::plain(1, 16_777_216);
-        /// Payload bytes queued and unacknowledged for one peer; at least `limits.max_message`.
+        /// Payload bytes that wait to be sent to one peer; at least `limits.max_message`.
         outbox_bytes: usize = 16 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
         /// Received batches that wait for the application; when they are full the peer is slowed down.
         inbox_batches: usize = 64, Number::<usize>::plain(1, 65_536);

@@ -1,7 +1,7 @@
 //! `hyphal node`: a node that runs until it is told to end, and then delivers what is queued.
 //!
 //! The first signal drains, the second one ends at once, whether anybody reads what it prints or not. Messages that
-//! arrive are acknowledged and logged; `listen` prints them.
+//! arrive are acknowledged; `listen` prints them.
 
 use std::io::Write;
 use std::time::Duration;
