@@ -2,9 +2,14 @@
 //!
 //! Core stands in each of them twice: a workspace build turns its feature `alloc` on, so it also runs alone without.
 
-use crate::child::run;
+use std::time::Duration;
+
+use crate::child::{run, run_within};
 use crate::groups::Failure;
 use crate::workspace::Workspace;
+
+/// Many times what building and running the tests takes on two cores; a test that hangs must not hang the checks.
+const TEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 pub(super) fn fmt(workspace: &Workspace) -> Result<(), Failure> {
     run(workspace.cargo().args(["fmt", "--all", "--", "--check"]))?;
@@ -23,8 +28,8 @@ pub(super) fn clippy(workspace: &Workspace) -> Result<(), Failure> {
 }
 
 pub(super) fn test(workspace: &Workspace) -> Result<(), Failure> {
-    run(workspace.cargo().args(["test", "--locked", "--workspace", "--all-features"]))?;
-    run(workspace.cargo().args(["test", "--locked", "-p", "hyphal-core"]))?;
+    run_within(TEST_LIMIT, workspace.cargo().args(["test", "--locked", "--workspace", "--all-features"]))?;
+    run_within(TEST_LIMIT, workspace.cargo().args(["test", "--locked", "-p", "hyphal-core"]))?;
     Ok(())
 }
 
