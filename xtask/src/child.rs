@@ -134,6 +134,7 @@ fn own_group(_command: &mut Command) {}
 /// Ends the process group that `leader` leads: asks it first, and after a grace period kills what is left of it. A group
 /// that is gone already is as good.
 #[cfg(unix)]
+#[allow(clippy::disallowed_methods, reason = "there is no executor here whose thread it could block")]
 fn end(leader: u32) {
     use nix::sys::signal::{Signal, killpg};
     use nix::unistd::Pid;
