@@ -5,13 +5,15 @@
 use std::time::Duration;
 
 use crate::child::{run, run_within};
-use crate::groups::Failure;
+use crate::groups::{Failure, pages};
+use crate::install::component;
 use crate::workspace::Workspace;
 
 /// Many times what building and running the tests takes on two cores; a test that hangs must not hang the checks.
 const TEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 pub(super) fn fmt(workspace: &Workspace) -> Result<(), Failure> {
+    component(workspace, "rustfmt", "fmt")?;
     run(workspace.cargo().args(["fmt", "--all", "--", "--check"]))?;
     run(workspace.cargo().args(["fmt", "--manifest-path", "core/firmware/Cargo.toml", "--", "--check"]))?;
     Ok(())
@@ -19,6 +21,7 @@ pub(super) fn fmt(workspace: &Workspace) -> Result<(), Failure> {
 
 pub(super) fn clippy(workspace: &Workspace) -> Result<(), Failure> {
     const DENY: [&str; 3] = ["--", "-D", "warnings"];
+    component(workspace, "clippy", "clippy")?;
     run(workspace
         .cargo()
         .args(["clippy", "--locked", "--workspace", "--all-targets", "--all-features"])
@@ -37,5 +40,5 @@ pub(super) fn docs(workspace: &Workspace) -> Result<(), Failure> {
     let mut doc = workspace.cargo();
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc.args(["doc", "--locked", "--workspace", "--no-deps", "--all-features"]))?;
-    Ok(())
+    pages::check(workspace)
 }
