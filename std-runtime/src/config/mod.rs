@@ -254,7 +254,7 @@ settings! {
 
     /// Bounds on what peers can make the node hold.
     limits: Limits {
-        /// Longest payload of a message, sent or received. A message fits into one record in this release.
+        /// Longest payload of a message that the node takes; what it sends, its peers limit likewise. A message fits into one record in this release.
         max_message: u32 = 61_440, Number::<u32>::bytes(KIB, 65_000);
         /// Peers that the node remembers, connected or not.
         max_peers: usize = 4096, Number::<usize>::plain(1, 1_000_000);
