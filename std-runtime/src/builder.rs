@@ -222,7 +222,11 @@ impl NodeBuilder {
             require(value > 0, field, "1 or more")?;
         }
         require(max_message <= MAX_MESSAGE, "limits.max_message", "at most 65,000 bytes")?;
-        require(outbox_bytes >= MAX_MESSAGE as usize, "limits.outbox_bytes", "65,000 bytes or more")?;
+        require(
+            outbox_bytes >= max_message as usize,
+            "limits.outbox_bytes",
+            "as many bytes as limits.max_message, or more",
+        )?;
         let heartbeat = Duration::from_millis(10)..=Duration::from_secs(655);
         require(heartbeat.contains(&self.timeouts.heartbeat), "timeouts.heartbeat", "10 ms to 655 s")?;
         let timeouts = [

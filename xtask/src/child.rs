@@ -3,11 +3,14 @@
 //! On Unix every child leads a process group of its own, so that a time limit or Ctrl-C ends what it started as well
 //! (rustc, test binaries, QEMU). Elsewhere the console does that, and a time limit ends the child alone.
 
+use std::io::Read;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+#[cfg(unix)]
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -28,14 +31,27 @@ pub(crate) fn end_children_on_interrupt() -> Result<()> {
 
 /// Runs `command` to its end; an error unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = spawn_and_wait(command, None)?;
+    let (status, _) = spawn_and_wait(command, None)?;
     succeed(command, status)
 }
 
 /// Runs `command` for `limit` at most; an error unless it succeeds within it.
 pub(crate) fn run_within(limit: Duration, command: &mut Command) -> Result<()> {
-    let status = spawn_and_wait(command, Some(limit))?;
+    let (status, _) = spawn_and_wait(command, Some(limit))?;
     succeed(command, status)
+}
+
+/// What `command` prints on its standard output within `limit`; an error unless it succeeds.
+pub(crate) fn output_within(limit: Duration, command: &mut Command) -> Result<Vec<u8>> {
+    let (status, printed) = spawn_and_wait(command.stdout(Stdio::piped()), Some(limit))?;
+    succeed(command, status)?;
+    Ok(printed)
+}
+
+/// Whether `command` succeeds within `limit`; it runs unseen.
+pub(crate) fn succeeds_within(limit: Duration, command: &mut Command) -> bool {
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    spawn_and_wait(quiet, Some(limit)).is_ok_and(|(status, _)| status.success())
 }
 
 /// Whether `command` succeeds; it runs unseen, and a program that does not exist is a no.
@@ -52,7 +68,8 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-fn spawn_and_wait(command: &mut Command, limit: Option<Duration>) -> Result<ExitStatus> {
+/// How `command` ended, and what it printed if its standard output is a pipe.
+fn spawn_and_wait(command: &mut Command, limit: Option<Duration>) -> Result<(ExitStatus, Vec<u8>)> {
     println!("$ {}", line(command));
     own_group(command.stdin(Stdio::null()));
     let mut child = command.spawn().with_context(|| format!("cannot start {}", line(command)))?;
@@ -69,6 +86,9 @@ fn spawn_and_wait(command: &mut Command, limit: Option<Duration>) -> Result<Exit
             overdue
         })
     });
+    let mut printed = Vec::new();
+    // To its end, which whoever inherited the pipe may put off: the limit covers that, too.
+    let read = child.stdout.take().map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut printed));
     let status = child.wait();
     RUNNING.store(0, Ordering::SeqCst);
     drop(ended);
@@ -77,7 +97,8 @@ fn spawn_and_wait(command: &mut Command, limit: Option<Duration>) -> Result<Exit
     if let (true, Some(limit)) = (overdue, limit) {
         bail!("{} did not end within {} s", line(command), limit.as_secs());
     }
-    status.with_context(|| format!("cannot wait for {}", line(command)))
+    read.with_context(|| format!("cannot read what {} prints", line(command)))?;
+    Ok((status.with_context(|| format!("cannot wait for {}", line(command)))?, printed))
 }
 
 fn succeed(command: &Command, status: ExitStatus) -> Result<()> {
@@ -110,15 +131,58 @@ fn own_group(command: &mut Command) {
 #[cfg(not(unix))]
 fn own_group(_command: &mut Command) {}
 
-/// Ends the process group that `leader` leads; a group that is gone already is as good.
+/// Ends the process group that `leader` leads: asks it first, and after a grace period kills what is left of it. A group
+/// that is gone already is as good.
 #[cfg(unix)]
+#[allow(clippy::disallowed_methods, reason = "there is no executor here whose thread it could block")]
 fn end(leader: u32) {
     use nix::sys::signal::{Signal, killpg};
     use nix::unistd::Pid;
 
     let Ok(leader @ 1..) = i32::try_from(leader) else { return };
-    let _gone_already = killpg(Pid::from_raw(leader), Signal::SIGTERM);
+    let group = Pid::from_raw(leader);
+    let _gone_already = killpg(group, Signal::SIGTERM);
+    let asked_at = Instant::now();
+    while killpg(group, None).is_ok() {
+        if asked_at.elapsed() >= GRACE {
+            let _gone_by_now = killpg(group, Signal::SIGKILL);
+            return;
+        }
+        thread::sleep(GLANCE);
+    }
 }
+
+/// How long a process group may take to end when it is asked to.
+#[cfg(unix)]
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often a process group that is ending is looked at.
+#[cfg(unix)]
+const GLANCE: Duration = Duration::from_millis(50);
 
 #[cfg(not(unix))]
 fn end(_leader: u32) {}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_ignores_the_request_to_terminate_is_killed_when_its_time_is_over() {
+        let mut stubborn = Command::new("sh");
+        stubborn.args(["-c", "trap '' TERM; sleep 60; sleep 60"]);
+        let begin = Instant::now();
+
+        let ended = run_within(Duration::from_millis(200), &mut stubborn);
+
+        assert!(ended.unwrap_err().to_string().ends_with("did not end within 0 s"));
+        assert!(begin.elapsed() < Duration::from_secs(50), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn what_a_child_prints_is_kept() {
+        let printed = output_within(Duration::from_secs(60), Command::new("sh").args(["-c", "echo hello"]));
+
+        assert_eq!(printed.unwrap(), b"hello\n");
+    }
+}

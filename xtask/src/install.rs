@@ -36,6 +36,23 @@ pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Failure> {
     Ok(program)
 }
 
+/// Makes sure that cargo has the subcommand of a component of rustup, which a minimal toolchain lacks.
+pub(crate) fn component(workspace: &Workspace, name: &str, subcommand: &str) -> Result<(), Failure> {
+    let is_there = || succeeds(workspace.cargo().args([subcommand, "--version"]));
+    if is_there() {
+        return Ok(());
+    }
+    println!("installing rustup's {name}: cargo {subcommand} is one of the checks");
+    let added = run(Command::new("rustup").args(["component", "add", name]));
+    match added {
+        Ok(()) if is_there() => Ok(()),
+        Ok(()) => Err(Failure::CannotRun(format!("rustup has {name}, but cargo {subcommand} does not run"))),
+        Err(error) => Err(Failure::CannotRun(format!(
+            "cargo {subcommand}: please install {name} for this compiler; {error:#}"
+        ))),
+    }
+}
+
 /// Makes sure that QEMU's ARM boards are here.
 pub(crate) fn qemu() -> Result<(), Failure> {
     if succeeds(Command::new("qemu-system-arm").arg("--version")) {
@@ -79,8 +96,28 @@ impl BareMetalCompiler {
 
     /// `cargo build` for `target` in `folder` below the workspace's root.
     pub(crate) fn build(&self, workspace: &Workspace, folder: &str, target: &str) -> Command {
+        self.cargo(workspace, "build", folder, target)
+    }
+
+    /// `cargo clippy` likewise; `None` for Debian's compiler, of which clippy is no part.
+    pub(crate) fn clippy(
+        &self,
+        workspace: &Workspace,
+        folder: &str,
+        target: &str,
+    ) -> Result<Option<Command>, Failure> {
+        match self {
+            Self::Rustup => {
+                component(workspace, "clippy", "clippy")?;
+                Ok(Some(self.cargo(workspace, "clippy", folder, target)))
+            }
+            Self::Debian => Ok(None),
+        }
+    }
+
+    fn cargo(&self, workspace: &Workspace, verb: &str, folder: &str, target: &str) -> Command {
         let mut cargo = workspace.cargo_bare_metal(folder);
-        cargo.args(["build", "--target", target]);
+        cargo.args([verb, "--target", target]);
         if let Self::Debian = self {
             // Building `core` is an unstable option of cargo; the variable lets a stable compiler take it.
             cargo.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core");

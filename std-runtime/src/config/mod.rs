@@ -221,7 +221,7 @@ settings! {
             ("sclerotia", NodeType::Sclerotia), ("rhizomorph", NodeType::Rhizomorph), ("hyphae", NodeType::Hyphae),
         ]);
         /// Addresses on which the node accepts connections. The default is reachable from this machine only;
-        /// `[::]:4857` listens on all addresses.
+        /// `[::]:4857` listens on all IPv6 addresses; add `0.0.0.0:4857` for IPv4.
         listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT))],
             List(Text::<SocketAddr>::new("an IP address and port, as 0.0.0.0:4857 or [::]:4857"));
         /// Peers to which the node connects and stays connected.
@@ -254,19 +254,19 @@ settings! {
 
     /// Bounds on what peers can make the node hold.
     limits: Limits {
-        /// Longest payload of a message, sent or received. A message fits into one record in this release.
+        /// Longest payload of a message that the node takes; what it sends, its peers limit likewise. A message fits into one record in this release.
         max_message: u32 = 61_440, Number::<u32>::bytes(KIB, 65_000);
         /// Peers that the node remembers, connected or not.
         max_peers: usize = 4096, Number::<usize>::plain(1, 1_000_000);
-        /// Connections in all, accepted and dialled.
+        /// Accepted connections in all. Those that the node dials do not count.
         max_connections: usize = 1024, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections from one IPv4 address or one IPv6 /64.
         max_connections_per_address: usize = 64, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections whose handshake is not finished.
         max_handshakes: usize = 256, Number::<usize>::plain(1, 100_000);
-        /// Messages queued and unacknowledged for one peer.
+        /// Messages that wait to be sent to one peer; those under way do not count.
         outbox_messages: usize = 65_536, Number::<usize>::plain(1, 16_777_216);
-        /// Payload bytes queued and unacknowledged for one peer; at least `limits.max_message`.
+        /// Payload bytes that wait to be sent to one peer; at least `limits.max_message`.
         outbox_bytes: usize = 16 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
         /// Received batches that wait for the application; when they are full the peer is slowed down.
         inbox_batches: usize = 64, Number::<usize>::plain(1, 65_536);

@@ -28,6 +28,23 @@ fn a_mistake_in_the_file_is_reported_by_file_line_and_setting() {
 }
 
 #[test]
+fn an_outbox_too_small_for_a_message_is_refused_and_one_that_just_fits_is_used() {
+    let home = Home::new();
+    home.keygen("a");
+    let text = "key = 'a.key'\nlisten = ['127.0.0.1:0']\n[limits]\noutbox_bytes = '32 KiB'\n";
+    home.write("small.toml", text);
+    home.write("fits.toml", &format!("{text}max_message = '32 KiB'\n"));
+
+    let small = home.hyphal(&["node", "--config", "small.toml"]);
+    assert_eq!(small.code, Some(3), "{small:?}");
+    assert!(small.err.contains("small.toml:4: limits.outbox_bytes: the outbox has no room"), "{small:?}");
+    assert!(small.err.contains("help: make outbox_bytes at least as large as max_message"), "{small:?}");
+
+    let fits = home.start(&["node", "--json", "--config", "fits.toml"]);
+    fits.event("started");
+}
+
+#[test]
 fn a_bad_or_unknown_variable_is_refused() {
     let home = Home::new();
 

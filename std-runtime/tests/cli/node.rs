@@ -46,6 +46,26 @@ fn the_first_signal_drains_and_ends_with_0() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_stopped_does_not_keep_a_signal_from_ending_the_node() {
+    let home = Home::new();
+    let (peer, own) = started(&home, "a", &["--listen", "127.0.0.1:0"]);
+    let address = own["addresses"][0].as_str().unwrap();
+    home.keygen("b");
+    for format in [&["--json"][..], &[]] {
+        let arguments = [&["node", "--key", "b.key", "--set", "listen=", "--peer", address], format].concat();
+        let node = Process::start_stalled(&mut home.command(&arguments));
+        peer.event("peer_up");
+
+        node.signal(rustix::process::Signal::INT);
+
+        let (code, _, err) = node.end();
+        assert_eq!(code, Some(0), "{err}");
+        peer.event("peer_down");
+    }
+}
+
 #[test]
 fn a_peer_that_comes_and_is_killed_is_told_line_by_line() {
     let home = Home::new();

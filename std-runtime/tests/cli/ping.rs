@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use serde_json::Value;
 
 use crate::home::Home;
+#[cfg(unix)]
+use crate::process::Process;
 
 #[test]
 fn every_answer_has_a_line_and_the_end_a_summary() {
@@ -72,4 +74,20 @@ fn a_signal_ends_with_the_summary() {
         assert_eq!(code, Some(expected), "{err}");
         assert!(rest.last().unwrap().starts_with("rtt min/avg/max/mdev = "), "{rest:?}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_stopped_does_not_keep_a_signal_from_ending_the_command() {
+    let home = Home::new();
+    home.keygen("peer");
+    let peer = home.start(&["node", "--json", "--key", "peer.key", "--listen", "127.0.0.1:0"]);
+    let address = peer.event("started")["addresses"][0].as_str().unwrap().to_owned();
+    let ping = Process::start_stalled(&mut home.command(&["ping", &address, "--ephemeral-key"]));
+    peer.event("peer_up");
+
+    ping.signal(rustix::process::Signal::INT);
+
+    let (code, _, err) = ping.end();
+    assert!(matches!(code, Some(4 | 130)), "{code:?} {err}");
 }

@@ -2,7 +2,7 @@
 //!
 //! A process that a failed test leaves behind is killed when it is dropped.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, PipeReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -18,6 +18,8 @@ pub(crate) struct Process {
     child: Child,
     out: Lines,
     err: Lines,
+    /// The reading end of a standard output that nobody reads.
+    _unread: Option<PipeReader>,
 }
 
 impl Process {
@@ -26,7 +28,7 @@ impl Process {
         let mut child = spawn(command);
         let out = Lines::of(child.stdout.take().unwrap());
         let err = Lines::of(child.stderr.take().unwrap());
-        Self { child, out, err }
+        Self { child, out, err, _unread: None }
     }
 
     /// Starts the command; the reader of its standard output has gone before it writes anything.
@@ -34,7 +36,19 @@ impl Process {
         let mut child = spawn(command);
         drop(child.stdout.take());
         let err = Lines::of(child.stderr.take().unwrap());
-        Self { child, out: Lines::of(std::io::empty()), err }
+        Self { child, out: Lines::of(std::io::empty()), err, _unread: None }
+    }
+
+    /// Starts the command; its standard output is a pipe that is full, and its reader does not read.
+    #[cfg(unix)]
+    pub(crate) fn start_stalled(command: &mut Command) -> Self {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(b"\n").is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let err = Lines::of(child.stderr.take().unwrap());
+        Self { child, out: Lines::of(std::io::empty()), err, _unread: Some(reader) }
     }
 
     /// The next line of standard output.

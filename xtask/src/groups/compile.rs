@@ -2,11 +2,18 @@
 //!
 //! Core stands in each of them twice: a workspace build turns its feature `alloc` on, so it also runs alone without.
 
-use crate::child::run;
-use crate::groups::Failure;
+use std::time::Duration;
+
+use crate::child::{run, run_within};
+use crate::groups::{Failure, pages};
+use crate::install::component;
 use crate::workspace::Workspace;
 
+/// Many times what building and running the tests takes on two cores; a test that hangs must not hang the checks.
+const TEST_LIMIT: Duration = Duration::from_secs(30 * 60);
+
 pub(super) fn fmt(workspace: &Workspace) -> Result<(), Failure> {
+    component(workspace, "rustfmt", "fmt")?;
     run(workspace.cargo().args(["fmt", "--all", "--", "--check"]))?;
     run(workspace.cargo().args(["fmt", "--manifest-path", "core/firmware/Cargo.toml", "--", "--check"]))?;
     Ok(())
@@ -14,6 +21,7 @@ pub(super) fn fmt(workspace: &Workspace) -> Result<(), Failure> {
 
 pub(super) fn clippy(workspace: &Workspace) -> Result<(), Failure> {
     const DENY: [&str; 3] = ["--", "-D", "warnings"];
+    component(workspace, "clippy", "clippy")?;
     run(workspace
         .cargo()
         .args(["clippy", "--locked", "--workspace", "--all-targets", "--all-features"])
@@ -23,8 +31,8 @@ pub(super) fn clippy(workspace: &Workspace) -> Result<(), Failure> {
 }
 
 pub(super) fn test(workspace: &Workspace) -> Result<(), Failure> {
-    run(workspace.cargo().args(["test", "--locked", "--workspace", "--all-features"]))?;
-    run(workspace.cargo().args(["test", "--locked", "-p", "hyphal-core"]))?;
+    run_within(TEST_LIMIT, workspace.cargo().args(["test", "--locked", "--workspace", "--all-features"]))?;
+    run_within(TEST_LIMIT, workspace.cargo().args(["test", "--locked", "-p", "hyphal-core"]))?;
     Ok(())
 }
 
@@ -32,5 +40,5 @@ pub(super) fn docs(workspace: &Workspace) -> Result<(), Failure> {
     let mut doc = workspace.cargo();
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc.args(["doc", "--locked", "--workspace", "--no-deps", "--all-features"]))?;
-    Ok(())
+    pages::check(workspace)
 }

@@ -12,6 +12,9 @@ use crate::groups::Failure;
 use crate::install::{BareMetalCompiler, qemu};
 use crate::workspace::Workspace;
 
+/// A workspace of its own, which the lints of the other one do not see.
+const FOLDER: &str = "core/firmware";
+
 /// The processor of the board.
 const TARGET: &str = "thumbv7m-none-eabi";
 
@@ -28,8 +31,12 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), Failure> {
     let compiler = BareMetalCompiler::install(&[TARGET, SMALLER_TARGET])?;
     qemu()?;
 
+    match compiler.clippy(workspace, FOLDER, TARGET)? {
+        Some(mut clippy) => run(clippy.args(["--locked", "--release", "--", "-D", "warnings"]))?,
+        None => println!("the image is not linted, because clippy comes with rustup's compiler only"),
+    }
     for target in [SMALLER_TARGET, TARGET] {
-        run(compiler.build(workspace, "core/firmware", target).args(["--locked", "--release"]))?;
+        run(compiler.build(workspace, FOLDER, target).args(["--locked", "--release"]))?;
     }
 
     let image = workspace.bare_metal_target().join(TARGET).join("release/hyphal-firmware");

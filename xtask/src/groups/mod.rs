@@ -6,6 +6,7 @@ mod demo;
 mod deny;
 mod firmware;
 mod layering;
+mod pages;
 
 use crate::workspace::Workspace;
 
@@ -29,7 +30,7 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group {
         name: "docs",
-        about: "The documentation builds without a warning: nothing undocumented, no broken link.",
+        about: "The documentation builds without a warning: nothing undocumented, no broken link, also in Markdown.",
         run: compile::docs,
     },
     Group {

@@ -178,7 +178,7 @@ pub(crate) struct DoctorArgs {
 /// Run a node until Ctrl-C, then deliver what is queued and end
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hyphal node --listen '[::]:4857'
+  hyphal node --listen 0.0.0.0:4857 --listen '[::]:4857'
   hyphal node --config /etc/hyphal.toml
   hyphal node --json | jq 'select(.peer)'
   hyphal node --listen 0.0.0.0:4857 --peer ID@relay.example.org:4857 --trust pinned")]
@@ -239,7 +239,7 @@ pub(crate) struct SendArgs {
 /// Print the messages that arrive, until Ctrl-C
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hyphal listen --listen '[::]:4857'
+  hyphal listen --listen 0.0.0.0:4857
   hyphal listen --peer ID@10.0.0.7:4857 --json | jq .payload
   hyphal listen --count 1")]
 pub(crate) struct ListenArgs {

@@ -6,11 +6,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use hyphal::config::{Config, ConfigError, Log, LogFormat, Origin};
 use hyphal::keyfile::KeyFileError;
 use serde::Serialize;
+use tokio::io::{AsyncWriteExt, Stdout};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -102,6 +104,39 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     out.write_all(b"\n")?;
     Ok(out.flush()?)
 }
+
+/// Standard output of a command that has to hear signals while it prints: a reader of the pipe that has stopped keeps a
+/// write from ending, and must keep nothing else.
+pub(crate) struct Results {
+    out: Stdout,
+}
+
+impl Results {
+    /// Standard output. Nothing else may write to it meanwhile.
+    pub(crate) fn new() -> Self {
+        Self { out: tokio::io::stdout() }
+    }
+
+    /// Writes the text and waits until it has left. Given up in between, it leaves later and in order, or not at all.
+    pub(crate) async fn text(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes()).await?;
+        Ok(self.out.flush().await?)
+    }
+
+    /// Writes one JSON object on one line, as [`Results::text`] does.
+    pub(crate) async fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let mut line = serde_json::to_string(value).map_err(io::Error::from)?;
+        line.push('\n');
+        self.text(&line).await
+    }
+}
+
+/// The last words of a command that was told to end: they are written unless nobody reads them for a while.
+pub(crate) async fn farewell(words: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::time::timeout(LONGEST_FAREWELL, words).await.unwrap_or(Ok(()))
+}
+
+const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
 /// The log of a command with results of its own: only `level` and above, unless the user chose what is logged.
 pub(crate) fn start_quiet_logs(global: &Global, log: &Log, level: &str) {

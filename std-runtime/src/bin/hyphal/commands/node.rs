@@ -1,19 +1,19 @@
 //! `hyphal node`: a node that runs until it is told to end, and then delivers what is queued.
 //!
-//! The first signal drains, the second one ends at once. Messages that arrive are acknowledged and logged; `listen`
-//! prints them.
+//! The first signal drains, the second one ends at once, whether anybody reads what it prints or not. Messages that
+//! arrive are acknowledged; `listen` prints them.
 
 use std::io::Write;
 use std::time::Duration;
 
-use hyphal::{BreakerState, Event, Node, Removal};
+use hyphal::{BreakerState, Event, Events, Node, Removal};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::signals::Signals;
 use super::start::{self, Key, Setup};
 use crate::cli::{Global, NodeArgs};
-use crate::output::{self, Exit, Failure, HINT};
+use crate::output::{self, Exit, Failure, HINT, Results};
 
 /// Runs the node.
 pub(crate) fn run(global: &Global, args: &NodeArgs) -> Result<Exit, Failure> {
@@ -33,64 +33,86 @@ async fn serve(setup: &Setup, is_json: bool) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let node = setup.start().await?;
     let mut events = node.events();
-    tell_start(&node, is_json)?;
-    loop {
+    let mut results = Results::new();
+    let running = async {
+        tell_start(&node, &mut results, is_json).await?;
         tokio::select! {
-            () = signals.recv() => break,
-            event = events.recv() => match event {
-                Some(event) if is_json => Line::of(event).map_or(Ok(()), |line| output::print_json(&line))?,
-                Some(_) => {}
-                None => break,
-            },
-            batch = node.recv_batch() => match batch {
-                Some(batch) => {
-                    tracing::info!(source = %batch.source(), count = batch.len(), "messages received");
-                }
-                None => break,
-            },
+            () = take_messages(&node) => Ok(()),
+            told = tell_events(&mut events, &mut results), if is_json => told,
         }
+    };
+    tokio::select! {
+        () = signals.recv() => {}
+        ended = running => ended?,
     }
-    drain(setup, &node, &mut signals, is_json).await
+    drain(setup, &node, &mut signals, is_json.then_some(results)).await
 }
 
-fn tell_start(node: &Node, is_json: bool) -> Result<(), Failure> {
+async fn tell_start(node: &Node, results: &mut Results, is_json: bool) -> Result<(), Failure> {
     let id = node.id().to_string();
     let addresses = start::addresses(node);
     if is_json {
-        return output::print_json(&Line::Started { id, addresses });
+        return results.json(&Line::Started { id, addresses }).await;
     }
-    let mut out = anstream::stdout().lock();
-    writeln!(out, "id       {id}")?;
-    for address in &addresses {
-        writeln!(out, "address  {address}")?;
-    }
-    out.flush()?;
+    let addresses: String = addresses.iter().map(|address| format!("address  {address}\n")).collect();
+    results.text(&format!("id       {id}\n{addresses}")).await?;
     // Nobody needs to see the hint.
     let _ = writeln!(anstream::stderr(), "{HINT}Ctrl-C delivers what is queued and ends{HINT:#}");
     Ok(())
 }
 
-async fn drain(setup: &Setup, node: &Node, signals: &mut Signals, is_json: bool) -> Result<Exit, Failure> {
-    if is_json {
-        output::print_json(&Line::Stopping)?;
+/// Takes and so acknowledges what arrives, up to the end of the node.
+async fn take_messages(node: &Node) {
+    while let Some(batch) = node.recv_batch().await {
+        // At a level that is off by default: peers decide how many of these lines there are.
+        tracing::debug!(source = %batch.source(), count = batch.len(), "messages received");
     }
-    let is_drained = tokio::select! {
+}
+
+async fn tell_events(events: &mut Events, results: &mut Results) -> Result<(), Failure> {
+    while let Some(event) = events.recv().await {
+        if let Some(line) = Line::of(event) {
+            results.json(&line).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn drain(
+    setup: &Setup,
+    node: &Node,
+    signals: &mut Signals,
+    mut results: Option<Results>,
+) -> Result<Exit, Failure> {
+    let ended = async {
+        let (is_drained, told) = tokio::join!(
+            start::shut_down(node, setup.config.timeouts.drain),
+            tell_end(results.as_mut(), &Line::Stopping)
+        );
+        let told = told.and(tell_end(results.as_mut(), &Line::Stopped { drained: is_drained }).await);
+        (is_drained, told)
+    };
+    let (is_drained, told) = tokio::select! {
         () = second_wish(signals) => {
             return Err(Failure::new(Exit::Interrupted, "ended before everything queued was delivered", ""));
         }
-        is_drained = start::shut_down(node, setup.config.timeouts.drain) => is_drained,
+        ended = ended => ended,
     };
-    if is_json {
-        output::print_json(&Line::Stopped { drained: is_drained })?;
-    }
     if is_drained {
-        return Ok(Exit::Done);
+        return told.map(|()| Exit::Done);
     }
     Err(Failure::new(
         Exit::Failed,
         "some messages were not confirmed when the time to drain was over",
         "give them more time with --set timeouts.drain=30s",
     ))
+}
+
+async fn tell_end(results: Option<&mut Results>, line: &Line) -> Result<(), Failure> {
+    match results {
+        Some(results) => output::farewell(results.json(line)).await,
+        None => Ok(()),
+    }
 }
 
 /// A signal that is more than an echo: wrappers pass a signal on although the process group has got it, too.

@@ -2,7 +2,6 @@
 //!
 //! A ping is answered by the peer's node, not by its application. One is under way at a time.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use hyphal::address::PeerAddr;
@@ -14,7 +13,7 @@ use super::reach;
 use super::signals::Signals;
 use super::start::{self, Key, Setup};
 use crate::cli::{Global, PingArgs};
-use crate::output::{self, Exit, Failure};
+use crate::output::{self, Exit, Failure, Results};
 
 /// Pings until there were enough, or a signal.
 pub(crate) fn run(global: &Global, args: &PingArgs) -> Result<Exit, Failure> {
@@ -41,20 +40,26 @@ async fn serve(setup: &Setup, peer: &PeerAddr, args: &PingArgs) -> Result<Exit, 
             obstacle.remedy,
         )
     })?;
-    if !args.json {
-        writeln!(anstream::stdout(), "PING {peer}")?;
-    }
 
     let begin = Instant::now();
     let mut tally = Tally::default();
+    let mut results = Results::new();
     let is_interrupted = tokio::select! {
-        done = exchange(&node, peer, args, &mut tally) => {
+        done = exchange(&node, peer, args, &mut tally, &mut results) => {
             done?;
             false
         }
         () = signals.recv() => true,
     };
-    tally.tell(peer, begin.elapsed(), args.json)?;
+    let summary = tally.tell(peer, begin.elapsed(), args.json, &mut results);
+    if is_interrupted {
+        output::farewell(summary).await?;
+    } else {
+        tokio::select! {
+            told = summary => told?,
+            () = signals.recv() => {}
+        }
+    }
     start::shut_down(&node, Duration::ZERO).await;
     Ok(match args.count {
         Some(_) if is_interrupted => Exit::Interrupted,
@@ -63,7 +68,16 @@ async fn serve(setup: &Setup, peer: &PeerAddr, args: &PingArgs) -> Result<Exit, 
     })
 }
 
-async fn exchange(node: &Node, peer: &PeerAddr, args: &PingArgs, tally: &mut Tally) -> io::Result<()> {
+async fn exchange(
+    node: &Node,
+    peer: &PeerAddr,
+    args: &PingArgs,
+    tally: &mut Tally,
+    results: &mut Results,
+) -> Result<(), Failure> {
+    if !args.json {
+        results.text(&format!("PING {peer}\n")).await?;
+    }
     let mut ticks = tokio::time::interval(args.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while args.count.is_none_or(|count| tally.sent < count) {
@@ -81,7 +95,7 @@ async fn exchange(node: &Node, peer: &PeerAddr, args: &PingArgs, tally: &mut Tal
             Err(_) => format!("no answer in time: seq={sequence}"),
         };
         if !args.json {
-            writeln!(anstream::stdout(), "{line}")?;
+            results.text(&format!("{line}\n")).await?;
         }
     }
     Ok(())
@@ -111,21 +125,25 @@ impl Tally {
         self.rtts.push(millis(rtt));
     }
 
-    fn tell(&self, peer: &PeerAddr, elapsed: Duration, is_json: bool) -> Result<(), Failure> {
+    async fn tell(
+        &self,
+        peer: &PeerAddr,
+        elapsed: Duration,
+        is_json: bool,
+        results: &mut Results,
+    ) -> Result<(), Failure> {
         let summary = Summary::new(peer, self, elapsed);
         if is_json {
-            return output::print_json(&summary);
+            return results.json(&summary).await;
         }
-        let mut out = anstream::stdout().lock();
-        writeln!(
-            out,
-            "\n--- {peer} ---\n{} pings, {} answers, {}% loss, {} ms",
+        let mut text = format!(
+            "\n--- {peer} ---\n{} pings, {} answers, {}% loss, {} ms\n",
             summary.sent, summary.received, summary.loss_percent, summary.elapsed_ms
-        )?;
+        );
         if let Some(Statistics { min, avg, max, mdev }) = summary.rtt_ms {
-            writeln!(out, "rtt min/avg/max/mdev = {min:.3}/{avg:.3}/{max:.3}/{mdev:.3} ms")?;
+            text += &format!("rtt min/avg/max/mdev = {min:.3}/{avg:.3}/{max:.3}/{mdev:.3} ms\n");
         }
-        Ok(out.flush()?)
+        results.text(&text).await
     }
 }
 

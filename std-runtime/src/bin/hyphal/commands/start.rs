@@ -124,10 +124,7 @@ pub(crate) fn addresses(node: &Node) -> Vec<String> {
 fn written(id: &NodeId, address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => own_ip(ip.into(), DOCUMENTATION_V4).unwrap_or(LOOPBACK_V4),
-        // A socket for all IPv6 addresses takes IPv4 too, which more machines have.
-        IpAddr::V6(ip) if ip.is_unspecified() => own_ip(ip.into(), DOCUMENTATION_V6)
-            .or_else(|| own_ip(Ipv4Addr::UNSPECIFIED.into(), DOCUMENTATION_V4))
-            .unwrap_or(LOOPBACK_V6),
+        IpAddr::V6(ip) if ip.is_unspecified() => own_ip(ip.into(), DOCUMENTATION_V6).unwrap_or(LOOPBACK_V6),
         ip => ip,
     };
     format!("{id}@{}", SocketAddr::new(ip, address.port()))
