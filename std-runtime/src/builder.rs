@@ -301,3 +301,22 @@ pub(crate) const MAX_MESSAGE: u32 = 65_000;
 
 /// Commands that may wait for the control task.
 const COMMANDS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_and_the_library_have_the_same_numbers_by_default() {
+        let configured = NodeBuilder::from(&Config::with_key("identity.key".into()));
+
+        let plain = NodeBuilder::new();
+
+        assert_eq!(configured.limits, plain.limits);
+        assert_eq!(configured.timeouts, plain.timeouts);
+        assert_eq!(configured.tcp, plain.tcp);
+        assert_eq!((configured.quality, configured.max_skew), (plain.quality, plain.max_skew));
+        assert_eq!(configured.unknown_types, plain.unknown_types);
+        assert_eq!(configured.node_type, plain.node_type);
+    }
+}

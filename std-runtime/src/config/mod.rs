@@ -257,19 +257,19 @@ settings! {
         /// Longest payload of a message that the node takes; what it sends, its peers limit likewise. A message fits into one record in this release.
         max_message: u32 = 61_440, Number::<u32>::bytes(KIB, 65_000);
         /// Peers that the node remembers, connected or not.
-        max_peers: usize = 4096, Number::<usize>::plain(1, 1_000_000);
+        max_peers: usize = 16_384, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections in all. Those that the node dials do not count.
-        max_connections: usize = 1024, Number::<usize>::plain(1, 1_000_000);
+        max_connections: usize = 4096, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections from one IPv4 address or one IPv6 /64.
-        max_connections_per_address: usize = 64, Number::<usize>::plain(1, 1_000_000);
+        max_connections_per_address: usize = 128, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections whose handshake is not finished.
         max_handshakes: usize = 256, Number::<usize>::plain(1, 100_000);
         /// Messages that wait to be sent to one peer; those under way do not count.
-        outbox_messages: usize = 65_536, Number::<usize>::plain(1, 16_777_216);
+        outbox_messages: usize = 8192, Number::<usize>::plain(1, 16_777_216);
         /// Payload bytes that wait to be sent to one peer; at least `limits.max_message`.
-        outbox_bytes: usize = 16 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
+        outbox_bytes: usize = 8 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
         /// Received batches that wait for the application; when they are full the peer is slowed down.
-        inbox_batches: usize = 64, Number::<usize>::plain(1, 65_536);
+        inbox_batches: usize = 256, Number::<usize>::plain(1, 65_536);
     }
 
     /// How long the node waits.
@@ -279,9 +279,9 @@ settings! {
         /// For the whole handshake, from the connection to the peer's acceptance.
         handshake: Duration = Duration::from_secs(5), Span::between("10ms", "5min");
         /// For a peer that takes no bytes, before its session is closed.
-        write_stall: Duration = Duration::from_secs(15), Span::between("100ms", "1h");
+        write_stall: Duration = Duration::from_secs(10), Span::between("100ms", "5min");
         /// Between two signs of life on an idle link; sent in steps of 10 ms. Peers notice silence by it.
-        heartbeat: Duration = Duration::from_secs(2), Span::between("10ms", "10min");
+        heartbeat: Duration = Duration::from_secs(1), Span::between("10ms", "10min");
         /// For queued messages to leave when the node shuts down.
         drain: Duration = Duration::from_secs(5), Span::between("0s", "1h");
     }
