@@ -1,7 +1,8 @@
 //! The receive filter of one peer: no message is delivered twice, none after its time to live.
 //!
 //! It outlives sessions, as the peer's epoch does. It is not replay protection of records, which their counters give.
-//! Invariant: a message that was admitted once is never admitted again within its epoch.
+//! Invariant: while the source stays in an epoch, a message that was admitted once is not admitted again. Another epoch starts
+//! anew: its source has booted.
 
 use crate::ids::{MessageId, Priority};
 use crate::time::Duration;
