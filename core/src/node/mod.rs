@@ -16,7 +16,7 @@
 //!
 //! Laws, each held by a test: polls may come in any order and number; on `Err` nothing has changed; after
 //! `handle_timeout(t)` a deadline lies after `t`; at most one session per peer, and both ends keep the same one; at most
-//! one dial per peer is outstanding. What is told is derived by comparison, so it is bounded by the table: a peer's
+//! one dial is outstanding for each time that a peer was added. What is told is derived by comparison, so it is bounded by the table: a peer's
 //! states between two polls are told as the last one, and the counters of the listing tell the rest.
 
 mod config;
