@@ -32,7 +32,7 @@ async fn a_malformed_record_ends_the_session_and_delivers_nothing() {
     // One message: flags with an explicit sequence, type, length, sequence, payload.
     let good = [0x20, 1, 2, 7, b'o', b'k'];
     let cases = [
-        ("a reserved bit of the kind", vec![0x40, 0, 0]),
+        ("a reserved bit of the kind", vec![0x80, 0, 0]),
         ("a body that does not exist", vec![0x02, 0, 0]),
         ("an acknowledgement cut short", vec![0x04, 0, 0, 0x80]),
         ("an acknowledgement in a longer form", vec![0x04, 0, 0, 0x80, 0x00]),
