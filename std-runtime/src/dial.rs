@@ -32,7 +32,8 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, endpoint: String) {
             hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
             let rng = &mut UnwrapErr(SysRng);
             let now = hub.clock.now();
-            let session = Session::connect(now, hub.wall(), &hub.identity, hub.session, Some(id), rng);
+            let session =
+                Session::connect(now, hub.wall(), &hub.plan.identity, hub.plan.session, Some(id), rng);
             Link::new(hub, stream, address, session, Origin::Dialled(id)).run().await;
         }
         Err(error) => {
@@ -49,11 +50,11 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, endpoint: String) {
 }
 
 async fn connect(hub: &Hub, endpoint: &str) -> io::Result<(TcpStream, SocketAddr)> {
-    let timeout = hub.timeouts.connect;
+    let timeout = hub.plan.timeouts.connect;
     let addresses = tokio::time::timeout(timeout, tokio::net::lookup_host(endpoint)).await??;
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match socket::connect(address, &hub.tcp, timeout).await {
+        match socket::connect(address, &hub.plan.tcp, timeout).await {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => failure = error,
         }

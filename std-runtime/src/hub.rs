@@ -28,13 +28,7 @@ use crate::subscription::Registry;
 
 /// The shared state of one node.
 pub(crate) struct Hub {
-    pub(crate) identity: Identity,
-    pub(crate) session: session::Config,
-    pub(crate) quality: TimeQuality,
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) tcp: TcpOptions,
-    pub(crate) unknown_types: UnknownTypes,
+    pub(crate) plan: Plan,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) registry: Arc<Registry>,
@@ -81,16 +75,10 @@ pub(crate) struct Plan {
 
 impl Hub {
     pub(crate) fn new(plan: Plan, control: mpsc::Sender<Command>) -> Self {
-        let Plan { identity, session, quality, limits, timeouts, tcp, unknown_types } = plan;
+        let limits = plan.limits;
         let tally = NodeTally::default();
         Self {
-            identity,
-            session,
-            quality,
-            limits,
-            timeouts,
-            tcp,
-            unknown_types,
+            plan,
             clock: Clock::start(),
             pool: Pool::default(),
             registry: Arc::new(Registry::new(Arc::clone(&tally.traffic))),
@@ -134,7 +122,7 @@ impl Hub {
         }
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.list = None;
-        let new = || Arc::new(Peer::new(id, self.limits.outbox_messages, self.limits.outbox_bytes));
+        let new = || Arc::new(Peer::new(id, self.plan.limits.outbox_messages, self.plan.limits.outbox_bytes));
         Arc::clone(peers.by_id.entry(id).or_insert_with(new))
     }
 
@@ -160,12 +148,12 @@ impl Hub {
 
     /// The id of the message with this number.
     pub(crate) fn message_id(&self, sequence: u64) -> MessageId {
-        MessageId { epoch: self.session.boot_id, sequence }
+        MessageId { epoch: self.plan.session.boot_id, sequence }
     }
 
     /// The wall clock for a handshake.
     pub(crate) fn wall(&self) -> Wall {
-        match self.quality {
+        match self.plan.quality {
             TimeQuality::None => Wall::default(),
             quality => Wall { time: clock::wall_time(), quality },
         }
@@ -256,10 +244,11 @@ impl Doors {
         let address = origin(address);
         let mut connections = doors.connections();
         let here = connections.by_address.get(&address).copied().unwrap_or(0);
-        if connections.total >= hub.limits.connections || here >= hub.limits.connections_per_address {
+        if connections.total >= hub.plan.limits.connections || here >= hub.plan.limits.connections_per_address
+        {
             return Err(Reason::Limit);
         }
-        if doors.handshakes.load(Ordering::Relaxed) >= hub.limits.handshakes {
+        if doors.handshakes.load(Ordering::Relaxed) >= hub.plan.limits.handshakes {
             return Err(Reason::Busy);
         }
         doors.handshakes.fetch_add(1, Ordering::Relaxed);

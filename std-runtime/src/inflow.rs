@@ -64,7 +64,7 @@ impl Inflow {
         let mut arrivals = peer.arrivals();
         for message in messages {
             let admitted = message.and_then(|message| {
-                if hub.unknown_types == UnknownTypes::Refuse && Family::of(message.kind).is_none() {
+                if hub.plan.unknown_types == UnknownTypes::Refuse && Family::of(message.kind).is_none() {
                     return Err(Reason::UnknownType);
                 }
                 let seen = if message.broadcast { &mut arrivals.broadcast } else { &mut arrivals.direct };
@@ -107,7 +107,7 @@ impl Inflow {
         hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
         let consumption = Arc::new(Consumption::new(&self.signal));
         self.await_consumption(record, Arc::downgrade(&consumption));
-        let own = hub.identity.id();
+        let own = hub.plan.identity.id();
         let batch = Batch { record: bytes, entries, own, source: peer.id, received_at: clock::wall_time() };
         let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, &consumption) else { return };
         if hub.inbox.is_open() {

@@ -100,7 +100,7 @@ impl Link {
         Self {
             token: hub.next_token(),
             inflow: Inflow::new(Arc::clone(&signal)),
-            pulse: Pulse::new(hub.session.heartbeat),
+            pulse: Pulse::new(hub.plan.session.heartbeat),
             hub,
             stream,
             address,
@@ -340,7 +340,7 @@ impl Link {
         let Self { session, peer, token, .. } = self;
         with_outbox(peer.as_deref(), *token, |outbox| session.handle_timeout(now, outbox));
         self.tell_if_drained();
-        if self.stalled_since.is_some_and(|since| since.after(self.hub.timeouts.write_stall) <= now) {
+        if self.stalled_since.is_some_and(|since| since.after(self.hub.plan.timeouts.write_stall) <= now) {
             self.stalled_since = None;
             self.end(Reason::Stalled, false);
         }
@@ -396,7 +396,7 @@ impl Link {
         let session_at = with_outbox(peer.as_deref(), *token, |outbox| session.poll_timeout(outbox));
         // What is due and waits for the socket to take bytes is not worth a busy loop.
         let session_at = session_at.map(|at| at.max(now.after(SHORTEST_WAIT)));
-        let stalled_at = self.stalled_since.map(|since| since.after(self.hub.timeouts.write_stall));
+        let stalled_at = self.stalled_since.map(|since| since.after(self.hub.plan.timeouts.write_stall));
         let report_at = self.peer.as_ref().and(self.pulse.poll_timeout());
         [session_at, stalled_at, report_at, self.abandon_at].into_iter().flatten().min()
     }

@@ -59,12 +59,12 @@ fn accept(hub: &Arc<Hub>, stream: TcpStream, address: SocketAddr, refusals: &Thr
             return;
         }
     };
-    if let Err(error) = socket::prepare(&stream, &hub.tcp) {
+    if let Err(error) = socket::prepare(&stream, &hub.plan.tcp) {
         tracing::debug!(%address, %error, "connection ended before it was set up");
         return;
     }
     let rng = &mut UnwrapErr(SysRng);
-    let session = Session::accept(hub.clock.now(), hub.wall(), &hub.identity, hub.session, rng);
+    let session = Session::accept(hub.clock.now(), hub.wall(), &hub.plan.identity, hub.plan.session, rng);
     let origin = Origin::Accepted { _seat: seat, attempt: Some(attempt) };
     let link = Link::new(Arc::clone(hub), stream, address, session, origin);
     hub.spawn(link.run());

@@ -61,7 +61,7 @@ impl Node {
 
     /// Who this node is.
     pub fn id(&self) -> NodeId {
-        self.hub().identity.id()
+        self.hub().plan.identity.id()
     }
 
     /// The addresses that this node listens on, with the ports that it was given.
@@ -187,7 +187,7 @@ impl Node {
     pub fn subscribe(&self, filter: Filter) -> Subscription {
         let hub = self.hub();
         hub.inbox.handle_subscription();
-        hub.registry.subscribe(filter, Queue::new(hub.limits.queue_batches, hub.limits.queue_bytes))
+        hub.registry.subscribe(filter, Queue::new(hub.plan.limits.queue_batches, hub.plan.limits.queue_bytes))
     }
 
     /// What happens to peers, from here on.

@@ -75,6 +75,16 @@ impl Global {
     }
 }
 
+/// Of the commands that join a network for one run, perhaps beside a node of the same machine
+#[derive(Debug, Args)]
+pub(crate) struct VisitorFlags {
+    /// Use a fresh identity for this run only, as beside a running node; open networks admit it
+    #[arg(long)]
+    pub(crate) ephemeral_key: bool,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+}
+
 /// Flags of the commands that run a node.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Node")]
@@ -229,11 +239,8 @@ pub(crate) struct SendArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-    /// Use a fresh identity for this run only, as beside a running node; open networks admit it
-    #[arg(long)]
-    pub(crate) ephemeral_key: bool,
     #[command(flatten)]
-    pub(crate) node: NodeFlags,
+    pub(crate) visitor: VisitorFlags,
 }
 
 /// Print the messages that arrive, until Ctrl-C
@@ -252,11 +259,8 @@ pub(crate) struct ListenArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
-    /// Use a fresh identity for this run only, as beside a running node; open networks admit it
-    #[arg(long)]
-    pub(crate) ephemeral_key: bool,
     #[command(flatten)]
-    pub(crate) node: NodeFlags,
+    pub(crate) visitor: VisitorFlags,
 }
 
 /// Measure the round trip to a peer over its encrypted link
@@ -277,11 +281,8 @@ pub(crate) struct PingArgs {
     /// Print one JSON object at the end
     #[arg(long)]
     pub(crate) json: bool,
-    /// Use a fresh identity for this run only, as beside a running node; open networks admit it
-    #[arg(long)]
-    pub(crate) ephemeral_key: bool,
     #[command(flatten)]
-    pub(crate) node: NodeFlags,
+    pub(crate) visitor: VisitorFlags,
 }
 
 /// Measure one encrypted link between two processes over loopback

@@ -18,7 +18,7 @@ use crate::output::{self, Exit, Failure, HINT};
 
 /// Prints messages until there were enough, or a signal.
 pub(crate) fn run(global: &Global, args: &ListenArgs) -> Result<Exit, Failure> {
-    let setup = Setup::load(global, &args.node, Key::of(args.ephemeral_key))?;
+    let setup = Setup::load(global, &args.visitor.node, Key::of(args.visitor.ephemeral_key))?;
     if setup.config.listen.is_empty() && setup.config.peers.is_empty() {
         return Err(Failure::new(
             Exit::Setup,

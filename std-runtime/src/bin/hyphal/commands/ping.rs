@@ -17,7 +17,7 @@ use crate::output::{self, Exit, Failure, Results};
 
 /// Pings until there were enough, or a signal.
 pub(crate) fn run(global: &Global, args: &PingArgs) -> Result<Exit, Failure> {
-    let mut setup = Setup::load(global, &args.node, Key::of(args.ephemeral_key))?;
+    let mut setup = Setup::load(global, &args.visitor.node, Key::of(args.visitor.ephemeral_key))?;
     setup.dial_only();
     let peer = setup.select(&args.target)?;
     output::start_quiet_logs(global, &setup.config.log, "error");

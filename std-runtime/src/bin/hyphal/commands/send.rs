@@ -22,7 +22,7 @@ use crate::output::{self, BAD, Exit, Failure, GOOD, HINT};
 
 /// Sends and waits.
 pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
-    let mut setup = Setup::load(global, &args.node, Key::of(args.ephemeral_key))?;
+    let mut setup = Setup::load(global, &args.visitor.node, Key::of(args.visitor.ephemeral_key))?;
     setup.dial_only();
     if let Some(target) = &args.to {
         setup.select(target)?;
