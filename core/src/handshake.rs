@@ -38,6 +38,9 @@ pub struct Config {
     pub max_message: u32,
     /// The longest record that this node takes, in bytes after its length field; less than 512 counts as 512.
     pub max_record: u16,
+    /// Bytes of received messages that this node holds at most while its application is not done with them; less than
+    /// `max_record` counts as that.
+    pub window: u32,
     /// How often this node lets a peer hear from it: 10 ms to 655 s, the nearest of which counts.
     pub heartbeat: Duration,
     /// How long a handshake may take in all.

@@ -52,9 +52,9 @@
 //!                 // Policy decides here: whose key is that, and do we let it in?
 //!                 Received::Offer(_peer) => self.session.handle_verdict(now, &mut self.outbox, Ok(())),
 //!                 Received::Messages(messages) => {
-//!                     let record = messages.record();
+//!                     let mark = messages.mark();
 //!                     self.inbox.extend(messages.flatten().map(|message| message.payload.to_vec()));
-//!                     self.session.handle_consumed(now, record);
+//!                     self.session.handle_consumed(now, mark);
 //!                 }
 //!                 Received::Dropped(reason) => println!("dropped: {reason}"),
 //!             }
@@ -83,6 +83,7 @@
 //!     boot_id: 1, // random at every boot
 //!     max_message: 1024,
 //!     max_record: 1200,
+//!     window: 4096,
 //!     heartbeat: Duration::from_secs(5),
 //!     handshake_timeout: Duration::from_secs(5),
 //!     max_skew: Duration::from_secs(60),
@@ -93,7 +94,7 @@
 //! let mut a = End { session: dialler, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
 //! let mut b = End { session: listener, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
 //!
-//! let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence: 1, ttl: 30 };
+//! let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence: 1, ttl: 30, compressed: None };
 //! a.outbox.push(start, header, Payload::Copied(b"good morning")).unwrap();
 //! let (mut to_a, mut to_b) = (vec![], vec![]);
 //! for tick in 1..20 {

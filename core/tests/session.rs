@@ -28,7 +28,7 @@ impl End {
     }
 
     fn push(&mut self, priority: Priority, payload: &[u8], sequence: u64) {
-        let header = Header { kind: 7, priority, broadcast: false, sequence, ttl: 60 };
+        let header = Header { kind: 7, priority, broadcast: false, sequence, ttl: 60, compressed: None };
         self.outbox.push(NOW, header, Payload::Copied(payload)).unwrap();
     }
 
@@ -50,9 +50,9 @@ impl End {
                 Received::NeedMore => break,
                 Received::Offer(_) => self.session.handle_verdict(NOW, &mut self.outbox, Ok(())),
                 Received::Messages(messages) => {
-                    let record = messages.record();
+                    let mark = messages.mark();
                     self.received.extend(messages.map(|message| message.unwrap().payload.to_vec()));
-                    self.session.handle_consumed(NOW, record);
+                    self.session.handle_consumed(NOW, mark);
                 }
                 Received::Absorbed => {}
                 Received::Dropped(reason) => panic!("dropped: {reason}"),
@@ -74,6 +74,7 @@ fn pair() -> (End, End) {
         boot_id,
         max_message: 1024,
         max_record: 2048,
+        window: 1 << 16,
         heartbeat: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),

@@ -369,7 +369,7 @@ impl End {
     }
 
     fn push(&mut self, millis: u64, priority: Priority, payload: &[u8], sequence: u64, ttl: u32) {
-        let header = Header { kind: 0x1000, priority, broadcast: false, sequence, ttl };
+        let header = Header { kind: 0x1000, priority, broadcast: false, sequence, ttl, compressed: None };
         self.outbox.push(at(millis), header, Payload::Copied(payload)).unwrap();
     }
 
@@ -386,9 +386,9 @@ impl End {
         match input.received {
             Received::Offer(_) => self.session.handle_verdict(at(millis), &mut self.outbox, Ok(())),
             Received::Messages(messages) => {
-                let record = messages.record();
+                let mark = messages.mark();
                 self.received.extend(messages.map(|message| message.unwrap().payload.to_vec()));
-                self.session.handle_consumed(at(millis), record);
+                self.session.handle_consumed(at(millis), mark);
             }
             Received::Absorbed => {}
             other => panic!("{other:?}"),
@@ -403,6 +403,7 @@ fn config(role: usize) -> Config {
         boot_id: 0xA1A2_A3A4_A5A6_A7A8,
         max_message: 4096,
         max_record: 2048,
+        window: 1 << 16,
         heartbeat: Duration::from_secs(60),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),
@@ -412,6 +413,7 @@ fn config(role: usize) -> Config {
         boot_id: 0x1122_3344_5566_7788,
         max_message: 61_440,
         max_record: 65_535,
+        window: 1 << 20,
         heartbeat: Duration::from_secs(5),
         ..initiator
     };

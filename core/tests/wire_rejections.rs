@@ -10,7 +10,7 @@ use hyphal_core::{
         envelope::Envelope,
         frame::{self, Compression, Decoded, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
-        message::{self, Encoder, MessageHeader, Place},
+        message::{self, Encoder, MessageHeader, Part, Place},
         reason::Reason,
         record::{self, RecordHeader},
         varint,
@@ -544,7 +544,7 @@ mod messages {
 
     #[test]
     fn a_reserved_bit_of_the_extension_is_malformed() {
-        for bit in 2..8 {
+        for bit in 4..8 {
             assert_malformed(&[EXTENSION, 7, 0, 1 << bit], Some(1));
         }
     }
@@ -632,8 +632,78 @@ mod messages {
         assert_eq!(message::check(&body, Some(1)).unwrap().longest(), 3);
     }
 
+    /// How many messages a body holds that begins a session.
+    fn check(body: &[u8]) -> Result<usize, Reason> {
+        message::check(body, None).map(|checked| checked.count())
+    }
+
     fn assert_malformed(body: &[u8], previous_sequence: Option<u64>) {
         assert_eq!(message::check(body, previous_sequence).unwrap_err(), Reason::Malformed);
+    }
+
+    #[test]
+    fn a_part_that_contradicts_itself_is_malformed_and_not_written() {
+        // Length, total, offset.
+        let parts = [(0, 0, 0), (1, 0, 0), (0, 9, 0), (0, 9, 8), (0, 9, 10), (2, 9, 8), (1, 9, 9), (9, 8, 0)];
+        for (len, total, offset) in parts {
+            let bytes =
+                [&[EXPLICIT | EXTENSION, 7, len, 0, PART, total, offset][..], &[1; 9][..len.into()]].concat();
+            assert_eq!(check(&bytes), Err(Reason::Malformed), "{len} bytes at {offset} of {total}");
+
+            let part = Some(Part { total: total.into(), offset: offset.into() });
+            let mut room = [0; 64];
+            let mut encoder = Encoder::new(&mut room, None);
+            assert!(!encoder.push(&MessageHeader { part, ..header(0) }, &[1; 9][..len.into()], Place::Inner));
+            assert_eq!((encoder.written(), encoder.last_sequence()), (0, None));
+        }
+    }
+
+    #[test]
+    fn a_part_may_be_all_of_a_message_its_end_or_its_abandonment() {
+        for (len, total, offset) in [(9, 9, 0), (1, 9, 0), (1, 9, 8), (0, 9, 9)] {
+            let bytes =
+                [&[EXPLICIT | EXTENSION, 7, len, 0, PART, total, offset][..], &[1; 9][..len.into()]].concat();
+            assert_eq!(check(&bytes), Ok(1), "{len} bytes at {offset} of {total}");
+        }
+    }
+
+    #[test]
+    fn a_part_beyond_four_gibibytes_is_malformed() {
+        let most = [0xFF, 0xFF, 0xFF, 0xFF, 0x0F];
+        let more = [0x80, 0x80, 0x80, 0x80, 0x10];
+        for (total, offset) in [(more, most), (most, more)] {
+            let head = [EXPLICIT | EXTENSION | LAST, 7, 0, PART];
+            assert_eq!(check(&[&head[..], &total, &offset, &[1]].concat()), Err(Reason::Malformed));
+        }
+        // Its last byte would be one too many.
+        let head = [EXPLICIT | EXTENSION | LAST, 7, 0, PART];
+        assert_eq!(check(&[&head[..], &most, &most, &[1]].concat()), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn an_unknown_method_of_compression_is_malformed() {
+        for method in [0, 3, 255] {
+            let bytes = [EXPLICIT | EXTENSION, 7, 1, 0, COMPRESSED, method, 9, 0xAA];
+            assert_eq!(check(&bytes), Err(Reason::Malformed), "method {method}");
+        }
+        assert_eq!(check(&[EXPLICIT | EXTENSION, 7, 1, 0, COMPRESSED, 1, 9, 0xAA]), Ok(1));
+        assert_eq!(check(&[EXPLICIT | EXTENSION, 7, 1, 0, COMPRESSED, 2, 9, 0xAA]), Ok(1));
+    }
+
+    #[test]
+    fn a_full_envelope_with_a_part_or_compression_is_malformed() {
+        let len = u8::try_from(envelope().encoded_len()).unwrap();
+        assert_eq!(check(&full_with(EXTENSION, &[PART, len, 0])), Err(Reason::Malformed));
+        assert_eq!(check(&full_with(EXTENSION, &[COMPRESSED, 1, 9])), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn a_part_of_a_message_weighs_as_much_as_the_whole() {
+        let part = [EXPLICIT | EXTENSION, 7, 1, 0, PART, 100, 4, 0xAA];
+        let compressed = [EXPLICIT | EXTENSION, 7, 1, 0, COMPRESSED, 1, 90, 0xAA];
+
+        assert_eq!(message::check(&part, None).unwrap().longest(), 100);
+        assert_eq!(message::check(&compressed, None).unwrap().longest(), 90);
     }
 
     /// A full envelope of priority Medium with `flags` flipped in its message's flags.
@@ -650,7 +720,16 @@ mod messages {
     }
 
     fn header(sequence: u64) -> MessageHeader {
-        MessageHeader { priority: Priority::Medium, broadcast: false, kind: 7, sequence, ttl: 60, age: 0 }
+        MessageHeader {
+            priority: Priority::Medium,
+            broadcast: false,
+            kind: 7,
+            sequence,
+            ttl: 60,
+            age: 0,
+            part: None,
+            compressed: None,
+        }
     }
 
     const BROADCAST: u8 = 1 << 2;
@@ -659,6 +738,9 @@ mod messages {
     const EXPLICIT: u8 = 1 << 5;
     const EXTENSION: u8 = 1 << 6;
     const FULL: u8 = 1 << 7;
+
+    const PART: u8 = 1 << 2;
+    const COMPRESSED: u8 = 1 << 3;
 }
 
 mod envelopes {

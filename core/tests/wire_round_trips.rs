@@ -12,7 +12,7 @@ use hyphal_core::{
         envelope::Envelope,
         frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
-        message::{self, Encoder, Message, MessageHeader, Place},
+        message::{self, Compressed, Encoder, Message, MessageHeader, Method, Part, Place},
         record::{self, Body, RecordHeader},
         varint,
     },
@@ -350,16 +350,39 @@ fn control() -> impl Strategy<Value = Control> {
 fn message_header() -> impl Strategy<Value = MessageHeader> {
     let kind = prop_oneof![Just(7), Just(0x1000), any::<u16>()];
     let sequence = prop_oneof![0..4_u64, number()];
-    (select(Priority::ALL.to_vec()), any::<bool>(), kind, sequence, small_number(), small_number()).prop_map(
-        |(priority, broadcast, kind, sequence, ttl, age)| MessageHeader {
+    let class = (select(Priority::ALL.to_vec()), any::<bool>());
+    (class, kind, sequence, small_number(), small_number(), option::of(compressed())).prop_map(
+        |((priority, broadcast), kind, sequence, ttl, age, compressed)| MessageHeader {
             priority,
             broadcast,
             kind,
             sequence,
             ttl,
             age,
+            part: None,
+            compressed,
         },
     )
+}
+
+fn compressed() -> impl Strategy<Value = Compressed> {
+    (select(Method::ALL.to_vec()), small_number())
+        .prop_map(|(method, original)| Compressed { method, original })
+}
+
+/// A message, or a part of one: with so many bytes of the whole before and behind it.
+fn compact() -> impl Strategy<Value = (MessageHeader, Vec<u8>)> {
+    let around = option::of((small_number(), small_number()));
+    (message_header(), vec(any::<u8>(), 0..200), around).prop_map(|(header, payload, around)| {
+        let len = payload.len() as u32;
+        let part = around.map(|(before, behind)| {
+            let offset = before.saturating_sub(len);
+            // No bytes at all are an abandonment, which stands at the end.
+            let behind = if len == 0 { 0 } else { behind.min(u32::MAX - offset - len) };
+            Part { total: offset + len + behind, offset }
+        });
+        (MessageHeader { part: part.filter(|part| part.total > 0), ..header }, payload)
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -370,7 +393,7 @@ enum Item {
 
 fn item() -> impl Strategy<Value = Item> {
     prop_oneof![
-        4 => (message_header(), vec(any::<u8>(), 0..200)).prop_map(|(header, payload)| Item::Compact(header, payload)),
+        4 => compact().prop_map(|(header, payload)| Item::Compact(header, payload)),
         1 => (parts(), small_number()).prop_map(|(parts, age)| Item::Full(parts, age)),
     ]
 }

@@ -74,7 +74,16 @@ fn an_accept_takes_one_byte() {
 }
 
 fn small() -> MessageHeader {
-    MessageHeader { priority: Priority::Medium, broadcast: false, kind: 7, sequence: 0, ttl: 60, age: 0 }
+    MessageHeader {
+        priority: Priority::Medium,
+        broadcast: false,
+        kind: 7,
+        sequence: 0,
+        ttl: 60,
+        age: 0,
+        part: None,
+        compressed: None,
+    }
 }
 
 fn hello() -> Hello {

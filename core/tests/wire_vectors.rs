@@ -13,7 +13,7 @@ use hyphal_core::{
         envelope::Envelope,
         frame::{self, Compression, Decoded, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
-        message::{self, Encoder, Message, MessageHeader, Place},
+        message::{self, Compressed, Encoder, Message, MessageHeader, Method, Part, Place},
         record::{self, Body, RecordHeader},
         varint,
     },
@@ -423,6 +423,12 @@ struct CompactMessage {
     sequence: u64,
     ttl: u32,
     age: u32,
+    /// Total and offset.
+    #[serde(default)]
+    part: Option<(u32, u32)>,
+    /// Method and original length.
+    #[serde(default)]
+    compressed: Option<(u8, u32)>,
     payload: String,
 }
 
@@ -435,6 +441,11 @@ impl CompactMessage {
             sequence: self.sequence,
             ttl: self.ttl,
             age: self.age,
+            part: self.part.map(|(total, offset)| Part { total, offset }),
+            compressed: self.compressed.map(|(method, original)| Compressed {
+                method: Method::from_code(method).unwrap(),
+                original,
+            }),
         }
     }
 }

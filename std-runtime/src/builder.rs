@@ -162,6 +162,7 @@ impl NodeBuilder {
             boot_id,
             max_message: self.limits.max_message,
             max_record: u16::MAX,
+            window: 1 << 20,
             heartbeat: self.timeouts.heartbeat,
             handshake_timeout: self.timeouts.handshake,
             max_skew: self.max_skew,

@@ -242,6 +242,7 @@ mod tests {
             boot_id: 1,
             max_message: 1024,
             max_record: 2048,
+            window: 1 << 16,
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),
@@ -253,8 +254,14 @@ mod tests {
         let (mut a, mut b) = (End::new(a, Ok(())), End::new(b, verdict));
         for round in 0..6 {
             if round == 4 && a.session.is_up() {
-                let header =
-                    Header { kind: 7, priority: Priority::Low, broadcast: false, sequence: 1, ttl: 0 };
+                let header = Header {
+                    kind: 7,
+                    priority: Priority::Low,
+                    broadcast: false,
+                    sequence: 1,
+                    ttl: 0,
+                    compressed: None,
+                };
                 a.outbox.push(NOW, header, Payload::Copied(b"there")).unwrap();
                 b.outbox.push(NOW, header, Payload::Copied(b"and back")).unwrap();
             }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use hyphal_core::session::Messages;
+use hyphal_core::session::{Mark, Messages};
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::reason::Reason;
 
@@ -24,7 +24,7 @@ use crate::signal::{Consumption, Signal};
 pub(crate) struct Inflow {
     signal: Arc<Signal>,
     /// Delivered records, oldest first, and whether somebody still works on them.
-    unconsumed: VecDeque<(u64, Weak<Consumption>)>,
+    unconsumed: VecDeque<(Mark, Weak<Consumption>)>,
     /// What a full queue did not take.
     held_back: VecDeque<(Arc<Queue>, Delivery)>,
 }
@@ -39,14 +39,14 @@ impl Inflow {
         !self.held_back.is_empty()
     }
 
-    /// The record up to which the application is done with everything, if there is a new one.
-    pub(crate) fn poll_consumed(&mut self) -> Option<u64> {
+    /// The end of the last record up to which the application is done with everything, if there is a new one.
+    pub(crate) fn poll_consumed(&mut self) -> Option<Mark> {
         let mut through = None;
-        while let Some((record, consumption)) = self.unconsumed.front() {
+        while let Some((mark, consumption)) = self.unconsumed.front() {
             if consumption.strong_count() > 0 {
                 break;
             }
-            through = Some(*record);
+            through = Some(*mark);
             self.unconsumed.pop_front();
         }
         through
@@ -97,16 +97,16 @@ impl Inflow {
     }
 
     /// Hands the messages of a record to all who want them.
-    pub(crate) fn deliver(&mut self, hub: &Hub, peer: &Peer, record: u64, bytes: Bytes, entries: Vec<Entry>) {
+    pub(crate) fn deliver(&mut self, hub: &Hub, peer: &Peer, mark: Mark, bytes: Bytes, entries: Vec<Entry>) {
         if entries.is_empty() {
-            self.await_consumption(record, Weak::new());
+            self.await_consumption(mark, Weak::new());
             return;
         }
         let count = entries.len() as u64;
         peer.tally.messages_received.fetch_add(count, Relaxed);
         hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
         let consumption = Arc::new(Consumption::new(&self.signal));
-        self.await_consumption(record, Arc::downgrade(&consumption));
+        self.await_consumption(mark, Arc::downgrade(&consumption));
         let own = hub.plan.identity.id();
         let batch = Batch { record: bytes, entries, own, source: peer.id, received_at: clock::wall_time() };
         let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, &consumption) else { return };
@@ -170,11 +170,11 @@ impl Inflow {
     ///
     /// Acknowledgements are cumulative, so a record that is done already is covered by the next one: only records that somebody
     /// holds take room, and their number is bounded by the queues, whatever a peer sends.
-    fn await_consumption(&mut self, record: u64, consumption: Weak<Consumption>) {
+    fn await_consumption(&mut self, mark: Mark, consumption: Weak<Consumption>) {
         let waits_for_others = self.unconsumed.len() > 1;
         match self.unconsumed.back_mut() {
-            Some(last) if waits_for_others && last.1.strong_count() == 0 => *last = (record, consumption),
-            _ => self.unconsumed.push_back((record, consumption)),
+            Some(last) if waits_for_others && last.1.strong_count() == 0 => *last = (mark, consumption),
+            _ => self.unconsumed.push_back((mark, consumption)),
         }
     }
 
@@ -201,15 +201,19 @@ mod tests {
         let signal = Arc::new(Signal::default());
         let mut inflow = Inflow::new(Arc::clone(&signal));
         let held = Arc::new(Consumption::new(&signal));
-        inflow.await_consumption(0, Arc::downgrade(&held));
+        inflow.await_consumption(mark(0), Arc::downgrade(&held));
 
         for record in 1..10_000 {
-            inflow.await_consumption(record, Weak::new());
+            inflow.await_consumption(mark(record), Weak::new());
         }
 
         assert_eq!(inflow.unconsumed.len(), 2);
         assert_eq!(inflow.poll_consumed(), None);
         drop(held);
-        assert_eq!(inflow.poll_consumed(), Some(9_999));
+        assert_eq!(inflow.poll_consumed(), Some(mark(9_999)));
+    }
+
+    fn mark(record: u64) -> Mark {
+        Mark { record, bytes: 0 }
     }
 }

@@ -151,8 +151,8 @@ impl Link {
 
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Turn {
         // Before a close, which carries the last acknowledgement.
-        if let Some(record) = self.inflow.poll_consumed() {
-            self.session.handle_consumed(now, record);
+        if let Some(mark) = self.inflow.poll_consumed() {
+            self.session.handle_consumed(now, mark);
         }
         if let Some(reason) = self.signal.take_close() {
             self.session.close(now, reason);
@@ -301,10 +301,10 @@ impl Link {
                 }
                 Received::Messages(messages) => match peer {
                     Some(peer) => {
-                        let record = messages.record();
+                        let mark = messages.mark();
                         let entries = inflow.admit(hub, peer, messages, base);
                         let bytes = reading.take(used);
-                        inflow.deliver(hub, peer, record, bytes, entries);
+                        inflow.deliver(hub, peer, mark, bytes, entries);
                     }
                     // The session is on its way out: it was not let in.
                     None => reading.advance(used),

@@ -8,9 +8,12 @@ use hyphal_core::{
     aead::ChaChaPoly,
     ids::{MessageId, NodeId, Priority},
     outbox::{Fate, Header, Ledger, Outbox, SharedStorage},
-    session::{Closed, Event, Offer, Received, Session},
+    session::{Closed, Event, Mark, Offer, Received, Session},
     time::{Duration, Instant},
-    wire::reason::Reason,
+    wire::{
+        message::{Compressed, Part},
+        reason::Reason,
+    },
 };
 
 /// An outbox whose every fate is written down.
@@ -57,7 +60,7 @@ pub fn lab_outbox() -> LabOutbox {
 
 /// The header of an ordinary message: of the application, Medium, direct, 60 s to live.
 pub const fn header(sequence: u64) -> Header {
-    Header { kind: 0x1000, priority: Priority::Medium, broadcast: false, sequence, ttl: 60 }
+    Header { kind: 0x1000, priority: Priority::Medium, broadcast: false, sequence, ttl: 60, compressed: None }
 }
 
 /// A message that arrived, copied out of the record.
@@ -77,6 +80,10 @@ pub struct Delivered {
     pub ttl: u32,
     /// How old it was.
     pub age: Duration,
+    /// Which part of a message it is, if not all of it.
+    pub part: Option<Part>,
+    /// How the whole payload is compressed, if it is.
+    pub compressed: Option<Compressed>,
     /// What the sender wrote.
     pub payload: Vec<u8>,
 }
@@ -92,8 +99,8 @@ pub enum Reading {
     Offer(Offer),
     /// The messages of one record.
     Messages {
-        /// The record's counter.
-        record: u64,
+        /// Where the record ends.
+        mark: Mark,
         /// The messages.
         messages: Vec<Delivered>,
     },
@@ -155,7 +162,7 @@ impl LinkEnd {
                 Reading::Offer(offer)
             }
             Received::Messages(messages) => {
-                let record = messages.record();
+                let mark = messages.mark();
                 let dropped = &mut self.dropped;
                 let messages = messages
                     .filter_map(|message| message.map_err(|reason| dropped.push(reason)).ok())
@@ -167,10 +174,12 @@ impl LinkEnd {
                         broadcast: message.broadcast,
                         ttl: message.ttl,
                         age: message.age,
+                        part: message.part,
+                        compressed: message.compressed,
                         payload: message.payload.to_vec(),
                     })
                     .collect();
-                Reading::Messages { record, messages }
+                Reading::Messages { mark, messages }
             }
             Received::Dropped(reason) => {
                 self.dropped.push(reason);

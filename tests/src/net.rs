@@ -386,8 +386,8 @@ impl Process {
                     let verdict = self.node.judge(&offer.id(), offer.dialled());
                     link.end.session.handle_verdict(now, &mut link.own_outbox, verdict);
                 }
-                Reading::Messages { record, messages } => {
-                    link.end.session.handle_consumed(now, record);
+                Reading::Messages { mark, messages } => {
+                    link.end.session.handle_consumed(now, mark);
                     let source = link.end.up.map(|(_, id)| id).expect("messages come from a proven peer");
                     for message in messages {
                         fingerprint.note(now, &message.payload);

@@ -9,7 +9,7 @@ use hyphal_core::{
     identity::Identity,
     ids::{MessageId, NodeId, NodeType},
     outbox::{Header, Payload, SendError, Ticket},
-    session::{Config, Session, Wall},
+    session::{Config, Mark, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
     wire::{hello::NetworkTag, reason::Reason},
 };
@@ -106,6 +106,7 @@ pub fn lab_config(boot_id: u64) -> Config {
         boot_id,
         max_message: 16_000,
         max_record: 16_384,
+        window: 1 << 20,
         heartbeat: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(30),
@@ -154,7 +155,7 @@ impl End {
         self.delivered.iter().map(|delivered| delivered.payload.as_slice()).collect()
     }
 
-    fn take(&mut self, now: Instant, record: u64, messages: Vec<Delivered>) {
+    fn take(&mut self, now: Instant, mark: Mark, messages: Vec<Delivered>) {
         for message in messages {
             match self.filter.check(message.id, message.priority, message.age, message.ttl) {
                 Ok(()) => self.delivered.push(message),
@@ -162,7 +163,7 @@ impl End {
             }
         }
         if !self.hoards {
-            self.link.session.handle_consumed(now, record);
+            self.link.session.handle_consumed(now, mark);
         }
     }
 }
@@ -361,11 +362,11 @@ impl Pair {
                     end.link.session.handle_verdict(now, &mut end.outbox, end.verdict);
                     true
                 }
-                Reading::Messages { record, messages } => {
+                Reading::Messages { mark, messages } => {
                     for message in &messages {
                         self.fingerprint.note(now, &message.payload);
                     }
-                    end.take(now, record, messages);
+                    end.take(now, mark, messages);
                     true
                 }
             },

@@ -81,9 +81,9 @@ impl Subject {
                 Reading::Offer(_) => {
                     self.link.session.handle_verdict(self.now, &mut self.outbox, self.verdict);
                 }
-                Reading::Messages { record, messages } => {
+                Reading::Messages { mark, messages } => {
                     self.delivered.extend(messages);
-                    self.link.session.handle_consumed(self.now, record);
+                    self.link.session.handle_consumed(self.now, mark);
                 }
             }
         }

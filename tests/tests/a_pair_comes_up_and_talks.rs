@@ -22,7 +22,14 @@ fn both_ends_learn_who_the_other_is() {
 #[test]
 fn a_message_arrives_with_everything_its_sender_said() {
     let mut pair = Pair::up(&Seed::of(2));
-    let header = Header { kind: 0x0501, priority: Priority::High, broadcast: true, sequence: 7, ttl: 9 };
+    let header = Header {
+        kind: 0x0501,
+        priority: Priority::High,
+        broadcast: true,
+        sequence: 7,
+        ttl: 9,
+        compressed: None,
+    };
 
     pair.send(Side::Opener, header, b"spore").expect("there is room");
     pair.drive_for(Duration::from_millis(10));

@@ -273,7 +273,16 @@ fn established() -> (Subject, Scripted) {
 }
 
 fn message_header(kind: u16, sequence: u64) -> MessageHeader {
-    MessageHeader { priority: Default::default(), broadcast: false, kind, sequence, ttl: 60, age: 0 }
+    MessageHeader {
+        priority: Default::default(),
+        broadcast: false,
+        kind,
+        sequence,
+        ttl: 60,
+        age: 0,
+        part: None,
+        compressed: None,
+    }
 }
 
 fn empty(header: RecordHeader) -> Vec<u8> {

@@ -85,7 +85,7 @@ impl Tiny {
 
     fn say_something(&mut self, now: Instant, sequence: u64) {
         let priority = Priority::ALL[sequence as usize % 4];
-        let header = Header { kind: 0x1000, priority, broadcast: false, sequence, ttl: 60 };
+        let header = Header { kind: 0x1000, priority, broadcast: false, sequence, ttl: 60, compressed: None };
         self.outbox.push(now, header, Payload::Copied(b"a small reading")).expect("there is room");
     }
 
@@ -107,7 +107,7 @@ impl Tiny {
                     session.handle_verdict(now, &mut self.outbox, verdict);
                 }
                 Received::Messages(messages) => {
-                    let record = messages.record();
+                    let mark = messages.mark();
                     for message in messages {
                         let message = message.expect("an application message");
                         let verdict =
@@ -116,7 +116,7 @@ impl Tiny {
                         assert_eq!(message.payload, b"a small reading");
                         self.received += 1;
                     }
-                    session.handle_consumed(now, record);
+                    session.handle_consumed(now, mark);
                 }
                 Received::Dropped(reason) => panic!("dropped for {reason:?}"),
             }

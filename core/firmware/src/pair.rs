@@ -87,6 +87,7 @@ impl End {
             boot_id: seed << 8 | boot,
             max_message: 256,
             max_record: RECORD as u16,
+window: RECORD as u32,
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),
@@ -117,7 +118,7 @@ impl End {
     }
 
     fn push(&mut self, now: Instant, sequence: u64) -> Result<(), &'static str> {
-        let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence, ttl: 60 };
+        let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence, ttl: 60, compressed: None };
         let pushed = self.outbox.push(now, header, Payload::Copied(&sequence.to_be_bytes()));
         pushed.map(drop).map_err(|_| "the outbox refused a message")
     }
@@ -140,9 +141,9 @@ impl End {
                     self.session.handle_verdict(now, &mut self.outbox, verdict);
                 }
                 Received::Messages(messages) => {
-                    let record = messages.record();
+                    let mark = messages.mark();
                     self.expected = self.expected.max(count_in_order(self.expected, messages)?);
-                    self.session.handle_consumed(now, record);
+                    self.session.handle_consumed(now, mark);
                 }
             }
         }

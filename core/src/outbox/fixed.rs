@@ -11,7 +11,7 @@ use crate::wire::reason::Reason;
 /// The smallest outbox: 16 messages with 1,024 payload bytes in all, under 2.5 KiB.
 pub type TinyOutbox<L = ()> = Outbox<FixedStorage<1024, 16, L>>;
 
-/// Room for `SLOTS` messages (48 bytes each) with `BYTES` payload bytes in all, without a heap.
+/// Room for `SLOTS` messages (56 bytes each) with `BYTES` payload bytes in all, without a heap.
 #[derive(Debug)]
 pub struct FixedStorage<const BYTES: usize, const SLOTS: usize, L = ()> {
     arena: [u8; BYTES],
@@ -229,7 +229,14 @@ struct Slot {
 impl Slot {
     const UNUSED: Self = Self {
         entry: Entry {
-            header: super::Header { kind: 0, priority: Priority::Low, broadcast: false, sequence: 0, ttl: 0 },
+            header: super::Header {
+                kind: 0,
+                priority: Priority::Low,
+                broadcast: false,
+                sequence: 0,
+                ttl: 0,
+                compressed: None,
+            },
             ordinal: 0,
             pushed_at: crate::time::Instant::ZERO,
         },

@@ -7,6 +7,7 @@
 
 use crate::ids::Priority;
 use crate::time::{Duration, Instant};
+use crate::wire::message::Compressed;
 use crate::wire::reason::Reason;
 
 mod fixed;
@@ -346,6 +347,8 @@ pub struct Header {
     pub sequence: u64,
     /// Seconds from `push` after which the message is worthless; 0 = it never expires.
     pub ttl: u32,
+    /// How the payload is compressed, if it is.
+    pub compressed: Option<Compressed>,
 }
 
 /// A payload on its way into a queue.

@@ -155,7 +155,7 @@ fn patience_counts_only_while_the_class_has_messages<S: Small>() {
 
 fn next_shows_what_was_pushed_and_how_long_it_waited<S: Small>() {
     let mut outbox = S::small();
-    let header = Header { kind: 7, priority: High, broadcast: true, sequence: 99, ttl: 60 };
+    let header = Header { kind: 7, priority: High, broadcast: true, sequence: 99, ttl: 60, compressed: None };
 
     outbox.push(at(2), header, Payload::Copied(b"hello")).unwrap();
     let next = outbox.next(at(5));

@@ -35,7 +35,7 @@ use crate::wire::reason::Reason;
 use crate::wire::record as layout;
 
 pub use crate::handshake::{Config, Offer, Wall};
-pub use up::{Message, Messages};
+pub use up::{Mark, Message, Messages};
 
 use up::{Content, Up};
 
@@ -251,10 +251,11 @@ impl<A: Aead> Session<A> {
         }
     }
 
-    /// The application is done with the messages of record `counter` and of all before it: the peer may know.
-    pub fn handle_consumed(&mut self, now: Instant, counter: u64) {
+    /// The application is done with the messages of the record that `mark` ends and of all before it: the peer may know,
+    /// and may send more.
+    pub fn handle_consumed(&mut self, now: Instant, mark: Mark) {
         if let State::Up { up, .. } = &mut self.state {
-            up.handle_consumed(now, counter);
+            up.handle_consumed(now, mark);
         }
     }
 

@@ -216,6 +216,7 @@ mod tests {
             boot_id: 1,
             max_message: 1024,
             max_record: 2048,
+            window: 1 << 16,
             heartbeat,
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),

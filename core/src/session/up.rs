@@ -16,7 +16,7 @@ use crate::outbox::{Outbox, Storage};
 use crate::record::{Opener, Sealer};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
-use crate::wire::message::{self, Encoder, MessageHeader, Place};
+use crate::wire::message::{self, Compressed, Encoder, MessageHeader, Part, Place};
 use crate::wire::reason::Reason;
 use crate::wire::record::{self as layout, Body, RecordHeader};
 
@@ -32,6 +32,8 @@ pub(super) struct Up<A> {
     /// The responder's first record is still to be written.
     owes_accept: bool,
     messages: Sequences,
+    /// Bytes of received bodies of messages.
+    received: u64,
     acks: Acks,
     clock: PeerClock,
     pulse: Pulse,
@@ -86,6 +88,7 @@ impl<A: Aead> Up<A> {
             established_at: now,
             owes_accept,
             messages: Sequences::default(),
+            received: 0,
             acks: Acks::default(),
             clock: PeerClock::new(now),
             pulse: Pulse::new(now, config, finished.peer.hello()),
@@ -179,11 +182,13 @@ impl<A: Aead> Up<A> {
         self.acks.handle_record(*counter, true);
         self.messages.read = checked.last_sequence();
         let source = Source { id: self.peer.id(), epoch: self.peer.hello().boot_id, waited };
-        Ok(Content::Messages(Messages { inner: checked.messages(), source, record: *counter }))
+        self.received += body.len() as u64;
+        let mark = Mark { record: *counter, bytes: self.received };
+        Ok(Content::Messages(Messages { inner: checked.messages(), source, mark }))
     }
 
-    pub(super) fn handle_consumed(&mut self, now: Instant, counter: u64) {
-        self.acks.handle_consumed(now, counter);
+    pub(super) fn handle_consumed(&mut self, now: Instant, mark: Mark) {
+        self.acks.handle_consumed(now, mark.record);
     }
 
     pub(super) fn handle_ping_request(&mut self) {
@@ -287,6 +292,8 @@ impl<A: Aead> Up<A> {
                 sequence: next.header.sequence,
                 ttl: next.header.ttl,
                 age: ticks(next.waited),
+                part: None,
+                compressed: next.header.compressed,
             };
             // A message too long to share has a record of its own.
             let is_first = encoder.count() == 0;
@@ -374,7 +381,17 @@ fn ticks(waited: Duration) -> u32 {
 pub struct Messages<'d> {
     inner: message::Messages<'d>,
     source: Source,
-    record: u64,
+    mark: Mark,
+}
+
+/// How far a session's messages have come: what [`handle_consumed`](super::Session::handle_consumed) is told when the
+/// application is done with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The record's counter.
+    pub record: u64,
+    /// Bytes of all messages received in this session, up to the end of the record, as credit counts them.
+    pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -399,14 +416,18 @@ pub struct Message<'d> {
     pub ttl: u32,
     /// How long ago it was sent.
     pub age: Duration,
+    /// Which part of a message the payload is, if not all of it.
+    pub part: Option<Part>,
+    /// How the whole payload is compressed, if it is.
+    pub compressed: Option<Compressed>,
     /// What the application wrote.
     pub payload: &'d [u8],
 }
 
 impl Messages<'_> {
-    /// The record's counter, for [`handle_consumed`](super::Session::handle_consumed).
-    pub fn record(&self) -> u64 {
-        self.record
+    /// Where the record ends, for [`handle_consumed`](super::Session::handle_consumed).
+    pub fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// Who sent the messages.
@@ -433,6 +454,8 @@ impl<'d> Iterator for Messages<'d> {
             broadcast: header.broadcast,
             ttl: header.ttl,
             age: self.source.waited + layout::TICK * header.age,
+            part: header.part,
+            compressed: header.compressed,
             payload,
         }))
     }

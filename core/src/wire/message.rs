@@ -9,8 +9,15 @@
 //! | 3 | same type as the message before |
 //! | 4 | last: the payload runs to the end of the record |
 //! | 5 | explicit sequence |
-//! | 6 | extension: 1 byte (bit 0 ttl, bit 1 age present), ttl varint, age varint |
+//! | 6 | extension: 1 byte of bits, then the fields that they name |
 //! | 7 | full envelope: the payload is an [`Envelope`] |
+//!
+//! | extension bit | field |
+//! |---|---|
+//! | 0 | ttl varint |
+//! | 1 | age varint |
+//! | 2 | [`Part`]: total varint, offset varint |
+//! | 3 | [`Compressed`]: method 1, original length varint |
 //!
 //! This is the hot path: a 16 KiB record holds 240 messages. A body is checked as a whole before its first message is
 //! delivered ([`check`]), so a record is taken or refused, never half. Full envelopes carry their own id: they have no
@@ -26,8 +33,10 @@ use crate::ids::Priority;
 
 /// The ttl of a message that names none, seconds.
 pub const DEFAULT_TTL: u32 = 60;
-/// The longest bytes before a payload: flags, type, length, sequence, extension with ttl and age.
-pub const MAX_OVERHEAD: usize = 1 + 3 + varint::MAX_LEN + varint::MAX_LEN + 1 + 5 + 5;
+/// The longest bytes before a payload: flags, type, length, sequence, extension with ttl, age, part and compression.
+pub const MAX_OVERHEAD: usize = 1 + 3 + varint::MAX_LEN + varint::MAX_LEN + 1 + 5 + 5 + (5 + 5) + (1 + 5);
+/// The most payload bytes of one part; a longer message is sent in several.
+pub const FRAGMENT_LEN: usize = 16_384;
 
 /// What a message says about itself beside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +53,73 @@ pub struct MessageHeader {
     pub ttl: u32,
     /// How long it had waited when it was written, in [`TICK`](super::record::TICK)s.
     pub age: u32,
+    /// Which part of a message's payload this is, if not all of it.
+    pub part: Option<Part>,
+    /// How the whole payload is compressed, if it is.
+    pub compressed: Option<Compressed>,
+}
+
+/// The place of some of a message's payload in the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// Bytes of the whole payload as it is sent, after compression.
+    pub total: u32,
+    /// Where these bytes begin in it.
+    pub offset: u32,
+}
+
+impl Part {
+    /// Whether the sender gives the message up: nothing of it follows, and what was sent is worthless.
+    #[inline]
+    pub const fn is_abandonment(&self) -> bool {
+        self.offset == self.total
+    }
+
+    /// Where these `len` bytes end in the whole; `None` if no such part may be written.
+    #[inline]
+    pub fn end(&self, len: usize) -> Option<u32> {
+        let end = self.offset.checked_add(u32::try_from(len).ok()?)?;
+        let is_sound = self.total > 0 && end <= self.total && (len > 0 || self.is_abandonment());
+        is_sound.then_some(end)
+    }
+}
+
+/// How a payload is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Compressed {
+    /// With what.
+    pub method: Method,
+    /// Bytes of the payload before compression.
+    pub original: u32,
+}
+
+/// A method of compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Method {
+    /// One LZ4 block.
+    Lz4 = 1,
+    /// One Zstandard frame.
+    Zstd = 2,
+}
+
+impl Method {
+    /// Every method, in order of code.
+    pub const ALL: [Self; 2] = [Self::Lz4, Self::Zstd];
+
+    /// The code on the wire.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The method with this code, if this version knows it.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Lz4),
+            2 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
 }
 
 /// One message of a checked body.
@@ -110,7 +186,7 @@ impl<'b> Encoder<'b> {
         (1 + length_len + extension_len).saturating_add(envelope_len)
     }
 
-    /// Writes a message, or returns `false` if it does not fit or the encoder is closed.
+    /// Writes a message, or returns `false` if it does not fit, is a part that contradicts itself, or the encoder is closed.
     #[inline]
     pub fn push(&mut self, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
         let flags = self.flags(header, place);
@@ -170,6 +246,9 @@ impl<'b> Encoder<'b> {
 
     #[inline(never)]
     fn push_any(&mut self, flags: Flags, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
+        if header.part.is_some_and(|part| part.end(payload.len()).is_none()) {
+            return false;
+        }
         let overhead = flags.overhead(header, payload.len());
         let Some(room) = self.body.get_mut(self.at..) else { return false };
         let Some((head, rest)) = room.split_at_mut_checked(overhead) else { return false };
@@ -208,7 +287,11 @@ impl<'b> Encoder<'b> {
         if self.previous.next_sequence() != Some(header.sequence) {
             flags |= EXPLICIT;
         }
-        if header.ttl != DEFAULT_TTL || header.age != 0 {
+        if header.ttl != DEFAULT_TTL
+            || header.age != 0
+            || header.part.is_some()
+            || header.compressed.is_some()
+        {
             flags |= EXTENSION;
         }
         Flags(flags)
@@ -223,6 +306,7 @@ pub struct Checked<'a> {
     last_sequence: Option<u64>,
     count: usize,
     longest: usize,
+    has_parts: bool,
 }
 
 impl<'a> Checked<'a> {
@@ -238,10 +322,17 @@ impl<'a> Checked<'a> {
         self.last_sequence
     }
 
-    /// Bytes of the longest payload, to hold against what this node said it takes.
+    /// Bytes of the longest payload, to hold against what this node said it takes: that of the whole message where this is
+    /// a part of one, and that before compression where it is longer.
     #[inline]
     pub const fn longest(&self) -> usize {
         self.longest
+    }
+
+    /// Whether there is a part of a message among them.
+    #[inline]
+    pub const fn has_parts(&self) -> bool {
+        self.has_parts
     }
 
     /// The messages in order.
@@ -265,15 +356,27 @@ pub fn check(body: &[u8], previous_sequence: Option<u64>) -> Result<Checked<'_>,
     let mut previous = Previous { kind: NO_KIND, sequence: previous_sequence };
     let mut count = 0;
     let mut longest = 0;
+    let mut has_parts = false;
     while !reader.is_empty() {
         let payload_len = match read(&mut reader, &mut previous)? {
-            Message::Compact { payload, .. } => payload.len(),
+            Message::Compact { header, payload } => {
+                has_parts |= header.part.is_some();
+                whole_len(&header, payload.len())
+            }
             Message::Full { envelope, .. } => envelope.payload.len(),
         };
         longest = longest.max(payload_len);
         count += 1;
     }
-    Ok(Checked { body, previous_sequence, last_sequence: previous.sequence, count, longest })
+    Ok(Checked { body, previous_sequence, last_sequence: previous.sequence, count, longest, has_parts })
+}
+
+/// The most bytes that a message of which `len` bytes are here takes up once it is whole and plain.
+#[inline]
+fn whole_len(header: &MessageHeader, len: usize) -> usize {
+    let total = header.part.map_or(0, |part| part.total as usize);
+    let original = header.compressed.map_or(0, |compressed| compressed.original as usize);
+    len.max(total).max(original)
 }
 
 /// The messages of a [`Checked`] body, in order.
@@ -337,7 +440,8 @@ fn read<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, 
         *r = Reader::new(rest);
         previous.sequence = Some(sequence);
         let (priority, broadcast) = (flags.priority(), flags.has(BROADCAST));
-        let header = MessageHeader { priority, broadcast, kind, sequence, ttl: DEFAULT_TTL, age: 0 };
+        let (ttl, age, part, compressed) = (DEFAULT_TTL, 0, None, None);
+        let header = MessageHeader { priority, broadcast, kind, sequence, ttl, age, part, compressed };
         return Ok(Message::Compact { header, payload });
     }
     read_any(r, previous)
@@ -357,12 +461,15 @@ fn read_any<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'
     let payload_len = if flags.has(LAST) { None } else { Some(r.varint()?) };
     let sequence =
         if flags.has(EXPLICIT) { r.varint()? } else { previous.next_sequence().ok_or(Reason::Malformed)? };
-    let Extension { ttl, age } =
-        if flags.has(EXTENSION) { Extension::read(r)? } else { Extension { ttl: None, age: 0 } };
+    let Extension { ttl, age, part, compressed } =
+        if flags.has(EXTENSION) { Extension::read(r)? } else { Extension::NONE };
     let payload = match payload_len {
         Some(len) => r.take_u64(len)?,
         None => r.take_rest(),
     };
+    if part.is_some_and(|part| part.end(payload.len()).is_none()) {
+        return Err(Reason::Malformed);
+    }
     *previous = Previous { kind: u32::from(kind), sequence: Some(sequence) };
     let header = MessageHeader {
         priority: flags.priority(),
@@ -371,6 +478,8 @@ fn read_any<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'
         sequence,
         ttl: ttl.unwrap_or(DEFAULT_TTL),
         age,
+        part,
+        compressed,
     };
     Ok(Message::Compact { header, payload })
 }
@@ -381,8 +490,8 @@ fn read_full<'a>(flags: Flags, r: &mut Reader<'a>, previous: &mut Previous) -> R
         return Err(Reason::Malformed);
     }
     let len = if flags.has(LAST) { None } else { Some(r.varint()?) };
-    let Extension { ttl, age } =
-        if flags.has(EXTENSION) { Extension::read(r)? } else { Extension { ttl: None, age: 0 } };
+    let Extension { ttl, age, part, compressed } =
+        if flags.has(EXTENSION) { Extension::read(r)? } else { Extension::NONE };
     let bytes = match len {
         Some(len) => r.take_u64(len)?,
         None => r.take_rest(),
@@ -390,7 +499,9 @@ fn read_full<'a>(flags: Flags, r: &mut Reader<'a>, previous: &mut Previous) -> R
     let envelope = Envelope::decode(bytes)?;
     let agrees = flags.priority() == envelope.priority
         && flags.has(BROADCAST) == envelope.target_node_id.is_none()
-        && ttl.is_none();
+        && ttl.is_none()
+        && part.is_none()
+        && compressed.is_none();
     if !agrees {
         return Err(Reason::Malformed);
     }
@@ -420,25 +531,54 @@ fn write_full(envelope: &Envelope<'_>, age: u32, place: Place, w: &mut Writer<'_
 struct Extension {
     ttl: Option<u32>,
     age: u32,
+    part: Option<Part>,
+    compressed: Option<Compressed>,
 }
 
 impl Extension {
+    const NONE: Self = Self { ttl: None, age: 0, part: None, compressed: None };
+
     #[cold]
     fn read(r: &mut Reader<'_>) -> Result<Self, Reason> {
         let present = r.u8()?;
-        if present & !(TTL | AGE) != 0 {
+        if present & !(TTL | AGE | PART | COMPRESSED) != 0 {
             return Err(Reason::Malformed);
         }
-        let mut field = |bit| -> Result<Option<u32>, Reason> {
-            if present & bit == 0 {
-                return Ok(None);
-            }
-            u32::try_from(r.varint()?).map(Some).map_err(|_| Reason::Malformed)
-        };
-        let ttl = field(TTL)?;
-        let age = field(AGE)?.unwrap_or(0);
-        Ok(Self { ttl, age })
+        let mut extension = Self::NONE;
+        if present & TTL != 0 {
+            extension.ttl = Some(read_u32(r)?);
+        }
+        if present & AGE != 0 {
+            extension.age = read_u32(r)?;
+        }
+        if present & PART != 0 {
+            extension.part = Some(Part { total: read_u32(r)?, offset: read_u32(r)? });
+        }
+        if present & COMPRESSED != 0 {
+            let method = Method::from_code(r.u8()?).ok_or(Reason::Malformed)?;
+            extension.compressed = Some(Compressed { method, original: read_u32(r)? });
+        }
+        Ok(extension)
     }
+}
+
+fn read_u32(r: &mut Reader<'_>) -> Result<u32, Reason> {
+    u32::try_from(r.varint()?).map_err(|_| Reason::Malformed)
+}
+
+/// The bits of the extension that a message needs.
+#[inline]
+fn extension_of(header: &MessageHeader) -> u8 {
+    let mut present = 0;
+    for (bit, is_present) in [
+        (TTL, header.ttl != DEFAULT_TTL),
+        (AGE, header.age != 0),
+        (PART, header.part.is_some()),
+        (COMPRESSED, header.compressed.is_some()),
+    ] {
+        present |= if is_present { bit } else { 0 };
+    }
+    present
 }
 
 #[derive(Clone, Copy)]
@@ -482,6 +622,12 @@ impl Flags {
             if header.age != 0 {
                 len += varint::len(u64::from(header.age));
             }
+            if let Some(Part { total, offset }) = header.part {
+                len += varint::len(u64::from(total)) + varint::len(u64::from(offset));
+            }
+            if let Some(Compressed { original, .. }) = header.compressed {
+                len += 1 + varint::len(u64::from(original));
+            }
         }
         len
     }
@@ -500,14 +646,21 @@ impl Flags {
             w.varint(header.sequence)?;
         }
         if self.has(EXTENSION) {
-            let has_ttl = header.ttl != DEFAULT_TTL;
-            let has_age = header.age != 0;
-            w.u8(if has_ttl { TTL } else { 0 } | if has_age { AGE } else { 0 })?;
-            if has_ttl {
+            let present = extension_of(header);
+            w.u8(present)?;
+            if present & TTL != 0 {
                 w.varint(u64::from(header.ttl))?;
             }
-            if has_age {
+            if present & AGE != 0 {
                 w.varint(u64::from(header.age))?;
+            }
+            if let Some(Part { total, offset }) = header.part {
+                w.varint(u64::from(total))?;
+                w.varint(u64::from(offset))?;
+            }
+            if let Some(Compressed { method, original }) = header.compressed {
+                w.u8(method.code())?;
+                w.varint(u64::from(original))?;
             }
         }
         Some(())
@@ -538,3 +691,5 @@ const FULL: u8 = 1 << 7;
 
 const TTL: u8 = 1 << 0;
 const AGE: u8 = 1 << 1;
+const PART: u8 = 1 << 2;
+const COMPRESSED: u8 = 1 << 3;

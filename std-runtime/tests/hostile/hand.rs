@@ -234,7 +234,16 @@ pub(crate) fn message(sequence: u64, payload: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn message_header(sequence: u64) -> MessageHeader {
-    MessageHeader { priority: Priority::Medium, broadcast: false, kind: 0x1000, sequence, ttl: 60, age: 0 }
+    MessageHeader {
+        priority: Priority::Medium,
+        broadcast: false,
+        kind: 0x1000,
+        sequence,
+        ttl: 60,
+        age: 0,
+        part: None,
+        compressed: None,
+    }
 }
 
 /// The plaintext of a record with one control message.
