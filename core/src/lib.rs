@@ -114,6 +114,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod aead;
+pub mod assembly;
 pub mod backoff;
 pub mod breaker;
 pub mod filter;

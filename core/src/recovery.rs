@@ -70,7 +70,8 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::Unverifiable
         | Reason::PeerGone
         | Reason::PeerLimit
-        | Reason::NoReceiver => Recovery::DropMessage,
+        | Reason::NoReceiver
+        | Reason::Cancelled => Recovery::DropMessage,
 
         Reason::Shed => Recovery::SlowDown,
 

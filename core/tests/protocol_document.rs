@@ -113,14 +113,13 @@ fn the_limits_in_the_text_are_those_of_the_code() {
         format!("Hello: {} bytes, then TLVs", Hello::LEN),
         format!("at least {} (else `Malformed`)", record::MIN_LEN),
         format!("in at most {} bytes", record::MAX_LENGTH_LEN),
-        format!("its largest record minus {overhead}"),
+        format!("with more than {} bytes of payload", grouped(message::FRAGMENT_LEN)),
         format!(
-            "(record header {}, message header {}, tag {TAG_LEN}, at their longest)",
+            "{overhead} bytes (record header {}, message header {}, tag {TAG_LEN}, at their longest)",
             RecordHeader::MAX_LEN,
             message::MAX_OVERHEAD
         ),
-        format!("{} bytes to a peer with the smallest record of {smallest}", smallest - overhead),
-        format!("{} at most", grouped(usize::from(u16::MAX) - overhead)),
+        format!("{} bytes of payload fit into the smallest record of {smallest}", smallest - overhead),
         format!("units of {} ms", record::TICK.as_millis()),
         format!("absent = {DEFAULT_TTL}"),
         format!("always {} characters", NodeId::TEXT_LEN),

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use hyphal_core::session::{Mark, Messages};
+use hyphal_core::ids::Priority;
+use hyphal_core::session::{Mark, Message, Messages};
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::reason::Reason;
 
@@ -20,18 +21,40 @@ use crate::peer::Peer;
 use crate::queue::{Delivery, Pushed, Queue};
 use crate::signal::{Consumption, Signal};
 
+/// What a record brought, in order.
+pub(crate) enum Arrival {
+    /// Messages within the record.
+    Entries(Vec<Entry>),
+    /// A message that came in parts, put together.
+    Whole(Entry, Bytes),
+}
+
+impl Arrival {
+    /// Whether the messages lie in the bytes of the record.
+    pub(crate) const fn is_in_record(&self) -> bool {
+        matches!(self, Self::Entries(_))
+    }
+}
+
 /// The receiving side of a link.
 pub(crate) struct Inflow {
     signal: Arc<Signal>,
     /// Delivered records, oldest first, and whether somebody still works on them.
     unconsumed: VecDeque<(Mark, Weak<Consumption>)>,
+    /// What came so far of messages that are sent in parts, one of each priority at most.
+    unfinished: [Vec<u8>; Priority::ALL.len()],
     /// What a full queue did not take.
     held_back: VecDeque<(Arc<Queue>, Delivery)>,
 }
 
 impl Inflow {
     pub(crate) fn new(signal: Arc<Signal>) -> Self {
-        Self { signal, unconsumed: VecDeque::new(), held_back: VecDeque::new() }
+        Self {
+            signal,
+            unconsumed: VecDeque::new(),
+            unfinished: Default::default(),
+            held_back: VecDeque::new(),
+        }
     }
 
     /// Whether a queue is full and the link must not read.
@@ -52,22 +75,33 @@ impl Inflow {
         through
     }
 
-    /// Admits each message once and in time; the others are counted.
+    /// Admits each message once and in time; the others are counted. A message in parts is admitted with its last one.
     pub(crate) fn admit(
         &mut self,
         hub: &Hub,
         peer: &Peer,
         messages: Messages<'_>,
         base: usize,
-    ) -> Vec<Entry> {
+    ) -> Vec<Arrival> {
+        let mut arrivals = Vec::new();
         let mut entries = Vec::with_capacity(messages.len());
-        let mut arrivals = peer.arrivals();
+        let mut seen = peer.arrivals();
         for message in messages {
+            let whole = match &message {
+                Ok(message) if message.part.is_some() => match self.append(message) {
+                    Some(whole) => Some(whole),
+                    None => continue,
+                },
+                _ => None,
+            };
             let admitted = message.and_then(|message| {
                 if hub.plan.unknown_types == UnknownTypes::Refuse && Family::of(message.kind).is_none() {
                     return Err(Reason::UnknownType);
                 }
-                let seen = if message.broadcast { &mut arrivals.broadcast } else { &mut arrivals.direct };
+                if message.compressed.is_some() {
+                    return Err(Reason::Compression);
+                }
+                let seen = if message.broadcast { &mut seen.broadcast } else { &mut seen.direct };
                 seen.check(message.id, message.priority, message.age, message.ttl)?;
                 Ok(message)
             });
@@ -79,42 +113,71 @@ impl Inflow {
                     continue;
                 }
             };
+            if let Some(whole) = whole {
+                if !entries.is_empty() {
+                    arrivals.push(Arrival::Entries(std::mem::take(&mut entries)));
+                }
+                arrivals.push(Arrival::Whole(entry(&message, 0, whole.len()), whole));
+                continue;
+            }
             // The payload is a slice of the record that begins at `base`; an empty one may point anywhere.
             let offset = if message.payload.is_empty() { 0 } else { message.payload.as_ptr().addr() - base };
-            entries.push(Entry {
-                id: message.id,
-                // A record is at most 64 KiB long.
-                offset: offset as u32,
-                len: message.payload.len() as u32,
-                ttl: message.ttl,
-                age_millis: age_millis(message.age),
-                kind: message.kind,
-                priority: message.priority,
-                broadcast: message.broadcast,
-            });
+            entries.push(entry(&message, offset, message.payload.len()));
         }
-        entries
+        if !entries.is_empty() {
+            arrivals.push(Arrival::Entries(entries));
+        }
+        arrivals
     }
 
     /// Hands the messages of a record to all who want them.
-    pub(crate) fn deliver(&mut self, hub: &Hub, peer: &Peer, mark: Mark, bytes: Bytes, entries: Vec<Entry>) {
-        if entries.is_empty() {
+    pub(crate) fn deliver(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        mark: Mark,
+        bytes: Bytes,
+        arrivals: Vec<Arrival>,
+    ) {
+        if arrivals.is_empty() {
             self.await_consumption(mark, Weak::new());
             return;
         }
-        let count = entries.len() as u64;
-        peer.tally.messages_received.fetch_add(count, Relaxed);
-        hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
         let consumption = Arc::new(Consumption::new(&self.signal));
         self.await_consumption(mark, Arc::downgrade(&consumption));
         let own = hub.plan.identity.id();
-        let batch = Batch { record: bytes, entries, own, source: peer.id, received_at: clock::wall_time() };
-        let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, &consumption) else { return };
-        if hub.inbox.is_open() {
-            self.push(hub, peer, &hub.inbox.queue, Delivery { batch: rest, consumption });
-        } else {
-            drop_unread(hub, peer, rest.len());
+        let received_at = clock::wall_time();
+        for arrival in arrivals {
+            let (record, entries) = match arrival {
+                Arrival::Entries(entries) => (bytes.clone(), entries),
+                Arrival::Whole(entry, whole) => (whole, vec![entry]),
+            };
+            let count = entries.len() as u64;
+            peer.tally.messages_received.fetch_add(count, Relaxed);
+            hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
+            let batch = Batch { record, entries, own, source: peer.id, received_at };
+            let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, &consumption) else { continue };
+            if hub.inbox.is_open() {
+                let delivery = Delivery { batch: rest, consumption: Arc::clone(&consumption) };
+                self.push(hub, peer, &hub.inbox.queue, delivery);
+            } else {
+                drop_unread(hub, peer, rest.len());
+            }
         }
+    }
+
+    /// Appends a part to those that came before; gives all of the message with the last one.
+    ///
+    /// The session has checked that parts come in order, and that the whole is no longer than this node takes.
+    fn append(&mut self, message: &Message<'_>) -> Option<Bytes> {
+        let part = message.part?;
+        let unfinished = &mut self.unfinished[message.priority as usize];
+        if part.is_abandonment() {
+            *unfinished = Vec::new();
+            return None;
+        }
+        unfinished.extend_from_slice(message.payload);
+        (part.end(message.payload.len()) == Some(part.total)).then(|| std::mem::take(unfinished).into())
     }
 
     /// Gives each subscription what it takes; returns what none took.
@@ -184,6 +247,21 @@ impl Inflow {
             Pushed::Full(delivery) => self.held_back.push_back((Arc::clone(queue), delivery)),
             Pushed::Closed(delivery) => drop_unread(hub, peer, delivery.batch.len()),
         }
+    }
+}
+
+/// The message without its payload, which is `len` bytes from `offset`.
+fn entry(message: &Message<'_>, offset: usize, len: usize) -> Entry {
+    Entry {
+        id: message.id,
+        // Neither a record of 64 KiB nor a message is longer.
+        offset: offset as u32,
+        len: len as u32,
+        ttl: message.ttl,
+        age_millis: age_millis(message.age),
+        kind: message.kind,
+        priority: message.priority,
+        broadcast: message.broadcast,
     }
 }
 

@@ -18,10 +18,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyphal_core::ids::NodeId;
 use hyphal_core::node::SessionRef;
 use hyphal_core::outbox::{self, SharedStorage};
-use hyphal_core::session::{Closed, Event, MIN_TRANSMIT, Offer, Received, Session};
+use hyphal_core::session::{Closed, Event, MAX_TRANSMIT, Offer, Received, Session};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -34,7 +35,7 @@ use crate::cipher::RingCipher;
 use crate::control::{Command, PeerUp};
 use crate::farewell;
 use crate::hub::{Attempt, Hub, Seat};
-use crate::inflow::Inflow;
+use crate::inflow::{Arrival, Inflow};
 use crate::peer::{Outbox, Peer};
 use crate::pulse::Pulse;
 use crate::receipt::ReceiptLedger;
@@ -246,7 +247,7 @@ impl Link {
         with_outbox(peer.as_deref(), *token, |outbox| {
             loop {
                 let room = writing.room(&hub.pool);
-                if room.len() < MIN_TRANSMIT.max(FULL_RECORD) {
+                if room.len() < MAX_TRANSMIT {
                     break;
                 }
                 let Some(len) = session.poll_transmit(now, outbox, room) else { break };
@@ -302,9 +303,14 @@ impl Link {
                 Received::Messages(messages) => match peer {
                     Some(peer) => {
                         let mark = messages.mark();
-                        let entries = inflow.admit(hub, peer, messages, base);
-                        let bytes = reading.take(used);
-                        inflow.deliver(hub, peer, mark, bytes, entries);
+                        let arrivals = inflow.admit(hub, peer, messages, base);
+                        let bytes = if arrivals.iter().any(Arrival::is_in_record) {
+                            reading.take(used)
+                        } else {
+                            reading.advance(used);
+                            Bytes::new()
+                        };
+                        inflow.deliver(hub, peer, mark, bytes, arrivals);
                     }
                     // The session is on its way out: it was not let in.
                     None => reading.advance(used),
@@ -535,9 +541,6 @@ const LINK_LOST: Closed = Closed { reason: Reason::LinkLost, by_peer: true, deta
 
 /// Turns, of at most 256 KiB each, after which other tasks get their turn.
 const TURNS: u32 = 4;
-
-/// Room below which a buffer is sent rather than filled with a part of a record: records share at most 16 KiB.
-const FULL_RECORD: usize = 16 * 1024 + 64;
 
 /// The shortest wait for something that is due and cannot be done yet.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);

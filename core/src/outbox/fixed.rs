@@ -8,7 +8,7 @@ use super::{CLASSES, Entry, Fate, Ledger, Outbox, Payload, Storage};
 use crate::ids::Priority;
 use crate::wire::reason::Reason;
 
-/// The smallest outbox: 16 messages with 1,024 payload bytes in all, under 2.5 KiB.
+/// The smallest outbox: 16 messages with 1,024 payload bytes in all, under 2.75 KiB.
 pub type TinyOutbox<L = ()> = Outbox<FixedStorage<1024, 16, L>>;
 
 /// Room for `SLOTS` messages (56 bytes each) with `BYTES` payload bytes in all, without a heap.

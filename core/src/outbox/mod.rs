@@ -1,17 +1,18 @@
 //! The outbox of one peer: what waits to be sent to it, and what was sent but not yet acknowledged.
 //!
 //! It outlives sessions and is the sole owner of queued payloads. It is not a retransmitter: a message leaves when its
-//! record is written, and what the outbox keeps afterwards is the watermarks from which its fate is told.
+//! last byte is in a record, and what the outbox keeps afterwards is the watermarks from which its fate is told.
 //!
 //! Invariant: `pushed == confirmed + unconfirmed + dropped + in flight + queued`, after every call.
 
 use crate::ids::Priority;
 use crate::time::{Duration, Instant};
-use crate::wire::message::Compressed;
+use crate::wire::message::{Compressed, FRAGMENT_LEN, Part};
 use crate::wire::reason::Reason;
 
 mod fixed;
 mod flights;
+mod progress;
 #[cfg(feature = "alloc")]
 mod shared;
 
@@ -25,12 +26,13 @@ pub use fixed::{FixedStorage, NotShared, TinyOutbox};
 pub use shared::SharedStorage;
 
 use flights::Flights;
+use progress::Progress;
 
 /// The queue of messages to one peer, four first-in first-out classes, and the account of what became of them.
 ///
 /// - The application calls [`push`](Self::push).
 /// - A session calls [`handle_session_start`](Self::handle_session_start) once, then for each record
-///   [`next`](Self::next) and [`take`](Self::take) per message and
+///   [`next`](Self::next) and [`take`](Self::take) per message or part of one and
 ///   [`handle_record_written`](Self::handle_record_written) at its end, [`handle_ack`](Self::handle_ack) as
 ///   acknowledgements arrive, and [`handle_session_end`](Self::handle_session_end) once.
 /// - Whoever keeps the time calls [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout),
@@ -40,7 +42,12 @@ use flights::Flights;
 /// Within a class, the order of `push`, always. Between classes the most urgent first, with one exception: a class that
 /// was passed over as often as its patience says (High 8, Medium 16, Low 32 messages of other classes) while it had
 /// messages gets one turn. If several are out of patience the more urgent goes first, so none waits longer than two
-/// messages more.
+/// messages more. Each part of a message counts as a message.
+///
+/// # Parts
+/// A message may be taken in parts. It is queued, and its payload kept, until all of it is taken. One that is dropped
+/// after it was begun leaves an abandonment, which goes before everything else; one that is begun when the session ends
+/// begins anew in the next.
 #[derive(Debug)]
 pub struct Outbox<S: Storage> {
     storage: S,
@@ -51,7 +58,8 @@ pub struct Outbox<S: Storage> {
     /// No queued message expires before this; `NEVER` when nothing is queued.
     expires_at: Instant,
     /// What `next` showed last and `take` will take.
-    shown: Option<Ticket>,
+    shown: Shown,
+    progress: Progress,
     flights: Flights,
     peer_max: u32,
     counters: Counters,
@@ -65,7 +73,8 @@ impl<S: Storage> Outbox<S> {
             youngest: [0; CLASSES],
             passed_over: [0; CLASSES],
             expires_at: NEVER,
-            shown: None,
+            shown: Shown::Nothing,
+            progress: Progress::default(),
             flights: Flights::default(),
             peer_max: u32::MAX,
             counters: Counters::default(),
@@ -88,7 +97,7 @@ impl<S: Storage> Outbox<S> {
     ) -> Result<Ticket, SendError> {
         let len = payload.as_slice().len();
         let max = self.max_message();
-        if u32::try_from(len).map_or(true, |len| len > max) {
+        if u32::try_from(len).map_or(true, |len| len > max) || header.original() > self.peer_max {
             return Err(SendError::TooLong { max });
         }
         if !self.storage.has_room(len) {
@@ -110,42 +119,64 @@ impl<S: Storage> Outbox<S> {
         Ok(entry.ticket())
     }
 
-    /// Shows the message to write next, until [`take`](Self::take) removes it or a more urgent one comes.
+    /// Shows what to write next, until [`take`](Self::take) takes of it or something more urgent comes.
     ///
     /// Messages that have expired or that the peer does not take are dropped on the way.
     #[inline]
     pub fn next(&mut self, now: Instant) -> Option<Next<'_>> {
-        loop {
+        let class = loop {
+            if self.progress.has_abandoned() {
+                return self.next_abandonment();
+            }
             let Some(class) = self.pick() else {
-                self.shown = None;
+                self.shown = Shown::Nothing;
                 self.rest();
                 return None;
             };
             let (entry, payload) = self.storage.front(class)?;
             let reason = if entry.has_expired(now) {
                 Reason::Expired
-            } else if payload.len() as u64 > u64::from(self.peer_max) {
+            } else if payload.len() as u64 > u64::from(self.peer_max)
+                || entry.header.original() > self.peer_max
+            {
                 Reason::PeerLimit
             } else {
-                self.shown = Some(entry.ticket());
-                break;
+                self.shown = Shown::Message(entry.ticket());
+                break class;
             };
             self.drop_front(class, reason);
-        }
-        let (entry, payload) = self.storage.front(self.shown?.class)?;
-        Some(Next { header: entry.header, waited: now.since(entry.pushed_at), payload })
+        };
+        let written = self.progress.written(class);
+        let (entry, whole) = self.storage.front(class)?;
+        let payload = whole.get(written..)?;
+        let part = if written > 0 || whole.len() > FRAGMENT_LEN {
+            // Both are at most `peer_max`.
+            Some(Part { total: whole.len() as u32, offset: written as u32 })
+        } else {
+            None
+        };
+        Some(Next { header: entry.header, waited: now.since(entry.pushed_at), payload, part })
     }
 
-    /// The message that [`next`](Self::next) showed last is written into the open record: it leaves the queue.
+    /// So many payload bytes of what [`next`](Self::next) showed last are written into the open record. With the last of
+    /// them a message leaves the queue.
     ///
     /// Does nothing if nothing was shown since the last call, or if the message was dropped meanwhile.
     #[inline]
-    pub fn take(&mut self) {
-        let Some(shown) = self.shown.take() else { return };
-        match self.storage.front(shown.class) {
-            Some((entry, _)) if entry.ordinal == shown.ordinal => {}
+    pub fn take(&mut self, written: usize) {
+        let shown = match core::mem::take(&mut self.shown) {
+            Shown::Nothing => return,
+            Shown::Abandonment(class) => return self.progress.handle_told(class),
+            Shown::Message(ticket) => ticket,
+        };
+        let whole_len = match self.storage.front(shown.class) {
+            Some((entry, payload)) if entry.ordinal == shown.ordinal => payload.len(),
             _ => return,
+        };
+        if self.progress.written(shown.class).saturating_add(written) < whole_len {
+            return self.take_part(shown, written, whole_len);
         }
+        self.progress.handle_whole(shown.class);
         self.storage.pop(shown.class);
         self.counters.written += 1;
         self.flights.board(shown);
@@ -153,6 +184,26 @@ impl<S: Storage> Outbox<S> {
         if self.storage.is_empty() {
             self.expires_at = NEVER;
         }
+    }
+
+    /// Drops a message that is queued, wherever it stands, and says whether it was. What is written as a whole stays.
+    pub fn cancel(&mut self, ticket: Ticket) -> bool {
+        let (counters, progress) = (&mut self.counters, &mut self.progress);
+        let mut is_found = false;
+        self.storage.drop_where(ticket.class, |entry| {
+            if entry.ordinal != ticket.ordinal {
+                return None;
+            }
+            is_found = true;
+            counters.count_drop(Reason::Cancelled);
+            progress.handle_dropped(entry);
+            Some(Reason::Cancelled)
+        });
+        if self.storage.is_empty() {
+            self.expires_at = NEVER;
+        }
+        self.rest();
+        is_found
     }
 
     /// The open record was sealed with this counter and handed to the link. Does nothing if it holds no message.
@@ -186,9 +237,10 @@ impl<S: Storage> Outbox<S> {
     }
 
     /// The session ended: every message that was taken and not acknowledged becomes unconfirmed, as it may or may not
-    /// have been delivered. Queued messages stay.
+    /// have been delivered. Queued messages stay, and one that was taken in part is whole again.
     pub fn handle_session_end(&mut self) {
-        self.shown = None;
+        self.shown = Shown::Nothing;
+        self.progress.reset();
         let lost = self.flights.ground();
         self.counters.unconfirmed += lost.messages;
         for (class, through) in lost.watermarks() {
@@ -236,7 +288,13 @@ impl<S: Storage> Outbox<S> {
         !self.storage.is_empty()
     }
 
-    /// Payload bytes of all queued messages.
+    /// Whether [`next`](Self::next) may have something to show: a message, or the abandonment of one.
+    #[inline]
+    pub fn has_next(&self) -> bool {
+        self.has_queued() || self.progress.has_abandoned()
+    }
+
+    /// Payload bytes of all queued messages, with what was taken of one that is not taken as a whole.
     pub fn queued_bytes(&self) -> usize {
         self.storage.bytes()
     }
@@ -293,8 +351,27 @@ impl<S: Storage> Outbox<S> {
         self.passed_over[taken as usize] = 0;
     }
 
+    #[cold]
+    fn next_abandonment(&mut self) -> Option<Next<'_>> {
+        let (header, part) = self.progress.abandoned()?;
+        self.shown = Shown::Abandonment(header.priority);
+        Some(Next { header, waited: Duration::ZERO, payload: &[], part: Some(part) })
+    }
+
+    /// Notes that `len` more bytes are written of a message of `whole_len`, which has had its turn and stays.
+    #[cold]
+    fn take_part(&mut self, ticket: Ticket, len: usize, whole_len: usize) {
+        if let (Ok(len), Ok(total)) = (u32::try_from(len), u32::try_from(whole_len))
+            && len > 0
+        {
+            self.progress.handle_part(ticket, len, total);
+            self.pass_over(ticket.class);
+        }
+    }
+
     fn drop_front(&mut self, class: Priority, reason: Reason) {
         let Some(entry) = self.storage.pop(class) else { return };
+        self.progress.handle_dropped(&entry);
         self.counters.count_drop(reason);
         self.storage.ledger().settle(Fate::Dropped { ticket: entry.ticket(), reason });
         if self.storage.is_empty() {
@@ -311,12 +388,15 @@ impl<S: Storage> Outbox<S> {
 
     /// Drops the queued messages for which `verdict` has a reason; what remains sets the next expiry.
     fn drop_where(&mut self, verdict: impl Fn(&Entry) -> Option<Reason>) {
-        let (mut expires_at, counters) = (NEVER, &mut self.counters);
+        let (mut expires_at, counters, progress) = (NEVER, &mut self.counters, &mut self.progress);
         for class in Priority::ALL {
             self.storage.drop_where(class, |entry| {
                 let reason = verdict(entry);
                 match reason {
-                    Some(reason) => counters.count_drop(reason),
+                    Some(reason) => {
+                        counters.count_drop(reason);
+                        progress.handle_dropped(entry);
+                    }
                     None => expires_at = expires_at.min(entry.expires_at()),
                 }
                 reason
@@ -351,6 +431,14 @@ pub struct Header {
     pub compressed: Option<Compressed>,
 }
 
+impl Header {
+    /// Bytes of the payload before its compression; 0 if it is not compressed.
+    #[inline]
+    fn original(&self) -> u32 {
+        self.compressed.map_or(0, |compressed| compressed.original)
+    }
+}
+
 /// A payload on its way into a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a, S> {
@@ -371,15 +459,27 @@ impl<S: AsRef<[u8]>> Payload<'_, S> {
     }
 }
 
-/// The message whose turn it is, as [`Outbox::next`] shows it.
+/// What has its turn, as [`Outbox::next`] shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next<'a> {
-    /// As it was pushed.
+    /// As it was pushed; of an abandonment without ttl and compression.
     pub header: Header,
     /// How long the message has been in the queue.
     pub waited: Duration,
-    /// The payload.
+    /// What is left of the payload.
     pub payload: &'a [u8],
+    /// Where that begins, if some of it was taken before or it is too long for one part; or an abandonment, which has no
+    /// payload.
+    pub part: Option<Part>,
+}
+
+/// What [`Outbox::next`] showed last.
+#[derive(Clone, Copy, Debug, Default)]
+enum Shown {
+    #[default]
+    Nothing,
+    Message(Ticket),
+    Abandonment(Priority),
 }
 
 /// Names a message within its outbox.
@@ -409,7 +509,7 @@ pub enum Fate {
         /// The ordinal of the last message that this tells of.
         through: u64,
     },
-    /// One message was dropped from the queue, never written.
+    /// One message was dropped from the queue, never written as a whole.
     Dropped {
         /// Which one.
         ticket: Ticket,
@@ -469,6 +569,8 @@ pub struct Counters {
     pub peer_limit: u64,
     /// Dropped since the peer was removed.
     pub peer_gone: u64,
+    /// Dropped since the sender wanted it no more.
+    pub cancelled: u64,
     /// Dropped by `clear` for any other reason.
     pub cleared: u64,
 }
@@ -476,7 +578,7 @@ pub struct Counters {
 impl Counters {
     /// All that were dropped, whatever the reason.
     pub const fn dropped(&self) -> u64 {
-        self.expired + self.peer_limit + self.peer_gone + self.cleared
+        self.expired + self.peer_limit + self.peer_gone + self.cancelled + self.cleared
     }
 
     fn count_drop(&mut self, reason: Reason) {
@@ -484,6 +586,7 @@ impl Counters {
             Reason::Expired => &mut self.expired,
             Reason::PeerLimit => &mut self.peer_limit,
             Reason::PeerGone => &mut self.peer_gone,
+            Reason::Cancelled => &mut self.cancelled,
             _ => &mut self.cleared,
         } += 1;
     }

@@ -11,28 +11,50 @@ const BYTES: usize = 512;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Push { class: Priority, len: usize, ttl: u32 },
+    Push {
+        class: Priority,
+        len: usize,
+        ttl: u32,
+    },
     Next,
-    NextAndTake,
-    Take,
+    /// Takes so many bytes, or all if there are no more.
+    NextAndTake {
+        len: usize,
+    },
+    Take {
+        len: usize,
+    },
+    Cancel {
+        class: Priority,
+        ordinal: u64,
+    },
     RecordWritten,
-    Ack { behind: u64 },
-    SessionStart { max: u32 },
+    Ack {
+        behind: u64,
+    },
+    SessionStart {
+        max: u32,
+    },
     SessionEnd,
-    Wait { millis: u64 },
+    Wait {
+        millis: u64,
+    },
     Timeout,
     Clear,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let class = prop::sample::select(Priority::ALL.to_vec());
+    let pushed = class.clone();
     let len = prop_oneof![0..80_usize, 0..80_usize, Just(BYTES), Just(BYTES + 1)];
     let ttl = prop::sample::select(vec![0, 1, 2, 5, 60]);
     prop_oneof![
-        12 => (class, len, ttl).prop_map(|(class, len, ttl)| Step::Push { class, len, ttl }),
+        12 => (pushed, len, ttl).prop_map(|(class, len, ttl)| Step::Push { class, len, ttl }),
         2 => Just(Step::Next),
-        8 => Just(Step::NextAndTake),
-        1 => Just(Step::Take),
+        6 => Just(Step::NextAndTake { len: usize::MAX }),
+        4 => (0..100_usize).prop_map(|len| Step::NextAndTake { len }),
+        1 => prop::sample::select(vec![0, 10, usize::MAX]).prop_map(|len| Step::Take { len }),
+        1 => (class, 0..30_u64).prop_map(|(class, ordinal)| Step::Cancel { class, ordinal }),
         6 => Just(Step::RecordWritten),
         3 => (0..12_u64).prop_map(|behind| Step::Ack { behind }),
         1 => prop::sample::select(vec![40, 70, u32::MAX]).prop_map(|max| Step::SessionStart { max }),
@@ -73,14 +95,18 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
                 assert_eq!(pushed, model.push(now, header, payload), "{step:?}");
             }
             Step::Next => compare_next(&mut outbox, &mut model, now),
-            Step::NextAndTake => {
+            Step::NextAndTake { len } => {
                 compare_next(&mut outbox, &mut model, now);
-                outbox.take();
-                model.take();
+                outbox.take(len);
+                model.take(len);
             }
-            Step::Take => {
-                outbox.take();
-                model.take();
+            Step::Take { len } => {
+                outbox.take(len);
+                model.take(len);
+            }
+            Step::Cancel { class, ordinal } => {
+                let ticket = Ticket { class, ordinal };
+                assert_eq!(outbox.cancel(ticket), model.cancel(ticket), "{step:?}");
             }
             Step::RecordWritten => {
                 outbox.handle_record_written(counter);
@@ -110,7 +136,7 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
             }
             Step::Clear => {
                 outbox.clear(Reason::Shutdown);
-                model.settle_where(|m| m.state == State::Queued, State::Dropped(Reason::Shutdown));
+                model.drop_where(|m| m.state == State::Queued, Reason::Shutdown);
             }
         }
         model.learn(&core::mem::take(outbox.ledger()));
@@ -121,9 +147,22 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
 
 fn compare_next<S: Storage>(outbox: &mut Outbox<S>, model: &mut Model, now: Instant) {
     let shown = outbox.next(now);
-    let expected = model.next(now).map(|i| &model.messages[i]);
-    let expected =
-        expected.map(|m| Next { header: m.header, waited: now.since(m.pushed_at), payload: &m.payload });
+    model.next(now);
+    let expected = match model.shown {
+        None => None,
+        Some(Shown::Message(i)) => {
+            let message = &model.messages[i];
+            let part = (message.written > 0).then(|| message.part(message.written));
+            let (waited, payload) = (now.since(message.pushed_at), &message.payload[message.written..]);
+            Some(Next { header: message.header, waited, payload, part })
+        }
+        Some(Shown::Abandonment(i)) => {
+            let message = &model.messages[i];
+            let header = Header { ttl: 0, ..message.header };
+            let part = Some(message.part(message.payload.len()));
+            Some(Next { header, waited: Duration::ZERO, payload: &[], part })
+        }
+    };
     assert_eq!(shown, expected);
 }
 
@@ -142,14 +181,24 @@ struct Message {
     payload: Vec<u8>,
     pushed_at: Instant,
     state: State,
+    /// Bytes that this session has written of it.
+    written: usize,
+    /// Whether it was dropped when some bytes were written, and the peer does not know.
+    is_abandoned: bool,
     /// What the ledger was told.
     told: Option<State>,
+}
+
+#[derive(Clone, Copy)]
+enum Shown {
+    Message(usize),
+    Abandonment(usize),
 }
 
 #[derive(Default)]
 struct Model {
     messages: Vec<Message>,
-    shown: Option<usize>,
+    shown: Option<Shown>,
     open: Vec<usize>,
     records: Vec<(u64, Vec<usize>)>,
     passed_over: [usize; 4],
@@ -180,38 +229,63 @@ impl Model {
             payload,
             pushed_at: now,
             state: State::Queued,
+            written: 0,
+            is_abandoned: false,
             told: None,
         });
         Ok(ticket)
     }
 
-    fn next(&mut self, now: Instant) -> Option<usize> {
+    fn next(&mut self, now: Instant) {
         loop {
+            let abandoned = Priority::ALL.into_iter().rev().find_map(|class| {
+                self.messages.iter().position(|m| m.is_abandoned && m.header.priority == class)
+            });
+            if let Some(abandoned) = abandoned {
+                self.shown = Some(Shown::Abandonment(abandoned));
+                return;
+            }
             let waiting =
                 || Priority::ALL.into_iter().rev().filter(|&class| self.queue(class).next().is_some());
             let impatient = waiting().find(|&class| {
                 class != Priority::Critical && self.passed_over[class as usize] >= [32, 16, 8][class as usize]
             });
-            self.shown = impatient.or(waiting().next()).and_then(|class| self.queue(class).next());
-            let first = self.shown?;
+            let first = impatient.or(waiting().next()).and_then(|class| self.queue(class).next());
+            self.shown = first.map(Shown::Message);
+            let Some(first) = first else { return };
             let message = &mut self.messages[first];
             if message.has_expired(now) {
-                message.state = State::Dropped(Reason::Expired);
+                message.drop_for(Reason::Expired);
             } else if self.peer_max.is_some_and(|max| message.payload.len() > max as usize) {
-                message.state = State::Dropped(Reason::PeerLimit);
+                message.drop_for(Reason::PeerLimit);
             } else {
-                return self.shown;
+                return;
             }
         }
     }
 
-    fn take(&mut self) {
-        let Some(shown) = self.shown.take() else { return };
-        if self.messages[shown].state != State::Queued {
+    fn take(&mut self, len: usize) {
+        let shown = match self.shown.take() {
+            None => return,
+            Some(Shown::Abandonment(shown)) => {
+                self.messages[shown].is_abandoned = false;
+                return;
+            }
+            Some(Shown::Message(shown)) => shown,
+        };
+        let message = &mut self.messages[shown];
+        if message.state != State::Queued {
             return;
         }
-        self.messages[shown].state = State::InFlight;
-        self.open.push(shown);
+        let left = message.payload.len() - message.written;
+        if len >= left {
+            message.state = State::InFlight;
+            self.open.push(shown);
+        } else if len > 0 {
+            message.written += len;
+        } else {
+            return;
+        }
         for class in Priority::ALL {
             self.passed_over[class as usize] += 1;
         }
@@ -240,14 +314,23 @@ impl Model {
 
     fn session_end(&mut self) {
         (self.shown, self.open, self.records) = (None, Vec::new(), Vec::new());
+        self.messages.iter_mut().for_each(|m| (m.written, m.is_abandoned) = (0, false));
         self.settle_where(|m| m.state == State::InFlight, State::Unconfirmed);
     }
 
     fn expire(&mut self, now: Instant) {
-        self.settle_where(
-            |m| m.state == State::Queued && m.has_expired(now),
-            State::Dropped(Reason::Expired),
-        );
+        self.drop_where(|m| m.state == State::Queued && m.has_expired(now), Reason::Expired);
+    }
+
+    fn cancel(&mut self, ticket: Ticket) -> bool {
+        let is_it = |m: &Message| m.state == State::Queued && m.ticket == ticket;
+        let is_found = self.messages.iter().any(is_it);
+        self.drop_where(is_it, Reason::Cancelled);
+        is_found
+    }
+
+    fn drop_where(&mut self, which: impl Fn(&Message) -> bool, reason: Reason) {
+        self.messages.iter_mut().filter(|m| which(m)).for_each(|m| m.drop_for(reason));
     }
 
     fn settle_where(&mut self, which: impl Fn(&Message) -> bool, state: State) {
@@ -286,6 +369,7 @@ impl Model {
         let in_flight = self.messages.iter().filter(|m| m.state == State::InFlight).count();
         assert_eq!(outbox.in_flight(), in_flight as u64);
         assert_eq!(outbox.is_idle(), queued().count() + in_flight == 0);
+        assert_eq!(outbox.has_next(), queued().count() > 0 || self.messages.iter().any(|m| m.is_abandoned));
         let expires_at = queued().filter_map(Message::expires_at).min();
         match (outbox.poll_timeout(), expires_at) {
             (Some(polled), Some(expires_at)) => assert!(polled <= expires_at),
@@ -307,6 +391,15 @@ impl Model {
 }
 
 impl Message {
+    fn part(&self, offset: usize) -> Part {
+        Part { total: self.payload.len() as u32, offset: offset as u32 }
+    }
+
+    fn drop_for(&mut self, reason: Reason) {
+        self.state = State::Dropped(reason);
+        self.is_abandoned = self.written > 0;
+    }
+
     fn expires_at(&self) -> Option<Instant> {
         let ttl = self.header.ttl;
         (ttl != 0).then(|| self.pushed_at.after(Duration::from_secs(u64::from(ttl))))

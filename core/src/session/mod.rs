@@ -16,6 +16,7 @@
 
 mod acks;
 mod clock;
+mod parts;
 mod pulse;
 mod renewal;
 mod up;
@@ -41,6 +42,9 @@ use up::{Content, Up};
 
 /// The shortest buffer that [`Session::poll_transmit`] writes into.
 pub const MIN_TRANSMIT: usize = 512;
+
+/// The longest record that [`Session::poll_transmit`] writes, with its length field: one part of a message.
+pub const MAX_TRANSMIT: usize = up::MAX_SEALED_LEN + layout::MAX_LENGTH_LEN;
 
 /// How long the last bytes of a session may wait to be written.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -310,7 +314,7 @@ impl<A: Aead> Session<A> {
     /// Writes the next frame or record to `buf` and says how long it is; `None` when there is nothing to send.
     ///
     /// Needs at least [`MIN_TRANSMIT`] bytes; in a longer buffer more messages share a record. A message that does not
-    /// fit waits for a buffer of [`Session::transmit_len`] bytes.
+    /// fit is written in parts.
     pub fn poll_transmit<S: Storage>(
         &mut self,
         now: Instant,
@@ -356,7 +360,9 @@ impl<A: Aead> Session<A> {
     /// The longest buffer that [`poll_transmit`](Self::poll_transmit) can make use of with this peer.
     pub fn transmit_len(&self) -> usize {
         match &self.state {
-            State::Up { up, .. } => usize::from(up.peer().hello().max_record) + layout::MAX_LENGTH_LEN,
+            State::Up { up, .. } => {
+                MAX_TRANSMIT.min(usize::from(up.peer().hello().max_record) + layout::MAX_LENGTH_LEN)
+            }
             _ => MIN_TRANSMIT,
         }
     }

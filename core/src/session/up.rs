@@ -7,6 +7,7 @@
 
 use super::acks::Acks;
 use super::clock::{self, PeerClock};
+use super::parts::Parts;
 use super::pulse::Pulse;
 use super::renewal::Renewal;
 use crate::aead::{Aead, TAG_LEN};
@@ -16,13 +17,17 @@ use crate::outbox::{Outbox, Storage};
 use crate::record::{Opener, Sealer};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
-use crate::wire::message::{self, Compressed, Encoder, MessageHeader, Part, Place};
+use crate::wire::message::{self, Compressed, Encoder, FRAGMENT_LEN, MessageHeader, Part, Place};
 use crate::wire::reason::Reason;
 use crate::wire::record::{self as layout, Body, RecordHeader};
 
 /// Sealed bytes of a record that many messages share: the longest that a two-byte length field names. Longer records
 /// save next to nothing per message and make an urgent one wait.
 const SHARED_LEN: usize = (1 << 14) - 1;
+
+/// Sealed bytes of the longest record that is written: one whole part of a message.
+pub(super) const MAX_SEALED_LEN: usize =
+    RecordHeader::MAX_LEN + message::MAX_OVERHEAD + FRAGMENT_LEN + TAG_LEN;
 
 pub(super) struct Up<A> {
     peer: Offer,
@@ -32,6 +37,8 @@ pub(super) struct Up<A> {
     /// The responder's first record is still to be written.
     owes_accept: bool,
     messages: Sequences,
+    /// The received messages that are not whole.
+    parts: Parts,
     /// Bytes of received bodies of messages.
     received: u64,
     acks: Acks,
@@ -88,6 +95,7 @@ impl<A: Aead> Up<A> {
             established_at: now,
             owes_accept,
             messages: Sequences::default(),
+            parts: Parts::default(),
             received: 0,
             acks: Acks::default(),
             clock: PeerClock::new(now),
@@ -108,12 +116,9 @@ impl<A: Aead> Up<A> {
         &self.peer
     }
 
-    /// The longest payload that fits a record of the peer and its own limit.
+    /// The longest payload that the peer takes.
     pub(super) fn max_message(&self) -> u32 {
-        let hello = self.peer.hello();
-        let overhead = RecordHeader::MAX_LEN + message::MAX_OVERHEAD + TAG_LEN;
-        let fits = usize::from(hello.max_record).saturating_sub(overhead);
-        hello.max_message.min(u32::try_from(fits).unwrap_or(u32::MAX))
+        self.peer.hello().max_message
     }
 
     /// Opens the record at the start of `bytes` in place; `None` if it is not all there.
@@ -154,6 +159,7 @@ impl<A: Aead> Up<A> {
         if checked.as_ref().is_some_and(|checked| checked.longest() as u64 > u64::from(config.max_message)) {
             return Err(Reason::TooLong);
         }
+        let parts = checked.as_ref().map(|checked| self.parts.after(checked)).transpose()?;
         if self.renewal.peer_drains() && checked.as_ref().is_some_and(|checked| checked.count() > 0) {
             return Err(Reason::Violation);
         }
@@ -181,6 +187,7 @@ impl<A: Aead> Up<A> {
         };
         self.acks.handle_record(*counter, true);
         self.messages.read = checked.last_sequence();
+        self.parts = parts.unwrap_or(self.parts);
         let source = Source { id: self.peer.id(), epoch: self.peer.hello().boot_id, waited };
         self.received += body.len() as u64;
         let mark = Mark { record: *counter, bytes: self.received };
@@ -255,7 +262,7 @@ impl<A: Aead> Up<A> {
             self.renewal.handle_sent();
             return Some(self.write_control(now, Control::Drain, buf));
         }
-        let has_messages = self.renewal.is_young() && outbox.has_queued();
+        let has_messages = self.renewal.is_young() && outbox.has_next();
         let is_due = self.acks.is_urgent() || self.pulse.wants_record();
         if !is_due && !has_messages {
             return None;
@@ -271,7 +278,7 @@ impl<A: Aead> Up<A> {
         };
         let header_len = header.encoded_len();
         // An upper bound of the record tells how long its length field can get; see `seal` for when it gets shorter.
-        let most = header_len + TAG_LEN + outbox.queued_bytes() + outbox.queued() * message::MAX_OVERHEAD;
+        let most = header_len + TAG_LEN + most_bytes(outbox);
         let max_record = usize::from(self.peer.hello().max_record).min(buf.len() - layout::MAX_LENGTH_LEN);
         let room_at = layout::length_len(most.min(max_record));
         let body_at = room_at + header_len;
@@ -279,31 +286,43 @@ impl<A: Aead> Up<A> {
         let shared_max = SHARED_LEN.min(max_record) - header_len - TAG_LEN;
 
         let mut encoder = Encoder::new(&mut buf[body_at..body_at + body_max], self.messages.written);
-        loop {
-            if !has_messages {
-                break;
-            }
-            let place = if outbox.queued() == 1 { Place::Last } else { Place::Inner };
+        while has_messages {
+            let queued = outbox.queued();
             let Some(next) = outbox.next(now) else { break };
-            let header = MessageHeader {
+            let is_message = !next.part.is_some_and(|part| part.is_abandonment());
+            let place = if queued == usize::from(is_message) { Place::Last } else { Place::Inner };
+            let mut header = MessageHeader {
                 priority: next.header.priority,
                 broadcast: next.header.broadcast,
                 kind: next.header.kind,
                 sequence: next.header.sequence,
                 ttl: next.header.ttl,
                 age: ticks(next.waited),
-                part: None,
+                part: next.part,
                 compressed: next.header.compressed,
             };
             // A message too long to share has a record of its own.
             let is_first = encoder.count() == 0;
-            let needs = encoder.written() + encoder.needs(&header, next.payload.len(), place);
             let max = if is_first { body_max } else { shared_max };
-            if needs > max || !encoder.push(&header, next.payload, place) {
-                break;
-            }
-            outbox.take();
-            if needs >= shared_max {
+            let needs = encoder.written() + encoder.needs(&header, next.payload.len(), place);
+            if needs <= max && next.payload.len() <= FRAGMENT_LEN {
+                if !encoder.push(&header, next.payload, place) {
+                    break;
+                }
+                let len = next.payload.len();
+                outbox.take(len);
+                if needs >= shared_max {
+                    break;
+                }
+            } else {
+                // What is too long for any record is written in parts, each alone in its record except the last.
+                if is_first
+                    && let Some(piece) = cut(&encoder, &mut header, next.payload, body_max)
+                    && encoder.push(&header, piece, Place::Last)
+                {
+                    let len = piece.len();
+                    outbox.take(len);
+                }
                 break;
             }
         }
@@ -370,6 +389,26 @@ fn seal<A: Aead>(sealer: &mut Sealer<A>, room_at: usize, len: usize, buf: &mut [
         buf.copy_within(start..end, 0);
     }
     (end - start, counter)
+}
+
+/// An upper bound of the bytes that all that waits would take in one record.
+fn most_bytes<S: Storage>(outbox: &Outbox<S>) -> usize {
+    outbox.queued_bytes() + (outbox.queued() + Priority::ALL.len()) * message::MAX_OVERHEAD
+}
+
+/// As much of the payload as an empty record takes as one part, of which `header` then tells; `None` if that is nothing.
+#[cold]
+fn cut<'p>(
+    encoder: &Encoder<'_>,
+    header: &mut MessageHeader,
+    payload: &'p [u8],
+    body_max: usize,
+) -> Option<&'p [u8]> {
+    let total = u32::try_from(payload.len()).ok()?;
+    header.part.get_or_insert(Part { total, offset: 0 });
+    let room = body_max.checked_sub(encoder.needs(header, 0, Place::Last))?;
+    let piece = payload.get(..room.min(FRAGMENT_LEN).min(payload.len()))?;
+    (!piece.is_empty()).then_some(piece)
 }
 
 fn ticks(waited: Duration) -> u32 {

@@ -109,6 +109,8 @@ reasons! {
     PeerLimit = 0x0408, "the message is longer than the peer takes";
     /// Nobody on this node takes messages.
     NoReceiver = 0x0409, "nobody receives messages on this node";
+    /// The sender gave the message up before all of it was sent.
+    Cancelled = 0x040A, "its sender gave the message up";
 }
 
 impl Reason {

@@ -57,6 +57,7 @@ const MODULES: &[Arrow] = &[
     ("outbox", &[]),
     ("filter", &[]),
     ("session", &["handshake", "record", "outbox", "identity", "aead"]),
+    ("assembly", &["session"]),
     ("health", &[]),
     ("breaker", &[]),
     ("backoff", &[]),
