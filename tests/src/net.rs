@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use hyphal_core::{
     filter::Filter,
     identity::Identity,
-    ids::{MessageId, NodeId},
+    ids::{Hint, MessageId, NodeId},
     node::{Action, Config, GrowingTable, LinkReport, Node, NodeEvent, PeerConfig, SessionRef, Standing},
     outbox::{Header, Payload, SendError, Ticket},
-    session::{self, Session, Wall},
+    session::{self, Expect, Resumption, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
     wire::reason::Reason,
 };
@@ -261,13 +261,13 @@ impl Net {
         }
         let dials = self.process(home).poll_actions(now);
         any |= !dials.is_empty();
-        for id in dials {
-            self.dial(home, id);
+        for (id, hint) in dials {
+            self.dial(home, id, hint);
         }
         any
     }
 
-    fn dial(&mut self, home: Home, id: NodeId) {
+    fn dial(&mut self, home: Home, id: NodeId, hint: Option<Hint>) {
         let now = self.now();
         let target = (0..self.homes.len()).find(|at| self.id(*at) == id && self.homes[*at].process.is_some());
         let Some(target) = target else {
@@ -283,7 +283,10 @@ impl Net {
             let wall = Wall { time: UnixTime::from_micros(1), quality: TimeQuality::Unsynced };
             let rng = self.chance.generator();
             let (session, dialling) = match side {
-                Side::Opener => (Session::connect(now, wall, identity, config, Some(id), rng), Some(id)),
+                Side::Opener => {
+                    let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
+                    (Session::connect(now, wall, identity, config, expect, rng), Some(id))
+                }
                 Side::Target => (Session::accept(now, wall, identity, config, rng), None),
             };
             let link = Link {
@@ -382,6 +385,7 @@ impl Process {
         for (token, reading) in readings {
             let link = self.links.values_mut().find(|link| link.token == token).expect("it was just read");
             match reading {
+                Reading::Hint(hint) => link.end.session.handle_hint(self.node.take_hint(&hint)),
                 Reading::Offer(offer) => {
                     let verdict = self.node.judge(&offer.id(), offer.dialled());
                     link.end.session.handle_verdict(now, &mut link.own_outbox, verdict);
@@ -435,7 +439,9 @@ impl Process {
         let Some(offer) = link.end.session.peer() else { return };
         let (token, boot_id) = (link.token, offer.hello().boot_id);
         link.dialling = None;
-        let replaced = match self.node.handle_peer_up(now, id, SessionRef { token, boot_id, dialled }) {
+        let hints = link.end.session.hints();
+        let session = SessionRef { token, boot_id, dialled, hints };
+        let replaced = match self.node.handle_peer_up(now, id, session) {
             Standing::CloseNew(reason) => {
                 self.link(stream).end.session.close(now, reason);
                 return;
@@ -500,13 +506,13 @@ impl Process {
     }
 
     /// Carries out what the node asks for, except dials, which it answers.
-    fn poll_actions(&mut self, now: Instant) -> Vec<NodeId> {
+    fn poll_actions(&mut self, now: Instant) -> Vec<(NodeId, Option<Hint>)> {
         let mut dials = Vec::new();
         while let Some(action) = self.node.poll_action() {
             match action {
-                Action::Dial { id } => {
+                Action::Dial { id, hint } => {
                     self.dials.push((now, id));
-                    dials.push(id);
+                    dials.push((id, hint));
                 }
                 Action::Close { token, reason, .. } => {
                     if let Some(link) = self.links.values_mut().find(|link| link.token == token) {

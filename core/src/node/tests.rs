@@ -21,7 +21,7 @@ fn a_peer_to_dial_is_dialled_once_and_not_again_while_the_dial_is_outstanding() 
     node.handle_timeout(at(1000));
     let second = actions(&mut node);
 
-    assert_eq!(first, [Action::Dial { id: id(1) }]);
+    assert_eq!(first, [Action::Dial { id: id(1), hint: None }]);
     assert_eq!(second, []);
 }
 
@@ -41,7 +41,7 @@ fn a_failed_dial_is_repeated_after_a_wait_between_100_ms_and_30_s() {
     let mut now = at(0);
 
     for _ in 0..20 {
-        assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+        assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
         node.handle_dial_failed(now, &id(1), Reason::Unreachable);
         let DialStatus::At(due) = node.peer(&id(1)).unwrap().dial else { panic!("no dial is planned") };
         assert!((Duration::from_millis(100)..=Duration::from_secs(30)).contains(&due.since(now)));
@@ -64,7 +64,7 @@ fn an_open_breaker_holds_a_due_dial_back_and_lets_one_trial_pass_when_half_open(
     node.handle_timeout(opened.after(Duration::from_secs(40)));
 
     assert_eq!(while_open, []);
-    assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
     assert_eq!(node.peer(&id(1)).unwrap().breaker, breaker::State::HalfOpen);
     node.handle_dial_failed(opened.after(Duration::from_secs(41)), &id(1), Reason::Unreachable);
     assert_eq!(node.peer(&id(1)).unwrap().breaker, breaker::State::Open);
@@ -167,7 +167,7 @@ fn a_rejection_waits_long_and_an_own_id_is_not_dialled_before_it_is_added_again(
         assert_eq!(actions(&mut node).is_empty(), gave_up);
         if gave_up {
             node.add_peer(at(100_000), id(1), PeerConfig::default()).unwrap();
-            assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+            assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
         }
     }
 }
@@ -335,9 +335,14 @@ fn another_boot_of_the_peer_takes_the_place_of_the_old_session_whoever_dialled()
     for dialled in [true, false] {
         let mut node = node(Trust::Open);
         node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
-        node.handle_peer_up(at(0), id(1), SessionRef { token: 1, boot_id: 1, dialled: !dialled });
+        node.handle_peer_up(
+            at(0),
+            id(1),
+            SessionRef { token: 1, boot_id: 1, dialled: !dialled, hints: None },
+        );
 
-        let standing = node.handle_peer_up(at(1), id(1), SessionRef { token: 2, boot_id: 2, dialled });
+        let standing =
+            node.handle_peer_up(at(1), id(1), SessionRef { token: 2, boot_id: 2, dialled, hints: None });
 
         assert_eq!(standing, Standing::ReplaceOld(1));
     }
@@ -348,10 +353,11 @@ fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
     for (dialled, peer) in [(true, id(1)), (true, id(255)), (false, id(1)), (false, id(255))] {
         let mut node = node(Trust::Open);
         node.add_peer(at(0), peer, PeerConfig::default()).unwrap();
-        node.handle_peer_up(at(0), peer, SessionRef { token: 1, boot_id: 1, dialled: !dialled });
+        node.handle_peer_up(at(0), peer, SessionRef { token: 1, boot_id: 1, dialled: !dialled, hints: None });
 
         let later = at(0).after(CROSSING).after(Duration::from_millis(1));
-        let standing = node.handle_peer_up(later, peer, SessionRef { token: 2, boot_id: 1, dialled });
+        let standing =
+            node.handle_peer_up(later, peer, SessionRef { token: 2, boot_id: 1, dialled, hints: None });
 
         assert_eq!(standing, Standing::ReplaceOld(1));
     }
@@ -361,7 +367,7 @@ fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
 fn a_dial_that_lost_against_a_crossing_session_does_not_speak_against_the_peer() {
     let mut node = node(Trust::Pinned);
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
-    assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
 
     node.handle_dial_failed(at(1), &id(1), Reason::Replaced);
 
@@ -442,7 +448,7 @@ fn apply(node: &mut Node<FixedTable<4>, ChaCha8Rng>, now: Instant, op: &Op) {
             let _unknown = node.update_peer_health(now, &id(peer), outcome);
         }
         Op::Up(peer, token, boot_id, dialled) => {
-            node.handle_peer_up(now, id(peer), SessionRef { token, boot_id, dialled });
+            node.handle_peer_up(now, id(peer), SessionRef { token, boot_id, dialled, hints: None });
         }
         Op::Down(peer, token, reason) => node.handle_peer_down(now, &id(peer), token, Reason::ALL[reason]),
         Op::Report(peer, token, missed_heartbeats) => {
@@ -565,7 +571,7 @@ proptest! {
                 let next = if from_small { small.next().or_else(|| large.next()) } else { large.next().or_else(|| small.next()) };
                 let Some(token) = next else { break };
                 let dialled = (token < 100) == (own < peer);
-                node.handle_peer_up(at(turn), peer, SessionRef { token, boot_id: 1, dialled });
+                node.handle_peer_up(at(turn), peer, SessionRef { token, boot_id: 1, dialled, hints: None });
             }
             node.peer(&peer).unwrap().session.map(|session| session.token)
         };
@@ -600,11 +606,11 @@ fn at(seconds: u64) -> Instant {
 }
 
 fn dialled(token: u64) -> SessionRef {
-    SessionRef { token, boot_id: 1, dialled: true }
+    SessionRef { token, boot_id: 1, dialled: true, hints: None }
 }
 
 fn accepted(token: u64) -> SessionRef {
-    SessionRef { token, boot_id: 1, dialled: false }
+    SessionRef { token, boot_id: 1, dialled: false, hints: None }
 }
 
 fn actions<T: Table>(node: &mut Node<T, ChaCha8Rng>) -> Vec<Action> {
@@ -624,7 +630,7 @@ fn fail_dials_until_open(node: &mut TestNode, id: NodeId) -> Instant {
     let mut now = at(10);
     loop {
         node.handle_timeout(now);
-        if actions(node).contains(&Action::Dial { id }) {
+        if actions(node).contains(&Action::Dial { id, hint: None }) {
             node.handle_dial_failed(now, &id, Reason::Unreachable);
             if node.peer(&id).unwrap().breaker == breaker::State::Open {
                 return now;
