@@ -34,6 +34,8 @@ pub struct Net {
     pub network: VirtualNetwork,
     /// How often the sessions of nodes that dial or are dialled from now on let themselves be heard.
     pub heartbeat: Duration,
+    /// Whether somebody on the path keeps everything that is written to streams which are dialled from now on.
+    pub intercepts: bool,
     conditions: StreamConditions,
     homes: Vec<Inhabited>,
     /// Which node each end of a stream belongs to, while it lives.
@@ -93,6 +95,7 @@ impl Net {
         Self {
             network: VirtualNetwork::new(seed),
             heartbeat: lab_config(0).heartbeat,
+            intercepts: false,
             conditions,
             homes: Vec::new(),
             streams: BTreeMap::new(),
@@ -177,6 +180,38 @@ impl Net {
             self.forget(*stream, link.side);
         }
         process
+    }
+
+    /// The node at `home` notices that its links are gone; the other ends of them do not, as after a change of networks.
+    pub fn displace(&mut self, home: Home) {
+        let process = self.homes[home].process.as_mut().expect("the node runs");
+        for stream in process.links.keys().copied().collect::<Vec<_>>() {
+            for side in Side::BOTH {
+                self.network.let_bytes_vanish(stream, side);
+            }
+            process.lose(stream);
+        }
+    }
+
+    /// The node at `home` ends its session with `peer` in good order.
+    pub fn close_session(&mut self, home: Home, peer: NodeId, reason: Reason) {
+        let now = self.now();
+        for link in self.process(home).links.values_mut().filter(|link| link.counts_for == Some(peer)) {
+            link.end.session.close(now, reason);
+        }
+    }
+
+    /// Somebody who is no node opens a stream to the node at `home`, as its opener.
+    pub fn intrude(&mut self, home: Home) -> StreamId {
+        let stream = self.network.open_stream(self.conditions);
+        self.streams.insert(stream, [None, Some(home)]);
+        self.open_link(home, stream, Side::Target, None);
+        stream
+    }
+
+    /// All streams in the order in which they were opened.
+    pub fn streams(&self) -> Vec<StreamId> {
+        self.streams.keys().copied().collect()
     }
 
     /// Queues a message from one node to another; its sequence is the sender's next.
@@ -276,30 +311,36 @@ impl Net {
         };
         let stream = self.network.open_stream(self.conditions);
         self.streams.insert(stream, [Some(home), Some(target)]);
-        for (side, at) in [(Side::Opener, home), (Side::Target, target)] {
-            let Inhabited { identity, process, .. } = &mut self.homes[at];
-            let process = process.as_mut().expect("both run");
-            let config = session::Config { heartbeat: self.heartbeat, ..lab_config(process.boot_id) };
-            let wall = Wall { time: UnixTime::from_micros(1), quality: TimeQuality::Unsynced };
-            let rng = self.chance.generator();
-            let (session, dialling) = match side {
-                Side::Opener => {
-                    let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
-                    (Session::connect(now, wall, identity, config, expect, rng), Some(id))
-                }
-                Side::Target => (Session::accept(now, wall, identity, config, rng), None),
-            };
-            let link = Link {
-                side,
-                token: process.next_token,
-                end: LinkEnd::new(session),
-                dialling,
-                counts_for: None,
-                own_outbox: lab_outbox(),
-            };
-            process.next_token += 1;
-            process.links.insert(stream, link);
+        if self.intercepts {
+            Side::BOTH.into_iter().for_each(|side| self.network.let_bytes_vanish(stream, side));
         }
+        let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
+        self.open_link(home, stream, Side::Opener, Some(expect));
+        self.open_link(target, stream, Side::Target, None);
+    }
+
+    /// Gives the node at `home` its end of a stream; whoever dialled expects somebody.
+    fn open_link(&mut self, home: Home, stream: StreamId, side: Side, expect: Option<Expect>) {
+        let now = self.now();
+        let Inhabited { identity, process, .. } = &mut self.homes[home];
+        let process = process.as_mut().expect("the node runs");
+        let config = session::Config { heartbeat: self.heartbeat, ..lab_config(process.boot_id) };
+        let wall = Wall { time: UnixTime::from_micros(1), quality: TimeQuality::Unsynced };
+        let rng = self.chance.generator();
+        let session = match expect {
+            Some(expect) => Session::connect(now, wall, identity, config, expect, rng),
+            None => Session::accept(now, wall, identity, config, rng),
+        };
+        let link = Link {
+            side,
+            token: process.next_token,
+            end: LinkEnd::new(session),
+            dialling: expect.and_then(|expect| expect.id()),
+            counts_for: None,
+            own_outbox: lab_outbox(),
+        };
+        process.next_token += 1;
+        process.links.insert(stream, link);
     }
 
     fn advance(&mut self, until: Instant) {
