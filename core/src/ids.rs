@@ -29,6 +29,43 @@ impl fmt::Debug for NodeId {
     }
 }
 
+/// What names a peer in the first frame of a reconnect, once, to nobody but the other end of an earlier session.
+///
+/// Both ends derive it from that session's keys. To anyone else it is eight random bytes; who sees it first can spoil it,
+/// which costs a round trip. `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hint([u8; Hint::LEN]);
+
+impl Hint {
+    /// Bytes of a hint.
+    pub const LEN: usize = 8;
+
+    /// The hint with these bytes.
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the hint.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hint(..)")
+    }
+}
+
+/// The hints that one session leaves to its two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hints {
+    /// With which this end may dial the peer next.
+    pub own: Hint,
+    /// With which the peer may dial this end next.
+    pub peers: Hint,
+}
+
 /// A message's name, unique together with its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {

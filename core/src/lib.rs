@@ -28,7 +28,7 @@
 //! use hyphal_core::identity::Identity;
 //! use hyphal_core::ids::{NodeType, Priority};
 //! use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
-//! use hyphal_core::session::{Config, Received, Session, Wall};
+//! use hyphal_core::session::{Config, Expect, Received, Session, Wall};
 //! use hyphal_core::time::{Duration, Instant};
 //! use hyphal_core::wire::hello::NetworkTag;
 //! # use rand_core::SeedableRng;
@@ -49,6 +49,8 @@
 //!             match input.received {
 //!                 Received::NeedMore => break,
 //!                 Received::Absorbed => {}
+//!                 // A node that keeps hints looks up whose it is; without one, a full handshake follows.
+//!                 Received::Hint(_hint) => self.session.handle_hint(None),
 //!                 // Policy decides here: whose key is that, and do we let it in?
 //!                 Received::Offer(_peer) => self.session.handle_verdict(now, &mut self.outbox, Ok(())),
 //!                 Received::Messages(messages) => {
@@ -89,7 +91,7 @@
 //!     max_skew: Duration::from_secs(60),
 //! };
 //! let start = Instant::ZERO;
-//! let dialler = Session::connect(start, Wall::default(), &alice, config, Some(bob.id()), &mut rng);
+//! let dialler = Session::connect(start, Wall::default(), &alice, config, Expect::Id(bob.id()), &mut rng);
 //! let listener = Session::accept(start, Wall::default(), &bob, config, &mut rng);
 //! let mut a = End { session: dialler, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
 //! let mut b = End { session: listener, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };

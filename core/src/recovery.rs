@@ -49,7 +49,8 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::Unspecified
         | Reason::Unreachable => Recovery::Reconnect,
 
-        Reason::Shutdown | Reason::Worn => Recovery::RetrySoon,
+        // The handshake goes on without the hint; a peer that ends a session for it has nothing against this node.
+        Reason::Shutdown | Reason::Worn | Reason::UnknownHint => Recovery::RetrySoon,
 
         // A peer that answers with another id or a bad key may be an interceptor who goes away again, and a refusal may
         // end with the other end's configuration: so none of these is given up for good.

@@ -2,9 +2,9 @@
 
 use hyphal_core::aead::ChaChaPoly;
 use hyphal_core::identity::Identity;
-use hyphal_core::ids::{NodeType, Priority};
+use hyphal_core::ids::{NodeId, NodeType, Priority};
 use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
-use hyphal_core::session::{Closed, Config, Event, Received, Session, Wall};
+use hyphal_core::session::{Closed, Config, Event, Expect, Received, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
@@ -19,12 +19,14 @@ struct End {
     wire: Vec<u8>,
     received: Vec<Vec<u8>>,
     flights: Vec<usize>,
+    /// Whose hint it is, whatever the hint.
+    knows: Option<NodeId>,
 }
 
 impl End {
     fn new(session: Session<ChaChaPoly>) -> Self {
         let outbox = Outbox::new(FixedStorage::default());
-        Self { session, outbox, wire: Vec::new(), received: Vec::new(), flights: Vec::new() }
+        Self { session, outbox, wire: Vec::new(), received: Vec::new(), flights: Vec::new(), knows: None }
     }
 
     fn push(&mut self, priority: Priority, payload: &[u8], sequence: u64) {
@@ -55,6 +57,7 @@ impl End {
                     self.session.handle_consumed(NOW, mark);
                 }
                 Received::Absorbed => {}
+                Received::Hint(_) => self.session.handle_hint(self.knows),
                 Received::Dropped(reason) => panic!("dropped: {reason}"),
             }
             if at == bytes.len() {
@@ -80,7 +83,7 @@ fn pair() -> (End, End) {
         max_skew: Duration::from_secs(60),
     };
     let (ours, theirs) = (Identity::generate(&mut rng), Identity::generate(&mut rng));
-    let a = Session::connect(NOW, Wall::default(), &ours, config(1), Some(theirs.id()), &mut rng);
+    let a = Session::connect(NOW, Wall::default(), &ours, config(1), Expect::Id(theirs.id()), &mut rng);
     let b = Session::accept(NOW, Wall::default(), &theirs, config(2), &mut rng);
     (End::new(a), End::new(b))
 }

@@ -16,9 +16,9 @@ use curve25519_dalek::scalar::clamp_integer;
 use hmac::{Hmac, Mac};
 use hyphal_core::aead::ChaChaPoly;
 use hyphal_core::identity::Identity;
-use hyphal_core::ids::{NodeId, NodeType, Priority};
+use hyphal_core::ids::{Hint, NodeId, NodeType, Priority};
 use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
-use hyphal_core::session::{Config, Event, Received, Session, Wall};
+use hyphal_core::session::{Config, Event, Expect, Received, Resumption, Session, Wall};
 use hyphal_core::time::{Duration, Instant, TimeQuality, UnixTime};
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
@@ -55,6 +55,10 @@ const RECORDS: [(usize, u64, &str); 7] = [
 /// The initiator's last record under its first key: before it come record 0, 719 pongs and 59 pings.
 const LAST_OF_KEY: u64 = 779;
 
+/// As [`RECORDS`], of the session that the initiator comes back for: Accept, and the ping that proves who is there.
+const KK_RECORDS: [(usize, u64, &str); 2] = [(1, 0, "01 0000 01"), (0, 0, "10 0000 00")];
+const KK_FRAME_ID: &str = "fedcba9876543210";
+
 const ROLES: [&str; 2] = ["initiator", "responder"];
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/transcript.json");
 
@@ -79,9 +83,9 @@ fn the_primitives_alone_give_the_transcript() {
 fn two_sessions_write_the_transcript_byte_for_byte() {
     let stored = stored();
 
-    let written = [driven(), an_hour_of_heartbeats()].concat();
+    let written = [driven(), an_hour_of_heartbeats(), comes_back()].concat();
 
-    assert_eq!(written.len(), 3 + RECORDS.len());
+    assert_eq!(written.len(), 3 + RECORDS.len() + 2 + KK_RECORDS.len());
     for (name, bytes) in written {
         assert_eq!(stored.get(&name), Some(&hex(&bytes)), "{name}");
     }
@@ -97,6 +101,9 @@ fn a_handshake_has_the_sizes_of_the_document() {
     assert_eq!(frames, [46, 139, 117]);
     assert_eq!(frames.iter().sum::<usize>() - 3 * 14, 260);
     assert_eq!(hellos, [39, 29]);
+    let of_kk = [1, 2].map(|frame| stored[&format!("kk_frame_{frame}")].len() / 2);
+    assert_eq!(of_kk, [109, 91]);
+    assert_eq!(of_kk.iter().sum::<usize>() - 2 * 14, 172);
 }
 
 /// Every value of the transcript, from the secrets on, without any of the library's machines.
@@ -123,7 +130,7 @@ fn computed() -> Vec<(String, String)> {
         [&length.to_be_bytes()[..], &[kind, 1], &unhex(FRAME_ID)].concat()
     };
     let prologue = [b"hyphal/1\x01\x01", &header(1, 32)[..]].concat();
-    let mut noise = Symmetric::new(&prologue);
+    let mut noise = Symmetric::new("XX", &prologue);
     let (e, re) = (public(&initiator.e), public(&responder.e));
     let (s, rs) = (public(&initiator.s), public(&responder.s));
 
@@ -168,9 +175,69 @@ fn computed() -> Vec<(String, String)> {
         let sealed = seal(key, counter, &length, &plaintext);
         show(format!("{}_record_{counter}", ROLES[role]), &[&length[..], &sealed].concat());
     }
+    let resumption = hkdf_third(&noise.ck, b"");
+    let hints = [1, 2].map(|end| hmac(&resumption, &[&b"hyphal/1 hint"[..], &[end]].concat())[..8].to_vec());
+    show("resumption_secret".to_owned(), &resumption);
+    for role in [0, 1] {
+        show(format!("{}_hint", ROLES[role]), &hints[role]);
+    }
+    values.extend(computed_kk(&hellos, &hints[0]));
     for (role, secrets) in [(0, &initiator), (1, &responder)] {
         let text = NodeId::from_bytes(secrets.id).to_string();
         values.push((format!("{}_id_text", ROLES[role]), text));
+    }
+    values
+}
+
+/// The session that the initiator of the first one comes back for, by its hint.
+fn computed_kk(hellos: &[Vec<u8>; 2], hint: &[u8]) -> Vec<(String, String)> {
+    let mut values = Vec::new();
+    let mut show = |name: &str, bytes: &[u8]| values.push((format!("kk_{name}"), hex(bytes)));
+    let header = |kind: u8, len: usize| {
+        let length = u32::try_from(10 + len).unwrap();
+        [&length.to_be_bytes()[..], &[kind, 1], &unhex(KK_FRAME_ID)].concat()
+    };
+    let prologue = [b"hyphal/1\x02\x01", &header(4, 8 + 32 + 39 + 16)[..], hint].concat();
+    let [initiator, responder] = [(0, &prologue[..]), (1, &[])].map(|(role, prologue)| {
+        let Secrets { s, .. } = Secrets::of(role);
+        Secrets { e: ephemeral(role, &s, &kk_random(role), "000000000013d620", prologue), s, id: [0; 32] }
+    });
+    for (role, secrets) in [(0, &initiator), (1, &responder)] {
+        show(&format!("{}_random", ROLES[role]), &kk_random(role));
+        show(&format!("{}_ephemeral_secret", ROLES[role]), &secrets.e);
+        show(&format!("{}_ephemeral_public", ROLES[role]), &public(&secrets.e));
+    }
+    let (e, re) = (public(&initiator.e), public(&responder.e));
+    let (s, rs) = (public(&initiator.s), public(&responder.s));
+
+    let mut noise = Symmetric::new("KK", &prologue);
+    noise.mix_hash(&s);
+    noise.mix_hash(&rs);
+    noise.mix_hash(&e);
+    noise.mix_key(&x25519(&initiator.e, &rs));
+    noise.mix_key(&x25519(&initiator.s, &rs));
+    let first = [hint, &e, &noise.encrypt_and_hash(&hellos[0])].concat();
+    noise.mix_hash(&re);
+    noise.mix_key(&x25519(&initiator.e, &re));
+    noise.mix_key(&x25519(&initiator.s, &re));
+    let second = [&re[..], &noise.encrypt_and_hash(&hellos[1])].concat();
+
+    show("prologue", &prologue);
+    for (number, kind, message) in [(1, 4, first), (2, 5, second)] {
+        show(&format!("frame_{number}"), &[header(kind, message.len()), message].concat());
+    }
+    show("handshake_hash", &noise.h);
+    show("chaining_key", &noise.ck);
+    let keys = hkdf(&noise.ck, b"").map(|key| hkdf(&key, b"hyphal/1 record ChaCha20-Poly1305")[0]);
+    for role in [0, 1] {
+        show(&format!("{}_record_key", ROLES[role]), &keys[role]);
+    }
+    for (role, counter, plaintext) in KK_RECORDS {
+        let plaintext = unhex(plaintext);
+        let length = [u8::try_from(plaintext.len() + 16).unwrap()];
+        show(&format!("{}_record_{counter}_plaintext", ROLES[role]), &plaintext);
+        let sealed = seal(&keys[role], counter, &length, &plaintext);
+        show(&format!("{}_record_{counter}", ROLES[role]), &[&length[..], &sealed].concat());
     }
     values
 }
@@ -187,14 +254,17 @@ impl Secrets {
         let s = clamp_integer(*digest.first_chunk().unwrap());
         let id = EdwardsPoint::mul_base_clamped(s).compress().to_bytes();
         assert_eq!(id[31] >> 7, 0, "the seed of the {} names a node", ROLES[role]);
-        // Section 9: the label, 32 random bytes, boot id, the moment in microseconds, the initiator's prologue.
-        let boot_id = ["a1a2a3a4a5a6a7a8", "1122334455667788"][role];
-        let began_at = "00000000000f4240";
-        let prologue = ["68797068616c2f3101010000002a01010123456789abcdef", ""][role];
-        let attempt = unhex(&[boot_id, began_at, prologue].concat());
-        let [e, _] = hkdf(&s, &[b"hyphal/1 ephemeral", &random(role)[..], &attempt].concat());
+        let prologue = unhex(["68797068616c2f3101010000002a01010123456789abcdef", ""][role]);
+        let e = ephemeral(role, &s, &random(role), "00000000000f4240", &prologue);
         Self { s, e, id }
     }
+}
+
+/// Section 9: the label, 32 random bytes, boot id, the moment in microseconds, the initiator's prologue.
+fn ephemeral(role: usize, s: &[u8; 32], random: &[u8; 32], began_at: &str, prologue: &[u8]) -> [u8; 32] {
+    let boot_id = ["a1a2a3a4a5a6a7a8", "1122334455667788"][role];
+    let attempt = [unhex(boot_id), unhex(began_at), prologue.to_vec()].concat();
+    hkdf(s, &[b"hyphal/1 ephemeral", &random[..], &attempt].concat())[0]
 }
 
 /// Section 5.2 of the Noise specification, written down once more.
@@ -205,8 +275,8 @@ struct Symmetric {
 }
 
 impl Symmetric {
-    fn new(prologue: &[u8]) -> Self {
-        let h = *b"Noise_XX_25519_ChaChaPoly_SHA256";
+    fn new(pattern: &str, prologue: &[u8]) -> Self {
+        let h = format!("Noise_{pattern}_25519_ChaChaPoly_SHA256").into_bytes().try_into().unwrap();
         let mut symmetric = Self { h, ck: h, key: None };
         symmetric.mix_hash(prologue);
         symmetric
@@ -239,6 +309,11 @@ fn hkdf(chaining_key: &[u8; 32], input: &[u8]) -> [[u8; 32]; 2] {
     let extracted = hmac(chaining_key, input);
     let first = hmac(&extracted, &[1]);
     [first, hmac(&extracted, &[&first[..], &[2]].concat())]
+}
+
+fn hkdf_third(chaining_key: &[u8; 32], input: &[u8]) -> [u8; 32] {
+    let [_, second] = hkdf(chaining_key, input);
+    hmac(&hmac(chaining_key, input), &[&second[..], &[3]].concat())
 }
 
 fn hmac(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
@@ -319,11 +394,42 @@ fn an_hour_of_heartbeats() -> Vec<(String, Vec<u8>)> {
     written.split_off(written.len() - 2)
 }
 
+/// The frames and first records of the next session of the same two, by the initiator's hint.
+fn comes_back() -> Vec<(String, Vec<u8>)> {
+    let (i, r, _) = talk();
+    let (own, given) = (i.session.hints().unwrap().own, r.session.hints().unwrap().peers);
+    let wall = Wall { time: UnixTime::from_micros(1_700_000_000_000_000), quality: TimeQuality::Synced };
+    let identities = [0, 1].map(|role| Identity::from_seed(&seed(role)).unwrap());
+    let expect = Expect::Resume(Resumption { id: identities[1].id(), hint: own });
+    // What the attempt would go on with if the hint were unknown is drawn as well.
+    let mut script = Script([&unhex(KK_FRAME_ID)[..], &kk_random(0), &[7; 8 + 32]].concat());
+    let i = Session::connect(at(300), Wall::default(), &identities[0], config(0), expect, &mut script);
+    let mut script = Script(kk_random(1).to_vec());
+    let r = Session::accept(at(300), wall, &identities[1], config(1), &mut script);
+    let (mut i, mut r) = (End::new(i), End::new(r));
+    r.given = Some((given, identities[0].id()));
+    let mut written = Vec::new();
+    let mut pass = |name: &str, from: &mut End, to: &mut End, millis| {
+        let bytes = from.transmit(millis).unwrap_or_else(|| panic!("{name} is due"));
+        to.receive(millis, &bytes);
+        written.push((format!("kk_{name}"), bytes));
+    };
+
+    pass("frame_1", &mut i, &mut r, 300);
+    pass("frame_2", &mut r, &mut i, 310);
+    pass("responder_record_0", &mut r, &mut i, 310);
+    assert!(i.session.is_up() && !r.session.is_up());
+    pass("initiator_record_0", &mut i, &mut r, 310);
+
+    assert!(r.session.is_up());
+    written
+}
+
 /// Handshake and first words; both sessions are up.
 fn talk() -> (End, End, Vec<(String, Vec<u8>)>) {
     let wall = Wall { time: UnixTime::from_micros(1_700_000_000_000_000), quality: TimeQuality::Synced };
     let identities = [0, 1].map(|role| Identity::from_seed(&seed(role)).unwrap());
-    let dialled = Some(identities[1].id());
+    let dialled = Expect::Id(identities[1].id());
     let mut script = Script([unhex(FRAME_ID), random(0).to_vec()].concat());
     let i = Session::connect(at(0), Wall::default(), &identities[0], config(0), dialled, &mut script);
     let mut script = Script(random(1).to_vec());
@@ -361,11 +467,13 @@ struct End {
     session: Session<ChaChaPoly>,
     outbox: Outbox<FixedStorage<1024, 8>>,
     received: Vec<Vec<u8>>,
+    /// A hint, and whom it was given to.
+    given: Option<(Hint, NodeId)>,
 }
 
 impl End {
     fn new(session: Session<ChaChaPoly>) -> Self {
-        Self { session, outbox: Outbox::new(FixedStorage::default()), received: Vec::new() }
+        Self { session, outbox: Outbox::new(FixedStorage::default()), received: Vec::new(), given: None }
     }
 
     fn push(&mut self, millis: u64, priority: Priority, payload: &[u8], sequence: u64, ttl: u32) {
@@ -382,8 +490,13 @@ impl End {
     fn receive(&mut self, millis: u64, bytes: &[u8]) {
         let mut copy = bytes.to_vec();
         let input = self.session.handle_input(at(millis), &mut self.outbox, &mut copy);
-        assert_eq!(input.used, bytes.len());
+        assert!(input.used == bytes.len() || matches!(input.received, Received::Hint(_)));
         match input.received {
+            Received::Hint(hint) => {
+                let owner = self.given.take_if(|(given, _)| *given == hint).map(|(_, id)| id);
+                self.session.handle_hint(owner);
+                self.receive(millis, bytes);
+            }
             Received::Offer(_) => self.session.handle_verdict(at(millis), &mut self.outbox, Ok(())),
             Received::Messages(messages) => {
                 let mark = messages.mark();
@@ -461,6 +574,10 @@ fn seed(role: usize) -> [u8; 32] {
 
 fn random(role: usize) -> [u8; 32] {
     counted_from([0x41, 0x61][role])
+}
+
+fn kk_random(role: usize) -> [u8; 32] {
+    counted_from([0xA1, 0xC1][role])
 }
 
 fn counted_from(first: u8) -> [u8; 32] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyphal_core::{
-    ids::{MessageId, NodeId, NodeType, Priority},
+    ids::{Hint, MessageId, NodeId, NodeType, Priority},
     time::{TimeQuality, UnixTime},
     wire::{
         control::Control,
@@ -128,10 +128,12 @@ mod frames {
     }
 
     #[test]
-    fn a_frame_of_a_kind_that_is_reserved_for_kk_is_unexpected() {
-        for kind in [4, 5] {
-            assert_eq!(frame::decode(&of_kind(kind), 1536), Err(Reason::UnexpectedFrame));
+    fn a_payload_shorter_than_a_hint_names_none() {
+        for len in 0..Hint::LEN {
+            assert_eq!(frame::split_hint_mut(&mut vec![7; len]), Err(Reason::Malformed));
         }
+        let whole = &mut [7; Hint::LEN + 1];
+        assert_eq!(frame::split_hint_mut(whole), Ok((Hint::from_bytes([7; Hint::LEN]), &mut [7][..])));
     }
 
     #[test]

@@ -283,7 +283,7 @@ fn blob() -> impl Strategy<Value = Option<Vec<u8>>> {
 }
 
 fn frame_header() -> impl Strategy<Value = Header> {
-    let kind = select(vec![Kind::Xx1, Kind::Xx2, Kind::Xx3, Kind::Refusal]);
+    let kind = select(vec![Kind::Xx1, Kind::Xx2, Kind::Xx3, Kind::Kk1, Kind::Kk2, Kind::Refusal]);
     let compression = select(vec![Compression::None, Compression::Lz4, Compression::Zstd]);
     (kind, any::<u64>(), any::<bool>(), compression).prop_map(|(kind, id, checksum, compression)| Header {
         kind,

@@ -44,6 +44,8 @@ fn every_frame_vector_holds_both_ways() {
                 1 => Kind::Xx1,
                 2 => Kind::Xx2,
                 3 => Kind::Xx3,
+                4 => Kind::Kk1,
+                5 => Kind::Kk2,
                 15 => Kind::Refusal,
                 other => panic!("{}: no kind {other}", vector.name),
             },

@@ -88,7 +88,7 @@ mod tests {
     use hyphal_core::identity::Identity;
     use hyphal_core::ids::{NodeType, Priority};
     use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
-    use hyphal_core::session::{Config, Event, Received, Session, Wall};
+    use hyphal_core::session::{Config, Event, Expect, Received, Session, Wall};
     use hyphal_core::time::Instant;
     use hyphal_core::wire::hello::NetworkTag;
     use hyphal_core::wire::reason::Reason;
@@ -221,6 +221,7 @@ mod tests {
                 let used = input.used;
                 match input.received {
                     Received::NeedMore => panic!("whole frames and records are said"),
+                    Received::Hint(_) => self.session.handle_hint(None),
                     Received::Offer(_) => {
                         self.session.handle_verdict(NOW, &mut self.outbox, self.verdict);
                     }
@@ -249,7 +250,7 @@ mod tests {
         };
         let rng = &mut UnwrapErr(SysRng);
         let (ours, theirs) = (Identity::generate(rng), Identity::generate(rng));
-        let a = Session::<A>::connect(NOW, Wall::default(), &ours, config, None, rng);
+        let a = Session::<A>::connect(NOW, Wall::default(), &ours, config, Expect::Anyone, rng);
         let b = Session::<B>::accept(NOW, Wall::default(), &theirs, config, rng);
         let (mut a, mut b) = (End::new(a, Ok(())), End::new(b, verdict));
         for round in 0..6 {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use getrandom::SysRng;
-use hyphal_core::ids::NodeId;
+use hyphal_core::ids::{Hint, NodeId};
 use hyphal_core::node::{
     self, Action, GrowingTable, LinkReport, NodeEvent, Outcome, PeerConfig, PeerStatus, SessionRef, Standing,
 };
@@ -33,6 +33,11 @@ pub(crate) enum Command {
         id: NodeId,
         dialled: bool,
         reply: oneshot::Sender<Result<(), Reason>>,
+    },
+    /// Whom a hint was given to, once.
+    TakeHint {
+        hint: Hint,
+        reply: oneshot::Sender<Option<NodeId>>,
     },
     PeerUp(PeerUp),
     PeerDown {
@@ -137,6 +142,9 @@ impl Control {
             Command::Judge { id, dialled, reply } => {
                 let _ = reply.send(self.node.judge(&id, dialled));
             }
+            Command::TakeHint { hint, reply } => {
+                let _ = reply.send(self.node.take_hint(&hint));
+            }
             Command::PeerUp(up) => self.handle_peer_up(now, up),
             Command::PeerDown { id, token, reason } => {
                 self.links.remove(&token);
@@ -192,9 +200,9 @@ impl Control {
     fn carry_out(&mut self) {
         while let Some(action) = self.node.poll_action() {
             match action {
-                Action::Dial { id } => match self.endpoints.get(&id) {
+                Action::Dial { id, hint } => match self.endpoints.get(&id) {
                     Some(endpoint) => {
-                        self.hub.spawn(dial::dial(Arc::clone(&self.hub), id, endpoint.clone()));
+                        self.hub.spawn(dial::dial(Arc::clone(&self.hub), id, hint, endpoint.clone()));
                     }
                     None => {
                         let now = self.hub.clock.now();

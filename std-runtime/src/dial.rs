@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use getrandom::SysRng;
-use hyphal_core::ids::NodeId;
-use hyphal_core::session::Session;
+use hyphal_core::ids::{Hint, NodeId};
+use hyphal_core::session::{Expect, Resumption, Session};
 use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
 use tokio::net::TcpStream;
@@ -20,8 +20,8 @@ use crate::link::{Link, Origin};
 use crate::log::remedy;
 use crate::socket;
 
-/// Connects to `endpoint` (`host:port`), where `id` must answer, and runs the link until it ends.
-pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, endpoint: String) {
+/// Connects to `endpoint` (`host:port`), where `id` must answer, by the hint of an earlier session if there is one, and runs the link until it ends.
+pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, hint: Option<Hint>, endpoint: String) {
     let connected = tokio::select! {
         connected = connect(&hub, &endpoint) => connected,
         // Without a control task there is nothing left to dial for.
@@ -32,8 +32,9 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, endpoint: String) {
             hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
             let rng = &mut UnwrapErr(SysRng);
             let now = hub.clock.now();
+            let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
             let session =
-                Session::connect(now, hub.wall(), &hub.plan.identity, hub.plan.session, Some(id), rng);
+                Session::connect(now, hub.wall(), &hub.plan.identity, hub.plan.session, expect, rng);
             Link::new(hub, stream, address, session, Origin::Dialled(id)).run().await;
         }
         Err(error) => {

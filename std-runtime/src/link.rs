@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyphal_core::ids::NodeId;
+use hyphal_core::ids::{Hint, NodeId};
 use hyphal_core::node::SessionRef;
 use hyphal_core::outbox::{self, SharedStorage};
 use hyphal_core::session::{Closed, Event, MAX_TRANSMIT, Offer, Received, Session};
@@ -82,6 +82,8 @@ enum Turn {
     Busy,
     /// Nothing can move at the moment.
     Idle,
+    /// The peer names a hint; whose it is decides how the handshake goes on.
+    Hint(Hint),
     /// The peer has proven itself and awaits the verdict.
     Offer(Offer),
     /// The session is up and must be announced.
@@ -143,6 +145,7 @@ impl Link {
                     }
                 }
                 Turn::Idle => self.rest(now, timer.as_mut()).await,
+                Turn::Hint(hint) => self.ask_owner(hint).await,
                 Turn::Offer(offer) => self.ask_verdict(&offer).await,
                 Turn::Up => self.announce().await,
                 Turn::Closed(why) => return why,
@@ -296,6 +299,8 @@ impl Link {
             match input.received {
                 Received::NeedMore => break,
                 Received::Absorbed => reading.advance(used),
+                // The same bytes are given again, once the answer is there.
+                Received::Hint(hint) => return Turn::Hint(hint),
                 Received::Offer(offer) => {
                     reading.advance(used);
                     return Turn::Offer(offer);
@@ -407,6 +412,16 @@ impl Link {
         [session_at, stalled_at, report_at, self.abandon_at].into_iter().flatten().min()
     }
 
+    /// Asks whose the hint is. The peer waits meanwhile, and nothing else is due.
+    async fn ask_owner(&mut self, hint: Hint) {
+        let (reply, owner) = oneshot::channel();
+        let owner = match self.hub.control.send(Command::TakeHint { hint, reply }).await {
+            Ok(()) => owner.await.unwrap_or(None),
+            Err(_) => None,
+        };
+        self.session.handle_hint(owner);
+    }
+
     /// Asks whether the peer may come in. The peer waits meanwhile, and nothing else is due.
     async fn ask_verdict(&mut self, offer: &Offer) {
         let (reply, verdict) = oneshot::channel();
@@ -434,6 +449,7 @@ impl Link {
                 token: self.token,
                 boot_id: offer.hello().boot_id,
                 dialled: offer.dialled(),
+                hints: self.session.hints(),
             },
             signal: Arc::clone(&self.signal),
             reply,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use hyphal_core::{
     aead::ChaChaPoly,
-    ids::{MessageId, NodeId, Priority},
+    ids::{Hint, MessageId, NodeId, Priority},
     outbox::{Fate, Header, Ledger, Outbox, SharedStorage},
     session::{Closed, Event, Mark, Offer, Received, Session},
     time::{Duration, Instant},
@@ -95,6 +95,8 @@ pub enum Reading {
     Done,
     /// Something was taken that concerns the session only.
     Absorbed,
+    /// A peer names a hint.
+    Hint(Hint),
     /// A peer asks to be let in.
     Offer(Offer),
     /// The messages of one record.
@@ -115,6 +117,8 @@ pub struct LinkEnd {
     unread: Vec<u8>,
     /// Why the session refused input or a single message, in order.
     pub dropped: Vec<Reason>,
+    /// Which hints it was asked about, in order.
+    pub hints: Vec<Hint>,
     /// Who asked to be let in, in order.
     pub offers: Vec<Offer>,
     /// Measured round trips, in order.
@@ -132,6 +136,7 @@ impl LinkEnd {
             session,
             unread: Vec::new(),
             dropped: Vec::new(),
+            hints: Vec::new(),
             offers: Vec::new(),
             round_trips: Vec::new(),
             up: None,
@@ -157,6 +162,10 @@ impl LinkEnd {
                 return Reading::Done;
             }
             Received::Absorbed => Reading::Absorbed,
+            Received::Hint(hint) => {
+                self.hints.push(hint);
+                Reading::Hint(hint)
+            }
             Received::Offer(offer) => {
                 self.offers.push(offer);
                 Reading::Offer(offer)

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use hyphal_core::{
     filter::Filter,
     identity::Identity,
-    ids::{MessageId, NodeId},
+    ids::{Hint, MessageId, NodeId},
     node::{Action, Config, GrowingTable, LinkReport, Node, NodeEvent, PeerConfig, SessionRef, Standing},
     outbox::{Header, Payload, SendError, Ticket},
-    session::{self, Session, Wall},
+    session::{self, Expect, Resumption, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
     wire::reason::Reason,
 };
@@ -34,6 +34,8 @@ pub struct Net {
     pub network: VirtualNetwork,
     /// How often the sessions of nodes that dial or are dialled from now on let themselves be heard.
     pub heartbeat: Duration,
+    /// Whether somebody on the path keeps everything that is written to streams which are dialled from now on.
+    pub intercepts: bool,
     conditions: StreamConditions,
     homes: Vec<Inhabited>,
     /// Which node each end of a stream belongs to, while it lives.
@@ -93,6 +95,7 @@ impl Net {
         Self {
             network: VirtualNetwork::new(seed),
             heartbeat: lab_config(0).heartbeat,
+            intercepts: false,
             conditions,
             homes: Vec::new(),
             streams: BTreeMap::new(),
@@ -179,6 +182,38 @@ impl Net {
         process
     }
 
+    /// The node at `home` notices that its links are gone; the other ends of them do not, as after a change of networks.
+    pub fn displace(&mut self, home: Home) {
+        let process = self.homes[home].process.as_mut().expect("the node runs");
+        for stream in process.links.keys().copied().collect::<Vec<_>>() {
+            for side in Side::BOTH {
+                self.network.let_bytes_vanish(stream, side);
+            }
+            process.lose(stream);
+        }
+    }
+
+    /// The node at `home` ends its session with `peer` in good order.
+    pub fn close_session(&mut self, home: Home, peer: NodeId, reason: Reason) {
+        let now = self.now();
+        for link in self.process(home).links.values_mut().filter(|link| link.counts_for == Some(peer)) {
+            link.end.session.close(now, reason);
+        }
+    }
+
+    /// Somebody who is no node opens a stream to the node at `home`, as its opener.
+    pub fn intrude(&mut self, home: Home) -> StreamId {
+        let stream = self.network.open_stream(self.conditions);
+        self.streams.insert(stream, [None, Some(home)]);
+        self.open_link(home, stream, Side::Target, None);
+        stream
+    }
+
+    /// All streams in the order in which they were opened.
+    pub fn streams(&self) -> Vec<StreamId> {
+        self.streams.keys().copied().collect()
+    }
+
     /// Queues a message from one node to another; its sequence is the sender's next.
     ///
     /// # Errors
@@ -261,13 +296,13 @@ impl Net {
         }
         let dials = self.process(home).poll_actions(now);
         any |= !dials.is_empty();
-        for id in dials {
-            self.dial(home, id);
+        for (id, hint) in dials {
+            self.dial(home, id, hint);
         }
         any
     }
 
-    fn dial(&mut self, home: Home, id: NodeId) {
+    fn dial(&mut self, home: Home, id: NodeId, hint: Option<Hint>) {
         let now = self.now();
         let target = (0..self.homes.len()).find(|at| self.id(*at) == id && self.homes[*at].process.is_some());
         let Some(target) = target else {
@@ -276,27 +311,36 @@ impl Net {
         };
         let stream = self.network.open_stream(self.conditions);
         self.streams.insert(stream, [Some(home), Some(target)]);
-        for (side, at) in [(Side::Opener, home), (Side::Target, target)] {
-            let Inhabited { identity, process, .. } = &mut self.homes[at];
-            let process = process.as_mut().expect("both run");
-            let config = session::Config { heartbeat: self.heartbeat, ..lab_config(process.boot_id) };
-            let wall = Wall { time: UnixTime::from_micros(1), quality: TimeQuality::Unsynced };
-            let rng = self.chance.generator();
-            let (session, dialling) = match side {
-                Side::Opener => (Session::connect(now, wall, identity, config, Some(id), rng), Some(id)),
-                Side::Target => (Session::accept(now, wall, identity, config, rng), None),
-            };
-            let link = Link {
-                side,
-                token: process.next_token,
-                end: LinkEnd::new(session),
-                dialling,
-                counts_for: None,
-                own_outbox: lab_outbox(),
-            };
-            process.next_token += 1;
-            process.links.insert(stream, link);
+        if self.intercepts {
+            Side::BOTH.into_iter().for_each(|side| self.network.let_bytes_vanish(stream, side));
         }
+        let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
+        self.open_link(home, stream, Side::Opener, Some(expect));
+        self.open_link(target, stream, Side::Target, None);
+    }
+
+    /// Gives the node at `home` its end of a stream; whoever dialled expects somebody.
+    fn open_link(&mut self, home: Home, stream: StreamId, side: Side, expect: Option<Expect>) {
+        let now = self.now();
+        let Inhabited { identity, process, .. } = &mut self.homes[home];
+        let process = process.as_mut().expect("the node runs");
+        let config = session::Config { heartbeat: self.heartbeat, ..lab_config(process.boot_id) };
+        let wall = Wall { time: UnixTime::from_micros(1), quality: TimeQuality::Unsynced };
+        let rng = self.chance.generator();
+        let session = match expect {
+            Some(expect) => Session::connect(now, wall, identity, config, expect, rng),
+            None => Session::accept(now, wall, identity, config, rng),
+        };
+        let link = Link {
+            side,
+            token: process.next_token,
+            end: LinkEnd::new(session),
+            dialling: expect.and_then(|expect| expect.id()),
+            counts_for: None,
+            own_outbox: lab_outbox(),
+        };
+        process.next_token += 1;
+        process.links.insert(stream, link);
     }
 
     fn advance(&mut self, until: Instant) {
@@ -382,6 +426,7 @@ impl Process {
         for (token, reading) in readings {
             let link = self.links.values_mut().find(|link| link.token == token).expect("it was just read");
             match reading {
+                Reading::Hint(hint) => link.end.session.handle_hint(self.node.take_hint(&hint)),
                 Reading::Offer(offer) => {
                     let verdict = self.node.judge(&offer.id(), offer.dialled());
                     link.end.session.handle_verdict(now, &mut link.own_outbox, verdict);
@@ -435,7 +480,9 @@ impl Process {
         let Some(offer) = link.end.session.peer() else { return };
         let (token, boot_id) = (link.token, offer.hello().boot_id);
         link.dialling = None;
-        let replaced = match self.node.handle_peer_up(now, id, SessionRef { token, boot_id, dialled }) {
+        let hints = link.end.session.hints();
+        let session = SessionRef { token, boot_id, dialled, hints };
+        let replaced = match self.node.handle_peer_up(now, id, session) {
             Standing::CloseNew(reason) => {
                 self.link(stream).end.session.close(now, reason);
                 return;
@@ -500,13 +547,13 @@ impl Process {
     }
 
     /// Carries out what the node asks for, except dials, which it answers.
-    fn poll_actions(&mut self, now: Instant) -> Vec<NodeId> {
+    fn poll_actions(&mut self, now: Instant) -> Vec<(NodeId, Option<Hint>)> {
         let mut dials = Vec::new();
         while let Some(action) = self.node.poll_action() {
             match action {
-                Action::Dial { id } => {
+                Action::Dial { id, hint } => {
                     self.dials.push((now, id));
-                    dials.push(id);
+                    dials.push((id, hint));
                 }
                 Action::Close { token, reason, .. } => {
                     if let Some(link) = self.links.values_mut().find(|link| link.token == token) {

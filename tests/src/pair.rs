@@ -3,13 +3,15 @@
 //! The driver does what both runtimes do, in any order of polling that a test asks for. It admits whom [`End::verdict`]
 //! admits, delivers what the filter lets through, and acknowledges at once unless the end is told to be slow.
 
+use std::collections::BTreeMap;
+
 use hyphal_core::{
     aead::ChaChaPoly,
     filter::Filter,
     identity::Identity,
-    ids::{MessageId, NodeId, NodeType},
+    ids::{Hint, MessageId, NodeId, NodeType},
     outbox::{Header, Payload, SendError, Ticket},
-    session::{Config, Mark, Session, Wall},
+    session::{Config, Expect, Mark, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
     wire::{hello::NetworkTag, reason::Reason},
 };
@@ -27,8 +29,8 @@ pub struct Setup {
     pub conditions: StreamConditions,
     /// The ends, the one that dials first.
     pub ends: [EndSetup; 2],
-    /// The id that the dialling end expects, if any.
-    pub expect: Option<NodeId>,
+    /// Whom the dialling end expects.
+    pub expect: Expect,
     /// In which order the driver polls.
     pub order: Order,
     /// The length of the buffer that records are written into.
@@ -45,6 +47,8 @@ pub struct EndSetup {
     pub wall: Wall,
     /// What it answers to whoever proves an identity.
     pub verdict: Result<(), Reason>,
+    /// The hints that it keeps, and whom it gave them to.
+    pub given: BTreeMap<Hint, NodeId>,
 }
 
 /// In which order the driver polls the machines. No order may change what happens.
@@ -70,7 +74,7 @@ impl Setup {
         Self {
             conditions: StreamConditions::default(),
             ends: [EndSetup::new(&mut chance), EndSetup::new(&mut chance)],
-            expect: None,
+            expect: Expect::Anyone,
             order: Order::Fixed,
             buffer: 16 * 1024,
         }
@@ -94,6 +98,7 @@ impl EndSetup {
             config: lab_config(chance.below(u64::MAX)),
             wall: Wall { time: UnixTime::from_micros(1_800_000_000_000_000), quality: TimeQuality::Synced },
             verdict: Ok(()),
+            given: BTreeMap::new(),
         }
     }
 }
@@ -127,6 +132,8 @@ pub struct End {
     pub filter: Filter,
     /// What it answers to an offer.
     pub verdict: Result<(), Reason>,
+    /// The hints that it keeps, and whom it gave them to; each is forgotten when it is asked for.
+    pub given: BTreeMap<Hint, NodeId>,
     /// Whether its application takes messages without ever being done with them.
     pub hoards: bool,
     /// What its application received, in order.
@@ -144,6 +151,7 @@ impl End {
             outbox: lab_outbox(),
             filter: Filter::new(),
             verdict: setup.verdict,
+            given: setup.given.clone(),
             hoards: false,
             delivered: Vec::new(),
             filtered: Vec::new(),
@@ -358,6 +366,10 @@ impl Pair {
             Move::Read => match end.link.read(now, &mut end.outbox) {
                 Reading::Done => false,
                 Reading::Absorbed | Reading::Dropped(_) => true,
+                Reading::Hint(hint) => {
+                    end.link.session.handle_hint(end.given.remove(&hint));
+                    true
+                }
                 Reading::Offer(_) => {
                     end.link.session.handle_verdict(now, &mut end.outbox, end.verdict);
                     true

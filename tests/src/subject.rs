@@ -1,9 +1,12 @@
 //! A single session without a network, for tests that decide each byte it hears and look at each byte it says.
 
+use std::collections::BTreeMap;
+
 use hyphal_core::{
     identity::Identity,
+    ids::{Hint, NodeId},
     outbox::{Header, Payload},
-    session::{Config, Session, Wall},
+    session::{Config, Expect, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
     wire::reason::Reason,
 };
@@ -24,6 +27,8 @@ pub struct Subject {
     pub outbox: LabOutbox,
     /// What it answers to an offer.
     pub verdict: Result<(), Reason>,
+    /// The hints that it keeps, and whom it gave them to; each is forgotten when it is asked for.
+    pub given: BTreeMap<Hint, NodeId>,
     /// What it let through to its application.
     pub delivered: Vec<Delivered>,
     now: Instant,
@@ -33,8 +38,13 @@ pub struct Subject {
 impl Subject {
     /// A session that dialled, with the identity and ephemeral that `seed` gives a dialling one.
     pub fn dialling(seed: &Seed) -> Self {
+        Self::dialling_for(seed, Expect::Anyone)
+    }
+
+    /// A session that dialled whom `expect` says, with the identity and ephemeral that `seed` gives a dialling one.
+    pub fn dialling_for(seed: &Seed, expect: Expect) -> Self {
         Self::new("dialling", seed, |now, wall, identity, config, rng| {
-            Session::connect(now, wall, identity, config, None, rng)
+            Session::connect(now, wall, identity, config, expect, rng)
         })
     }
 
@@ -65,6 +75,7 @@ impl Subject {
             identity,
             outbox: lab_outbox(),
             verdict: Ok(()),
+            given: BTreeMap::new(),
             delivered: Vec::new(),
             now: Instant::ZERO,
             buffer: vec![0; 16 * 1024 + 3],
@@ -78,6 +89,7 @@ impl Subject {
             match self.link.read(self.now, &mut self.outbox) {
                 Reading::Done => break,
                 Reading::Absorbed | Reading::Dropped(_) => {}
+                Reading::Hint(hint) => self.link.session.handle_hint(self.given.remove(&hint)),
                 Reading::Offer(_) => {
                     self.link.session.handle_verdict(self.now, &mut self.outbox, self.verdict);
                 }

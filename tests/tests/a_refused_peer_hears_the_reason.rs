@@ -5,6 +5,7 @@
 use hyphal_core::{
     ids::NodeId,
     outbox::Counters,
+    session::Expect,
     time::{Duration, TimeQuality, UnixTime},
     wire::{hello::NetworkTag, reason::Reason},
 };
@@ -63,7 +64,9 @@ fn a_wrong_clock_that_nothing_disciplines_is_no_reason() {
 
 #[test]
 fn an_initiator_refuses_another_node_than_the_expected_one() {
-    refused_by_initiator(Reason::UnexpectedId, |setup| setup.expect = Some(NodeId::from_bytes([7; 32])));
+    refused_by_initiator(Reason::UnexpectedId, |setup| {
+        setup.expect = Expect::Id(NodeId::from_bytes([7; 32]))
+    });
 }
 
 #[test]

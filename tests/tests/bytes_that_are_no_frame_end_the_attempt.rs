@@ -95,7 +95,7 @@ fn a_compressed_frame() {
 
 #[test]
 fn a_frame_of_a_later_step() {
-    for kind in [Kind::Xx2, Kind::Xx3] {
+    for kind in [Kind::Xx2, Kind::Xx3, Kind::Kk2] {
         assert_eq!(refused(&first_frame(|header| header.kind = kind)), Reason::UnexpectedFrame);
     }
 }

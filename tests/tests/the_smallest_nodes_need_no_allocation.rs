@@ -15,7 +15,7 @@ use hyphal_core::{
     ids::{NodeId, Priority},
     node::{self, Action, FixedTable, LinkReport, Node, NodeEvent, PeerConfig, SessionRef, Standing},
     outbox::{Header, Payload, TinyOutbox},
-    session::{Closed, Config, Event, Received, Session, Wall},
+    session::{Closed, Config, Event, Expect, Received, Session, Wall},
     time::{Duration, Instant},
     wire::reason::Reason,
 };
@@ -102,6 +102,7 @@ impl Tiny {
                 Received::NeedMore => break,
                 Received::Absorbed if input.used == 0 => break,
                 Received::Absorbed => {}
+                Received::Hint(hint) => session.handle_hint(self.node.take_hint(&hint)),
                 Received::Offer(offer) => {
                     let verdict = self.node.judge(&offer.id(), offer.dialled());
                     session.handle_verdict(now, &mut self.outbox, verdict);
@@ -138,8 +139,9 @@ impl Tiny {
                 Event::Up(id) => {
                     let offer = session.peer().expect("it is up");
                     let boot_id = offer.hello().boot_id;
-                    let session = SessionRef { token: 1, boot_id, dialled: offer.dialled() };
-                    assert_eq!(self.node.handle_peer_up(now, id, session), Standing::Keep);
+                    let reference =
+                        SessionRef { token: 1, boot_id, dialled: offer.dialled(), hints: session.hints() };
+                    assert_eq!(self.node.handle_peer_up(now, id, reference), Standing::Keep);
                     assert_eq!(self.node.poll_event(), Some(NodeEvent::PeerUp { id }));
                 }
                 Event::Rtt(rtt) => {
@@ -160,10 +162,10 @@ impl Tiny {
 fn live([mut one, mut two]: [Tiny; 2], identities: &[Identity; 2], rng: &mut ChaCha8Rng) -> [Tiny; 2] {
     let mut now = Instant::ZERO;
     one.node.handle_timeout(now);
-    assert_eq!(one.node.poll_action(), Some(Action::Dial { id: two.node.id() }));
+    assert_eq!(one.node.poll_action(), Some(Action::Dial { id: two.node.id(), hint: None }));
     let config = Config { max_record: 512, max_message: 256, ..lab_config(1) };
     let wall = Wall::default();
-    let mut dialling = Session::connect(now, wall, &identities[0], config, Some(one.peer), rng);
+    let mut dialling = Session::connect(now, wall, &identities[0], config, Expect::Id(one.peer), rng);
     let mut accepting = Session::accept(now, wall, &identities[1], Config { boot_id: 2, ..config }, rng);
     for round in 0..1000 {
         now = now.after(Duration::from_millis(1));

@@ -9,7 +9,7 @@ use hyphal_core::identity::Identity;
 use hyphal_core::ids::{NodeId, NodeType, Priority};
 use hyphal_core::node::{self, Action, FixedTable, Node, PeerConfig, SessionRef, Standing};
 use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
-use hyphal_core::session::{Config, Event, Messages, Received, Session, Wall};
+use hyphal_core::session::{Config, Event, Expect, Messages, Received, Resumption, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
@@ -105,11 +105,12 @@ window: RECORD as u32,
 
     fn dial(&mut self, now: Instant) -> Result<(), &'static str> {
         self.node.handle_timeout(now);
-        let Some(Action::Dial { id }) = self.node.poll_action() else {
+        let Some(Action::Dial { id, hint }) = self.node.poll_action() else {
             return Err("the node did not want to dial");
         };
         let Self { identity, config, rng, .. } = self;
-        self.session = Session::connect(now, Wall::default(), identity, *config, Some(id), rng);
+        let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
+        self.session = Session::connect(now, Wall::default(), identity, *config, expect, rng);
         Ok(())
     }
 
@@ -136,6 +137,7 @@ window: RECORD as u32,
             match input.received {
                 Received::NeedMore => break,
                 Received::Absorbed | Received::Dropped(_) => {}
+                Received::Hint(hint) => self.session.handle_hint(self.node.take_hint(&hint)),
                 Received::Offer(offer) => {
                     let verdict = self.node.judge(&offer.id(), offer.dialled());
                     self.session.handle_verdict(now, &mut self.outbox, verdict);
@@ -166,8 +168,12 @@ window: RECORD as u32,
             Event::Up(id) => {
                 self.was_up = true;
                 let offer = self.session.peer().ok_or("a session is up without a peer")?;
-                let session =
-                    SessionRef { token: TOKEN, boot_id: offer.hello().boot_id, dialled: offer.dialled() };
+                let session = SessionRef {
+                    token: TOKEN,
+                    boot_id: offer.hello().boot_id,
+                    dialled: offer.dialled(),
+                    hints: self.session.hints(),
+                };
                 let standing = self.node.handle_peer_up(now, id, session);
                 require(standing == Standing::Keep, "the node did not keep its only session")
             }

@@ -12,7 +12,7 @@ use crate::{
     backoff::{self, Backoff},
     breaker::{self, Breaker},
     health::{self, Health},
-    ids::NodeId,
+    ids::{Hint, Hints, NodeId},
     recovery::{Recovery, recover_from_error},
     time::{Duration, Instant},
     wire::reason::Reason,
@@ -28,6 +28,8 @@ pub struct SessionRef {
     pub boot_id: u64,
     /// Whether this node dialled.
     pub dialled: bool,
+    /// The session's [hints](crate::session::Session::hints), for a node that shall keep them; a listing shows none.
+    pub hints: Option<Hints>,
 }
 
 /// What a link observed since its last report.
@@ -107,6 +109,7 @@ pub struct Peer {
     confirmed: u64,
     unconfirmed: u64,
     last_reason: Option<Reason>,
+    hints: KeptHints,
     close: Option<u64>,
     leaving: Option<Removal>,
     told: Told,
@@ -117,6 +120,51 @@ struct Up {
     session: SessionRef,
     since: Instant,
 }
+
+/// What the newest session left for the next one.
+#[derive(Clone, Copy, Debug, Default)]
+struct KeptHints {
+    /// With which this node dials next.
+    own: Option<Hint>,
+    /// With which the peer dials this node next.
+    peers: Option<Hint>,
+    /// The dial that is outstanding names `own`.
+    is_lent: bool,
+    /// When they are forgotten, once the session is over.
+    until: Option<Instant>,
+}
+
+impl KeptHints {
+    fn of(hints: Hints) -> Self {
+        Self { own: Some(hints.own), peers: Some(hints.peers), is_lent: false, until: None }
+    }
+
+    /// The dial is over, and its hint with it, unless nobody was reached to hear it.
+    fn handle_dial_over(&mut self, reason: Reason) {
+        if core::mem::take(&mut self.is_lent) && reason != Reason::Unreachable {
+            self.own = None;
+        }
+    }
+
+    /// The session is over, and its hints live on for a while.
+    fn handle_session_end(&mut self, now: Instant, reason: Reason) {
+        if self.own.is_some() || self.peers.is_some() {
+            self.until = Some(now.after(HINTS_KEPT));
+        }
+        self.handle_end(reason);
+    }
+
+    /// A session or dial ended for `reason`: where the ends disagree, or the peer's process ends, nothing is left.
+    fn handle_end(&mut self, reason: Reason) {
+        let disagree = matches!(recover_from_error(reason), Recovery::RetryLater | Recovery::GiveUp);
+        if disagree || reason == Reason::Shutdown {
+            *self = Self::default();
+        }
+    }
+}
+
+/// How long hints are kept after the end of their session.
+const HINTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the user knows from events so far.
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +192,7 @@ impl Peer {
             confirmed: 0,
             unconfirmed: 0,
             last_reason: None,
+            hints: KeptHints::default(),
             close: None,
             leaving: None,
             told: Told {
@@ -187,6 +236,8 @@ impl Peer {
     /// A session took the place of none or of an older one, whose token is returned.
     pub(super) fn session_up(&mut self, now: Instant, session: SessionRef) -> Option<u64> {
         let replaced = self.token().or(self.close.take());
+        self.hints = session.hints.map(KeptHints::of).unwrap_or_default();
+        let session = SessionRef { hints: None, ..session };
         self.session = Some(Up { session, since: now });
         self.sessions = self.sessions.saturating_add(1);
         if session.dialled || self.dial != DialStatus::Outstanding {
@@ -206,6 +257,7 @@ impl Peer {
         rng: &mut impl Rng,
     ) {
         if self.dial == DialStatus::Outstanding {
+            self.hints.handle_dial_over(reason);
             self.schedule(config, now, reason, rng);
         }
     }
@@ -226,6 +278,7 @@ impl Peer {
         let failed = recover_from_error(reason).is_failure();
         self.told.ended = Some(reason);
         self.last_reason = Some(reason);
+        self.hints.handle_session_end(now, reason);
         self.backoff.handle_session_end(&config.backoff, now.since(up.since));
         self.health.handle_session_end(now, failed);
         if failed {
@@ -241,6 +294,8 @@ impl Peer {
             return;
         }
         self.last_reason = Some(reason);
+        self.hints.handle_dial_over(reason);
+        self.hints.handle_end(reason);
         // A dial that lost against a crossing session has reached the peer: that does not speak against it.
         if reason != Reason::Replaced {
             self.health.handle_dial_failed(&config.health, now);
@@ -275,6 +330,7 @@ impl Peer {
             self.told.ended = Some(Reason::PeerRemoved);
             self.last_reason = Some(Reason::PeerRemoved);
         }
+        self.hints = KeptHints::default();
         self.dial = DialStatus::Idle;
         self.leaving = Some(removal);
     }
@@ -290,6 +346,9 @@ impl Peer {
             self.breaker.handle_success(now);
         }
         self.health.handle_timeout(&config.health, now);
+        if self.hints.until.is_some_and(|until| now >= until) {
+            self.hints = KeptHints::default();
+        }
         if self.removal_at(config).is_some_and(|at| now >= at) {
             self.leave(Removal::Unhealthy);
         } else if let DialStatus::At(at) = self.dial
@@ -310,10 +369,16 @@ impl Peer {
             DialStatus::At(at) => Some(cooled_at.map_or(at, |cooled_at| at.max(cooled_at))),
             _ => None,
         };
-        [dial_at, cooled_at, self.health.poll_timeout(&config.health), self.removal_at(config)]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            dial_at,
+            cooled_at,
+            self.hints.until,
+            self.health.poll_timeout(&config.health),
+            self.removal_at(config),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn removal_at(&self, config: &Config) -> Option<Instant> {
@@ -338,6 +403,14 @@ impl Peer {
         };
     }
 
+    pub(super) fn is_known_by(&self, hint: &Hint) -> bool {
+        self.hints.peers.as_ref() == Some(hint)
+    }
+
+    pub(super) fn handle_hint_used(&mut self) {
+        self.hints.peers = None;
+    }
+
     pub(super) fn has_action(&self) -> bool {
         self.close.is_some() || self.dial == DialStatus::Due
     }
@@ -348,7 +421,8 @@ impl Peer {
         }
         if self.dial == DialStatus::Due {
             self.dial = DialStatus::Outstanding;
-            return Some(Action::Dial { id: self.id });
+            self.hints.is_lent = self.hints.own.is_some();
+            return Some(Action::Dial { id: self.id, hint: self.hints.own });
         }
         None
     }

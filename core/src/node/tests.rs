@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     backoff,
+    ids::Hints,
     recovery::{Recovery, recover_from_error},
     time::Duration,
 };
@@ -21,7 +22,7 @@ fn a_peer_to_dial_is_dialled_once_and_not_again_while_the_dial_is_outstanding() 
     node.handle_timeout(at(1000));
     let second = actions(&mut node);
 
-    assert_eq!(first, [Action::Dial { id: id(1) }]);
+    assert_eq!(first, [Action::Dial { id: id(1), hint: None }]);
     assert_eq!(second, []);
 }
 
@@ -41,7 +42,7 @@ fn a_failed_dial_is_repeated_after_a_wait_between_100_ms_and_30_s() {
     let mut now = at(0);
 
     for _ in 0..20 {
-        assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+        assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
         node.handle_dial_failed(now, &id(1), Reason::Unreachable);
         let DialStatus::At(due) = node.peer(&id(1)).unwrap().dial else { panic!("no dial is planned") };
         assert!((Duration::from_millis(100)..=Duration::from_secs(30)).contains(&due.since(now)));
@@ -64,7 +65,7 @@ fn an_open_breaker_holds_a_due_dial_back_and_lets_one_trial_pass_when_half_open(
     node.handle_timeout(opened.after(Duration::from_secs(40)));
 
     assert_eq!(while_open, []);
-    assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
     assert_eq!(node.peer(&id(1)).unwrap().breaker, breaker::State::HalfOpen);
     node.handle_dial_failed(opened.after(Duration::from_secs(41)), &id(1), Reason::Unreachable);
     assert_eq!(node.peer(&id(1)).unwrap().breaker, breaker::State::Open);
@@ -167,7 +168,7 @@ fn a_rejection_waits_long_and_an_own_id_is_not_dialled_before_it_is_added_again(
         assert_eq!(actions(&mut node).is_empty(), gave_up);
         if gave_up {
             node.add_peer(at(100_000), id(1), PeerConfig::default()).unwrap();
-            assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+            assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
         }
     }
 }
@@ -335,9 +336,14 @@ fn another_boot_of_the_peer_takes_the_place_of_the_old_session_whoever_dialled()
     for dialled in [true, false] {
         let mut node = node(Trust::Open);
         node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
-        node.handle_peer_up(at(0), id(1), SessionRef { token: 1, boot_id: 1, dialled: !dialled });
+        node.handle_peer_up(
+            at(0),
+            id(1),
+            SessionRef { token: 1, boot_id: 1, dialled: !dialled, hints: None },
+        );
 
-        let standing = node.handle_peer_up(at(1), id(1), SessionRef { token: 2, boot_id: 2, dialled });
+        let standing =
+            node.handle_peer_up(at(1), id(1), SessionRef { token: 2, boot_id: 2, dialled, hints: None });
 
         assert_eq!(standing, Standing::ReplaceOld(1));
     }
@@ -348,10 +354,11 @@ fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
     for (dialled, peer) in [(true, id(1)), (true, id(255)), (false, id(1)), (false, id(255))] {
         let mut node = node(Trust::Open);
         node.add_peer(at(0), peer, PeerConfig::default()).unwrap();
-        node.handle_peer_up(at(0), peer, SessionRef { token: 1, boot_id: 1, dialled: !dialled });
+        node.handle_peer_up(at(0), peer, SessionRef { token: 1, boot_id: 1, dialled: !dialled, hints: None });
 
         let later = at(0).after(CROSSING).after(Duration::from_millis(1));
-        let standing = node.handle_peer_up(later, peer, SessionRef { token: 2, boot_id: 1, dialled });
+        let standing =
+            node.handle_peer_up(later, peer, SessionRef { token: 2, boot_id: 1, dialled, hints: None });
 
         assert_eq!(standing, Standing::ReplaceOld(1));
     }
@@ -361,11 +368,104 @@ fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
 fn a_dial_that_lost_against_a_crossing_session_does_not_speak_against_the_peer() {
     let mut node = node(Trust::Pinned);
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
-    assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
 
     node.handle_dial_failed(at(1), &id(1), Reason::Replaced);
 
     assert_eq!(node.peer(&id(1)).unwrap().failures, 0);
+}
+
+#[test]
+fn a_dial_names_the_hint_of_the_session_before_it_once() {
+    let mut node = pinned_with(&[1]);
+    actions(&mut node);
+    node.handle_peer_up(at(0), id(1), with_hints(dialled(1), 1));
+    node.handle_peer_down(at(20), &id(1), 1, Reason::LinkLost);
+
+    assert_eq!(next_hint(&mut node, at(60)), Some(hint(1)));
+    node.handle_dial_failed(at(60), &id(1), Reason::HandshakeTimeout);
+    assert_eq!(next_hint(&mut node, at(120)), None);
+}
+
+#[test]
+fn a_hint_that_nobody_was_reached_to_hear_is_named_again() {
+    let mut node = pinned_with(&[1]);
+    actions(&mut node);
+    node.handle_peer_up(at(0), id(1), with_hints(dialled(1), 1));
+    node.handle_peer_down(at(20), &id(1), 1, Reason::LinkLost);
+
+    for later in 1..4 {
+        assert_eq!(next_hint(&mut node, at(200 * later)), Some(hint(1)));
+        node.handle_dial_failed(at(200 * later), &id(1), Reason::Unreachable);
+    }
+}
+
+#[test]
+fn a_hint_of_the_peer_is_known_once_and_so_is_that_of_its_newest_session_alone() {
+    let mut node = pinned_with(&[1, 2]);
+    node.handle_peer_up(at(0), id(1), with_hints(accepted(1), 1));
+    node.handle_peer_up(at(0), id(2), with_hints(accepted(2), 3));
+
+    assert_eq!(node.take_hint(&hint(1)), None, "that is our own");
+    assert_eq!(node.take_hint(&hint(2)), Some(id(1)));
+    assert_eq!(node.take_hint(&hint(2)), None);
+
+    node.handle_peer_up(at(30), id(2), with_hints(accepted(3), 5));
+    assert_eq!(node.take_hint(&hint(4)), None);
+    assert_eq!(node.take_hint(&hint(6)), Some(id(2)));
+}
+
+#[test]
+fn a_session_that_is_not_kept_leaves_no_hints() {
+    let own_dials_win = own() < id(1);
+    let mut node = pinned_with(&[1]);
+    let (kept, lost) = if own_dials_win { (dialled(1), accepted(2)) } else { (accepted(1), dialled(2)) };
+    node.handle_peer_up(at(0), id(1), with_hints(kept, 1));
+
+    let standing = node.handle_peer_up(at(1), id(1), with_hints(lost, 3));
+
+    assert_eq!(standing, Standing::CloseNew(Reason::Replaced));
+    assert_eq!((node.take_hint(&hint(4)), node.take_hint(&hint(2))), (None, Some(id(1))));
+}
+
+#[test]
+fn hints_live_as_long_as_their_session_and_a_day() {
+    const DAY: u64 = 24 * 60 * 60;
+    for (later, owner) in [(DAY - 1, Some(id(1))), (DAY, None)] {
+        let mut node = pinned_with(&[1]);
+        node.handle_peer_up(at(0), id(1), with_hints(accepted(1), 1));
+        node.handle_timeout(at(3 * DAY));
+        node.handle_peer_down(at(3 * DAY), &id(1), 1, Reason::Worn);
+
+        node.handle_timeout(at(3 * DAY + later));
+
+        assert_eq!(node.take_hint(&hint(2)), owner);
+    }
+}
+
+#[test]
+fn hints_are_forgotten_where_the_ends_disagree_or_the_peers_process_ends() {
+    for reason in [Reason::PeerRemoved, Reason::Untrusted, Reason::Network, Reason::Shutdown] {
+        let mut node = pinned_with(&[1]);
+        node.handle_peer_up(at(0), id(1), with_hints(accepted(1), 1));
+
+        node.handle_peer_down(at(1), &id(1), 1, reason);
+
+        assert_eq!(node.take_hint(&hint(2)), None, "{reason:?}");
+    }
+    let mut node = pinned_with(&[1]);
+    node.handle_peer_up(at(0), id(1), with_hints(accepted(1), 1));
+    node.remove_peer(&id(1)).unwrap();
+    assert_eq!(node.take_hint(&hint(2)), None);
+}
+
+#[test]
+fn a_listing_shows_no_hints() {
+    let mut node = pinned_with(&[1]);
+
+    node.handle_peer_up(at(0), id(1), with_hints(accepted(1), 1));
+
+    assert_eq!(node.peer(&id(1)).unwrap().session, Some(accepted(1)));
 }
 
 #[test]
@@ -442,7 +542,8 @@ fn apply(node: &mut Node<FixedTable<4>, ChaCha8Rng>, now: Instant, op: &Op) {
             let _unknown = node.update_peer_health(now, &id(peer), outcome);
         }
         Op::Up(peer, token, boot_id, dialled) => {
-            node.handle_peer_up(now, id(peer), SessionRef { token, boot_id, dialled });
+            let session = SessionRef { token, boot_id, dialled, hints: None };
+            node.handle_peer_up(now, id(peer), with_hints(session, peer));
         }
         Op::Down(peer, token, reason) => node.handle_peer_down(now, &id(peer), token, Reason::ALL[reason]),
         Op::Report(peer, token, missed_heartbeats) => {
@@ -565,7 +666,7 @@ proptest! {
                 let next = if from_small { small.next().or_else(|| large.next()) } else { large.next().or_else(|| small.next()) };
                 let Some(token) = next else { break };
                 let dialled = (token < 100) == (own < peer);
-                node.handle_peer_up(at(turn), peer, SessionRef { token, boot_id: 1, dialled });
+                node.handle_peer_up(at(turn), peer, SessionRef { token, boot_id: 1, dialled, hints: None });
             }
             node.peer(&peer).unwrap().session.map(|session| session.token)
         };
@@ -581,6 +682,15 @@ proptest! {
 
 fn node(trust: Trust) -> TestNode {
     Node::new(own(), Config { trust, ..Config::default() }, FixedTable::new(), rng())
+}
+
+/// A node that was told to dial these peers.
+fn pinned_with(peers: &[u8]) -> TestNode {
+    let mut node = node(Trust::Pinned);
+    for peer in peers {
+        node.add_peer(at(0), id(*peer), PeerConfig::default()).unwrap();
+    }
+    node
 }
 
 fn rng() -> ChaCha8Rng {
@@ -599,12 +709,30 @@ fn at(seconds: u64) -> Instant {
     Instant::from_micros(seconds * 1_000_000)
 }
 
+/// The hint of the dial that is due by `now`.
+fn next_hint(node: &mut TestNode, now: Instant) -> Option<Hint> {
+    node.handle_timeout(now);
+    match actions(node)[..] {
+        [Action::Dial { hint, .. }] => hint,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// A session whose own hint is that of `number`, and the peer's the next.
+fn with_hints(session: SessionRef, number: u8) -> SessionRef {
+    SessionRef { hints: Some(Hints { own: hint(number), peers: hint(number + 1) }), ..session }
+}
+
+fn hint(number: u8) -> Hint {
+    Hint::from_bytes([number; Hint::LEN])
+}
+
 fn dialled(token: u64) -> SessionRef {
-    SessionRef { token, boot_id: 1, dialled: true }
+    SessionRef { token, boot_id: 1, dialled: true, hints: None }
 }
 
 fn accepted(token: u64) -> SessionRef {
-    SessionRef { token, boot_id: 1, dialled: false }
+    SessionRef { token, boot_id: 1, dialled: false, hints: None }
 }
 
 fn actions<T: Table>(node: &mut Node<T, ChaCha8Rng>) -> Vec<Action> {
@@ -624,7 +752,7 @@ fn fail_dials_until_open(node: &mut TestNode, id: NodeId) -> Instant {
     let mut now = at(10);
     loop {
         node.handle_timeout(now);
-        if actions(node).contains(&Action::Dial { id }) {
+        if actions(node).contains(&Action::Dial { id, hint: None }) {
             node.handle_dial_failed(now, &id, Reason::Unreachable);
             if node.peer(&id).unwrap().breaker == breaker::State::Open {
                 return now;

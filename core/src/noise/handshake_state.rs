@@ -139,6 +139,11 @@ impl<A: Aead> HandshakeState<A> {
         self.progress.done == self.pattern.messages.len()
     }
 
+    /// The pattern that is run.
+    pub const fn pattern(&self) -> &'static Pattern {
+        self.pattern
+    }
+
     /// Whether the next message is ours to write.
     pub fn is_our_turn(&self) -> bool {
         self.next_message(self.role).is_ok()
@@ -162,6 +167,14 @@ impl<A: Aead> HandshakeState<A> {
     /// [`Misuse::OutOfTurn`] before the handshake is finished.
     pub fn split(&self) -> Result<(SplitKey, SplitKey), Misuse> {
         if self.is_finished() { Ok(self.progress.symmetric.split()) } else { Err(Misuse::OutOfTurn) }
+    }
+
+    /// The third output of `Split`'s HKDF: a secret of both ends that says nothing of their keys, nor these of it.
+    ///
+    /// # Errors
+    /// [`Misuse::OutOfTurn`] before the handshake is finished.
+    pub fn resumption(&self) -> Result<Secret, Misuse> {
+        if self.is_finished() { Ok(self.progress.symmetric.resumption()) } else { Err(Misuse::OutOfTurn) }
     }
 
     /// The tokens of the next message, if `writer` is the one to write it.

@@ -22,7 +22,8 @@ pub(crate) fn hkdf3(chaining_key: &[u8; 32], input: &[u8]) -> (Secret, Secret, S
     (first, second, third)
 }
 
-fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Secret {
+/// `HMAC-HASH(key, parts...)`.
+pub(crate) fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Secret {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     parts.iter().for_each(|part| mac.update(part));
     Secret::from_bytes(mac.finalize().into_bytes().into())

@@ -20,7 +20,7 @@ pub use handshake_state::{HandshakeState, Keys, Role};
 pub use pattern::{K, KK, Pattern, Token, XX};
 pub use secret::{Secret, SplitKey};
 
-pub(crate) use hkdf::{hkdf2, hkdf3};
+pub(crate) use hkdf::{hkdf2, hkdf3, hmac};
 
 use dh::dh;
 

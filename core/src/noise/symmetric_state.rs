@@ -75,6 +75,11 @@ impl<A: Aead> SymmetricState<A> {
     pub(super) fn split(&self) -> (SplitKey, SplitKey) {
         hkdf2(self.ck.as_bytes(), &[])
     }
+
+    /// What `Split` would give as a third output.
+    pub(super) fn resumption(&self) -> Secret {
+        hkdf3(self.ck.as_bytes(), &[]).2
+    }
 }
 
 impl<A> Clone for SymmetricState<A> {

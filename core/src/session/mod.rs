@@ -1,13 +1,19 @@
 //! One link to one peer: handshake, records, acknowledgements, liveness. It never sees another session.
 //!
 //! ```text
-//!   connect()/accept()          verdict            Accept verified
-//!   Handshake ────────────────▶ AwaitAccept ──────────────────────▶ Up
-//!       │        (responder: straight to Up, Accept is its first record)│
-//!       │ refused                    │ Reject                          │ close(), broken rule, silence
-//!       ▼                            ▼                                 ▼
+//!                                   Accept verified
+//!              ┌──────▶ AwaitAccept ──────────────────┐    the initiator
+//!              │                                      ▼
+//!   Handshake ─┼────────────────────────────────────▶ Up   the responder of XX, whose first record is Accept
+//!       │      │           first record verified      ▲
+//!       │      └──────▶ AwaitProof ───────────────────┘    the responder of KK, whose first record is Accept
+//!       │ refused            │ Reject, Close             │ close(), broken rule, silence
+//!       ▼                    ▼                           ▼
 //!   Farewell ──── last bytes written, or a second passed ───────────▶ Closed
 //! ```
+//!
+//! Message 1 of KK can be a replay. So until the initiator's first record has verified, the responder says nothing but
+//! message 2 and Accept, and nobody hears of a peer.
 //!
 //! After a day both ends say Drain, and the session closes as worn once nothing is under way; the dialler dials again.
 //!
@@ -24,21 +30,21 @@ mod up;
 use rand_core::CryptoRng;
 
 use crate::aead::Aead;
-use crate::handshake::{Handshake, Refused, Tell};
+use crate::handshake::{self, Finished, Handshake, Heard, LinkKind, Refused, Tell};
 use crate::identity::Identity;
-use crate::ids::NodeId;
+use crate::ids::{Hint, Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
 use crate::record::Sealer;
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
-use crate::wire::frame::{Header, Kind, Refusal};
+use crate::wire::frame::Refusal;
 use crate::wire::reason::Reason;
 use crate::wire::record as layout;
 
-pub use crate::handshake::{Config, Offer, Wall};
+pub use crate::handshake::{Config, Expect, Offer, Resumption, Wall};
 pub use up::{Mark, Message, Messages};
 
-use up::{Content, Up};
+use up::{Content, Opened, Up};
 
 /// The shortest buffer that [`Session::poll_transmit`] writes into.
 pub const MIN_TRANSMIT: usize = 512;
@@ -65,6 +71,7 @@ pub struct Session<A> {
 enum State<A> {
     Handshake { handshake: Handshake<A>, deadline_at: Instant },
     AwaitAccept { up: Up<A>, deadline_at: Instant },
+    AwaitProof { up: Up<A>, deadline_at: Instant },
     Up { up: Up<A> },
     Farewell { words: Words<A>, deadline_at: Instant, why: Closed },
     Closed,
@@ -116,7 +123,9 @@ pub enum Received<'d> {
     NeedMore,
     /// Taken; there is nothing for the application.
     Absorbed,
-    /// A peer has proven its key; the session waits for [`Session::handle_verdict`].
+    /// The peer names this hint; the session waits for [`Session::handle_hint`] and then for the same bytes again. `used` is 0.
+    Hint(Hint),
+    /// A peer has shown its key; the session waits for [`Session::handle_verdict`].
     Offer(Offer),
     /// Messages, opened in place.
     Messages(Messages<'d>),
@@ -125,18 +134,20 @@ pub enum Received<'d> {
 }
 
 impl<A: Aead> Session<A> {
-    /// Opens a session on a link that this end dialled. `expect`, if given, is the only id that may answer.
+    /// Opens a session on a link that this end dialled. `expect` says who may answer, and by which handshake.
     ///
-    /// Draws the attempt's id and what the ephemeral key is made of from `rng`; nothing else in a session is random.
+    /// Draws the attempt's id and what the ephemeral key is made of from `rng`, twice if the first hint may be unknown to
+    /// the peer; nothing else in a session is random.
     pub fn connect(
         now: Instant,
         wall: Wall,
         identity: &Identity,
         config: Config,
-        expect: Option<NodeId>,
+        expect: Expect,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self::new(now, config, Handshake::initiator(now, identity, config, wall, expect, rng))
+        let link = LinkKind::Stream;
+        Self::new(now, config, Handshake::initiator(now, identity, config, wall, expect, link, rng))
     }
 
     /// Opens a session on a link that the other end dialled.
@@ -147,7 +158,7 @@ impl<A: Aead> Session<A> {
         config: Config,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self::new(now, config, Handshake::responder(now, identity, config, wall, rng))
+        Self::new(now, config, Handshake::responder(now, identity, config, wall, LinkKind::Stream, rng))
     }
 
     fn new(now: Instant, config: Config, handshake: Handshake<A>) -> Self {
@@ -166,9 +177,10 @@ impl<A: Aead> Session<A> {
     ) -> Input<'d> {
         match &mut self.state {
             State::Handshake { handshake, .. } => match handshake.handle_bytes(bytes) {
-                Ok((0, _)) => Input { used: 0, received: Received::NeedMore },
-                Ok((used, None)) => Input { used, received: Received::Absorbed },
-                Ok((used, Some(offer))) => Input { used, received: Received::Offer(offer) },
+                Ok(Heard::NeedMore) => Input { used: 0, received: Received::NeedMore },
+                Ok(Heard::Absorbed(used)) => Input { used, received: Received::Absorbed },
+                Ok(Heard::Hint(hint)) => Input { used: 0, received: Received::Hint(hint) },
+                Ok(Heard::Offer(used, offer)) => Input { used, received: Received::Offer(offer) },
                 Err(refused) => self.on_refused(now, refused, bytes.len()),
             },
             State::AwaitAccept { up, .. } => {
@@ -201,6 +213,34 @@ impl<A: Aead> Session<A> {
                 self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
                 Input { used: all, received: Received::Dropped(reason) }
             }
+            State::AwaitProof { up, .. } => {
+                let all = bytes.len();
+                let opened = match up.open(&self.config, bytes) {
+                    Ok(None) => return Input { used: 0, received: Received::NeedMore },
+                    Ok(Some(opened)) => opened,
+                    Err(reason) => {
+                        self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
+                        return Input { used: all, received: Received::Dropped(reason) };
+                    }
+                };
+                let used = opened.used;
+                match opened.control() {
+                    // The peer has taken part, and does not stay: then it never was here.
+                    Some(Ok(Control::Close { code })) => {
+                        let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
+                        self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
+                        Input { used, received: Received::Dropped(reason) }
+                    }
+                    Some(Ok(_)) => self.fail(now, Reason::Violation, all),
+                    Some(Err(reason)) => self.fail(now, reason, all),
+                    // Messages must find a caller who knows the peer.
+                    None if opened.has_messages() => self.fail(now, Reason::Violation, all),
+                    None => match self.on_proof(now, outbox, &opened) {
+                        Ok(()) => Input { used, received: Received::Absorbed },
+                        Err(reason) => self.fail(now, reason, all),
+                    },
+                }
+            }
             State::Up { up, .. } => {
                 let all = bytes.len();
                 let opened = match up.open(&self.config, bytes) {
@@ -226,6 +266,17 @@ impl<A: Aead> Session<A> {
         }
     }
 
+    /// Answers whose the hint is, for the frame that is given to [`handle_input`](Self::handle_input) again: a known peer goes
+    /// on with one round trip, and anyone else with a full handshake.
+    ///
+    /// A hint counts once: whoever keeps hints has forgotten this one when asked about it. Without one in question nothing
+    /// happens.
+    pub fn handle_hint(&mut self, owner: Option<NodeId>) {
+        if let State::Handshake { handshake, .. } = &mut self.state {
+            handshake.handle_hint(owner);
+        }
+    }
+
     /// Answers the offer: lets the peer in, or refuses it with a reason that it hears where the protocol allows it.
     ///
     /// Without an open offer nothing happens.
@@ -235,13 +286,11 @@ impl<A: Aead> Session<A> {
         outbox: &mut Outbox<S>,
         verdict: Result<(), Reason>,
     ) {
-        let State::Handshake { handshake, .. } = &mut self.state else { return };
+        let State::Handshake { handshake, deadline_at } = &mut self.state else { return };
+        let deadline_at = *deadline_at;
         match handshake.handle_verdict(verdict) {
             Ok(None) => {}
-            Ok(Some(finished)) => {
-                let up = Up::responder(now, &self.config, &finished);
-                self.come_up(outbox, up);
-            }
+            Ok(Some(finished)) => self.on_finished(now, outbox, &finished, deadline_at),
             Err(refused) => {
                 let _ = self.on_refused(now, refused, 0);
             }
@@ -288,7 +337,9 @@ impl<A: Aead> Session<A> {
     /// unless something waits to be written.
     pub fn handle_timeout<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
         match &mut self.state {
-            State::Handshake { deadline_at, .. } | State::AwaitAccept { deadline_at, .. }
+            State::Handshake { deadline_at, .. }
+            | State::AwaitAccept { deadline_at, .. }
+            | State::AwaitProof { deadline_at, .. }
                 if *deadline_at <= now =>
             {
                 let reason = Reason::HandshakeTimeout;
@@ -326,20 +377,24 @@ impl<A: Aead> Session<A> {
         }
         match &mut self.state {
             State::Handshake { handshake, deadline_at } => {
-                let (len, finished) = match handshake.poll_flight(buf) {
+                let deadline_at = *deadline_at;
+                let flight = match handshake.poll_flight(buf) {
                     Ok(flight) => flight?,
                     Err(refused) => {
                         let _ = self.on_refused(now, refused, 0);
                         return None;
                     }
                 };
-                if let Some(finished) = finished {
-                    let deadline_at = *deadline_at;
-                    self.state =
-                        State::AwaitAccept { up: Up::initiator(now, &self.config, &finished), deadline_at };
+                match flight.end {
+                    None => {}
+                    Some(Ok(finished)) => self.on_finished(now, outbox, &finished, deadline_at),
+                    Some(Err(refused)) => {
+                        let _ = self.on_refused(now, refused, 0);
+                    }
                 }
-                Some(len)
+                Some(flight.len)
             }
+            State::AwaitProof { up, .. } => up.poll_accept(now, buf),
             State::Up { up, .. } => {
                 if up.is_worn() || up.is_drained(outbox) {
                     self.close(now, Reason::Worn);
@@ -372,6 +427,7 @@ impl<A: Aead> Session<A> {
         let own = match &self.state {
             State::Handshake { deadline_at, .. }
             | State::AwaitAccept { deadline_at, .. }
+            | State::AwaitProof { deadline_at, .. }
             | State::Farewell { deadline_at, .. } => Some(*deadline_at),
             State::Up { up, .. } => Some(up.deadline_at()),
             State::Closed => return None,
@@ -397,7 +453,7 @@ impl<A: Aead> Session<A> {
     /// The close is written by the next [`poll_transmit`](Self::poll_transmit); drain the outbox before, if it shall be empty.
     pub fn close(&mut self, now: Instant, reason: Reason) {
         match &self.state {
-            State::Up { .. } => {
+            State::Up { .. } | State::AwaitProof { .. } => {
                 let _ = self.fail(now, reason, 0);
             }
             State::Handshake { .. } | State::AwaitAccept { .. } => {
@@ -435,6 +491,49 @@ impl<A: Aead> Session<A> {
         }
     }
 
+    /// With which hints either end may dial the other next, while the session is up. Each counts once.
+    pub fn hints(&self) -> Option<Hints> {
+        match &self.state {
+            State::Up { up } => Some(up.hints()),
+            _ => None,
+        }
+    }
+
+    /// The handshake is over. Who is sure of the other end is up.
+    fn on_finished<S: Storage>(
+        &mut self,
+        now: Instant,
+        outbox: &mut Outbox<S>,
+        finished: &Finished,
+        deadline_at: Instant,
+    ) {
+        let up = Up::new(now, &self.config, finished);
+        match (finished.peer.dialled(), finished.owes_proof) {
+            (true, _) => self.state = State::AwaitAccept { up, deadline_at },
+            (false, true) => self.state = State::AwaitProof { up, deadline_at },
+            (false, false) => self.come_up(outbox, up),
+        }
+    }
+
+    fn on_proof<S: Storage>(
+        &mut self,
+        now: Instant,
+        outbox: &mut Outbox<S>,
+        opened: &Opened<'_>,
+    ) -> Result<(), Reason> {
+        if let State::AwaitProof { mut up, .. } = core::mem::replace(&mut self.state, State::Closed) {
+            up.handle_proof(now, &self.config);
+            self.come_up(outbox, up);
+        }
+        let State::Up { up } = &mut self.state else { return Ok(()) };
+        let handled = up.handle_record(now, &self.config, outbox, opened).map(drop);
+        if handled.is_err() {
+            // It ends before anybody has heard of it.
+            self.came_up = None;
+        }
+        handled
+    }
+
     fn on_accept<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
         if let State::AwaitAccept { mut up, .. } = core::mem::replace(&mut self.state, State::Closed) {
             up.handle_accept(now, &self.config);
@@ -465,9 +564,11 @@ impl<A: Aead> Session<A> {
         Input { used, received: Received::Dropped(reason) }
     }
 
-    /// Ends an established session by this end's decision, telling the peer.
+    /// Ends a session that has keys by this end's decision, telling the peer.
     fn fail(&mut self, now: Instant, reason: Reason, used: usize) -> Input<'static> {
-        if let State::Up { up, .. } = core::mem::replace(&mut self.state, State::Closed) {
+        if let State::Up { up } | State::AwaitProof { up, .. } =
+            core::mem::replace(&mut self.state, State::Closed)
+        {
             let why = Closed { reason, by_peer: false, detail: 0 };
             let words = Words::Close { up, reason };
             self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
@@ -488,13 +589,7 @@ impl<A: Aead> Session<A> {
 impl<A: Aead> Words<A> {
     fn write(&mut self, now: Instant, buf: &mut [u8]) -> usize {
         match self {
-            Self::Refusal { frame_id, refusal } => {
-                let mut payload = [0; Refusal::LEN];
-                let written = refusal
-                    .encode(&mut payload)
-                    .and_then(|_| Header::new(Kind::Refusal, *frame_id).encode(&payload, buf));
-                written.expect("the buffer has room for a refusal")
-            }
+            Self::Refusal { frame_id, refusal } => handshake::write_refusal(refusal, *frame_id, buf),
             Self::Reject { sealer, refusal } => {
                 up::write_control(sealer, Control::Reject(*refusal), 0, None, buf)
             }

@@ -12,7 +12,7 @@ use super::pulse::Pulse;
 use super::renewal::Renewal;
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
-use crate::ids::{MessageId, NodeId, Priority};
+use crate::ids::{Hints, MessageId, NodeId, Priority};
 use crate::outbox::{Outbox, Storage};
 use crate::record::{Opener, Sealer};
 use crate::time::{Duration, Instant};
@@ -34,8 +34,8 @@ pub(super) struct Up<A> {
     sealer: Sealer<A>,
     opener: Opener<A>,
     established_at: Instant,
-    /// The responder's first record is still to be written.
-    owes_accept: bool,
+    hints: Hints,
+    first: First,
     messages: Sequences,
     /// The received messages that are not whole.
     parts: Parts,
@@ -45,6 +45,17 @@ pub(super) struct Up<A> {
     clock: PeerClock,
     pulse: Pulse,
     renewal: Renewal,
+}
+
+/// What is special about the first record of this end, while it is still to be written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// The responder's is Accept.
+    Accept,
+    /// The initiator's after KK proves to the responder who is there: it carries no messages, which nobody awaits yet.
+    Proof,
+    /// Nothing, or it was written.
+    Ordinary,
 }
 
 /// The sequences last written and last read, from which the next ones are told apart.
@@ -67,6 +78,11 @@ impl Opened<'_> {
     pub(super) fn control(&self) -> Option<Result<Control, Reason>> {
         (self.header.body == Body::Control).then(|| Control::decode(self.body))
     }
+
+    /// Whether there is a message in it, well-formed or not.
+    pub(super) fn has_messages(&self) -> bool {
+        self.header.body == Body::Messages && !self.body.is_empty()
+    }
 }
 
 /// What a record brought for the level above.
@@ -77,23 +93,19 @@ pub(super) enum Content<'d> {
 }
 
 impl<A: Aead> Up<A> {
-    /// The dialling end, which waits for Accept.
-    pub(super) fn initiator(now: Instant, config: &Config, finished: &Finished) -> Self {
-        Self::new(now, config, finished, false)
-    }
-
-    /// The accepting end, whose first record is Accept.
-    pub(super) fn responder(now: Instant, config: &Config, finished: &Finished) -> Self {
-        Self::new(now, config, finished, true)
-    }
-
-    fn new(now: Instant, config: &Config, finished: &Finished, owes_accept: bool) -> Self {
+    pub(super) fn new(now: Instant, config: &Config, finished: &Finished) -> Self {
+        let first = match (finished.peer.dialled(), finished.owes_proof) {
+            (false, _) => First::Accept,
+            (true, true) => First::Proof,
+            (true, false) => First::Ordinary,
+        };
         Self {
             peer: finished.peer,
             sealer: Sealer::new(now, finished.peer.cipher(), &finished.sending),
             opener: Opener::new(finished.peer.cipher(), &finished.receiving),
             established_at: now,
-            owes_accept,
+            hints: finished.hints,
+            first,
             messages: Sequences::default(),
             parts: Parts::default(),
             received: 0,
@@ -110,6 +122,15 @@ impl<A: Aead> Up<A> {
         self.clock = PeerClock::new(now);
         self.pulse = Pulse::new(now, config, self.peer.hello());
         self.renewal = Renewal::new(now);
+    }
+
+    /// The initiator's first record has verified. Its silence counts from here.
+    pub(super) fn handle_proof(&mut self, now: Instant, config: &Config) {
+        self.pulse = Pulse::new(now, config, self.peer.hello());
+    }
+
+    pub(super) fn hints(&self) -> Hints {
+        self.hints
     }
 
     pub(super) fn peer(&self) -> &Offer {
@@ -247,6 +268,15 @@ impl<A: Aead> Up<A> {
         self.pulse.poll_rtt()
     }
 
+    /// Writes Accept, once.
+    pub(super) fn poll_accept(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        if self.first != First::Accept {
+            return None;
+        }
+        self.first = First::Ordinary;
+        Some(self.write_control(now, Control::Accept, buf))
+    }
+
     /// Writes the next record: Accept or Drain if it is due, else whatever of messages, acknowledgement and heartbeat is there.
     pub(super) fn poll_record<S: Storage>(
         &mut self,
@@ -254,16 +284,16 @@ impl<A: Aead> Up<A> {
         outbox: &mut Outbox<S>,
         buf: &mut [u8],
     ) -> Option<usize> {
-        if self.owes_accept {
-            self.owes_accept = false;
-            return Some(self.write_control(now, Control::Accept, buf));
+        if let Some(len) = self.poll_accept(now, buf) {
+            return Some(len);
         }
         if self.renewal.owes_drain() {
             self.renewal.handle_sent();
             return Some(self.write_control(now, Control::Drain, buf));
         }
-        let has_messages = self.renewal.is_young() && outbox.has_next();
-        let is_due = self.acks.is_urgent() || self.pulse.wants_record();
+        let is_proof = self.first == First::Proof;
+        let has_messages = self.renewal.is_young() && outbox.has_next() && !is_proof;
+        let is_due = self.acks.is_urgent() || self.pulse.wants_record() || is_proof;
         if !is_due && !has_messages {
             return None;
         }
@@ -330,6 +360,7 @@ impl<A: Aead> Up<A> {
         if count == 0 && !is_due {
             return None;
         }
+        self.first = First::Ordinary;
         self.messages.written = encoder.last_sequence();
         header.encode(&mut buf[room_at..body_at]).expect("its length was asked");
         let (len, counter) = seal(&mut self.sealer, room_at, header_len + body_len, buf);

@@ -19,6 +19,7 @@ use super::{
     hello::Versions,
     reason::Reason,
 };
+use crate::ids::Hint;
 
 /// The version that this module writes, and the only one it reads beyond length, version and id.
 pub const VERSION: u8 = 1;
@@ -39,6 +40,10 @@ pub enum Kind {
     Xx2 = 2,
     /// Third message of an XX handshake.
     Xx3 = 3,
+    /// First message of a KK handshake, behind the [hint](split_hint_mut).
+    Kk1 = 4,
+    /// Second message of a KK handshake.
+    Kk2 = 5,
     /// A [`Refusal`] in the clear.
     Refusal = 15,
 }
@@ -182,6 +187,14 @@ pub fn decode_mut(bytes: &mut [u8], max: usize) -> Result<Decoded<&mut [u8]>, Re
     })
 }
 
+/// Parts the payload of a [`Kind::Kk1`] frame into the hint, its first [`Hint::LEN`] bytes, and the Noise message.
+///
+/// [`Reason::Malformed`] if it is shorter than a hint.
+pub fn split_hint_mut(payload: &mut [u8]) -> Result<(Hint, &mut [u8]), Reason> {
+    let (hint, message) = payload.split_first_chunk_mut().ok_or(Reason::Malformed)?;
+    Ok((Hint::from_bytes(*hint), message))
+}
+
 /// A refusal in the clear (kind 15): a hint that may fail an attempt or add backoff, and nothing else.
 ///
 /// A control message's Reject has the same form, but is authenticated.
@@ -294,9 +307,9 @@ fn parse(bytes: &[u8], max: usize) -> Result<Parsed, Reason> {
         1 => Kind::Xx1,
         2 => Kind::Xx2,
         3 => Kind::Xx3,
+        4 => Kind::Kk1,
+        5 => Kind::Kk2,
         15 => Kind::Refusal,
-        // Reserved for KK: a well-formed frame that no state of this version awaits.
-        4 | 5 => return Err(Reason::UnexpectedFrame),
         _ => return Err(Reason::Malformed),
     };
     Ok(Parsed::Frame { header: Header { kind, id, checksum, compression }, payload, used })

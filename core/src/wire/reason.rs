@@ -69,6 +69,8 @@ reasons! {
     BadKey = 0x0209, "the peer's key is not a valid one";
     /// The handshake did not finish in time.
     HandshakeTimeout = 0x020A, "the handshake did not finish in time";
+    /// The hint of a reconnect is unknown, or was used: a full handshake follows on the same link.
+    UnknownHint = 0x020B, "the reconnect hint is unknown; a full handshake follows";
 
     /// The node shuts down in good order.
     Shutdown = 0x0301, "the node shuts down";

@@ -1,0 +1,587 @@
+//! The handshake of one stream link, in either pattern: frames, hellos and the checks that need no policy.
+//!
+//! ```text
+//!   XX, between strangers          initiator                                          responder
+//!                                  SendXx1     ── e ───────────────────────────────▶  AwaitFirst
+//!                                  AwaitXx2    ◀─────────────── e, ee, s, es, hello ── SendXx2
+//!                                  AwaitVerdict
+//!                                  SendXx3     ── s, se, hello, network tag ───────▶  AwaitXx3
+//!                                  finished                                           AwaitVerdict, finished
+//!
+//!   KK, after an earlier session   SendKk1     ── hint, e, es, ss, hello, tag ─────▶  AwaitFirst
+//!                                  │                                                  AwaitOwner, AwaitAgain
+//!                                  │                                                  AwaitVerdict
+//!                                  AwaitKk2    ◀──────────────── e, ee, se, hello ──  SendKk2
+//!                                  AwaitVerdict, finished                             finished, to be proven
+//!   its hint is unknown            │ AwaitKk2  ◀─────────────────────── refusal ────  SendUnknownHint
+//!                                  └ SendXx1   ── as above ────────────────────────▶  AwaitFirst
+//! ```
+//!
+//! It is not the session: it ends with keys and a proven peer, and Accept or Reject is the first record. Message 1 of KK
+//! can be a replay, so a responder's peer is proven only by the first record that follows. A frame is written once; the
+//! state behind it is gone afterwards. On `Err` the handshake is over.
+
+mod attempt;
+mod own;
+mod resumption;
+
+use rand_core::CryptoRng;
+
+use crate::aead::{Aead, Cipher, TAG_LEN};
+use crate::identity::{self, Identity};
+use crate::ids::{Hint, Hints, NodeId, NodeType};
+use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
+use crate::time::{Duration, Instant, TimeQuality, UnixTime};
+use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
+use crate::wire::hello::{Hello, NetworkTag, Versions};
+use crate::wire::reason::Reason;
+
+pub(crate) use attempt::LinkKind;
+pub use resumption::{Expect, Resumption};
+
+use attempt::{Attempt, Prologue};
+use own::{Denial, HELLO_LEN, Own};
+
+/// What a node says of itself in every handshake, and what it demands of the other end.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The network; a peer of another one is rejected.
+    pub network: NetworkTag,
+    /// What this node is in the network.
+    pub node_type: NodeType,
+    /// Random 64 bits drawn at every boot: the epoch of this node's message ids.
+    pub boot_id: u64,
+    /// The longest message payload that this node takes, in bytes.
+    pub max_message: u32,
+    /// The longest record that this node takes, in bytes after its length field; less than 512 counts as 512.
+    pub max_record: u16,
+    /// Bytes of received messages that this node holds at most while its application is not done with them; less than
+    /// `max_record` counts as that.
+    pub window: u32,
+    /// How often this node lets a peer hear from it: 10 ms to 655 s, the nearest of which counts.
+    pub heartbeat: Duration,
+    /// How long a handshake may take in all.
+    pub handshake_timeout: Duration,
+    /// How far two synchronised clocks may lie apart.
+    pub max_skew: Duration,
+}
+
+impl Config {
+    /// The shortest heartbeat interval; a shorter one counts as this.
+    pub const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
+}
+
+/// The wall clock at the start of a handshake, and how far it can be trusted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wall {
+    /// The time; zero if there is no clock.
+    pub time: UnixTime,
+    /// Its quality.
+    pub quality: TimeQuality,
+}
+
+/// A peer whose key the handshake has proven, asking to be let in.
+///
+/// Made by the handshake only. The session waits until
+/// [`handle_verdict`](crate::session::Session::handle_verdict).
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    id: NodeId,
+    hello: Hello,
+    dialled: bool,
+    cipher: Cipher,
+}
+
+impl Offer {
+    /// Who the peer is.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// What it says of itself.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// What seals the session's records.
+    pub fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    /// Whether this end opened the link.
+    pub fn dialled(&self) -> bool {
+        self.dialled
+    }
+}
+
+/// How a handshake failed, and what the other end may hear of it.
+pub(crate) struct Refused {
+    pub(crate) reason: Reason,
+    /// What the protocol attaches to the reason: versions, the time, a delay.
+    pub(crate) detail: u64,
+    /// Whether the other end refused, not this one.
+    pub(crate) by_peer: bool,
+    pub(crate) tell: Tell,
+}
+
+/// Where a refusal can be said.
+pub(crate) enum Tell {
+    /// Nowhere: the link just ends. An initiator that refuses message 2 of XX must not reveal its static key.
+    Nothing,
+    /// In a cleartext frame of the attempt with this id; the other end takes it as a hint.
+    Cleartext(u64),
+    /// In the first record, under this key.
+    Sealed(Cipher, SplitKey),
+}
+
+impl Refused {
+    fn silently(reason: Reason) -> Self {
+        Self { reason, detail: 0, by_peer: false, tell: Tell::Nothing }
+    }
+}
+
+/// What the handshake leaves behind: keys of both directions, the peer, and what the next handshake can begin with.
+pub(crate) struct Finished {
+    pub(crate) peer: Offer,
+    pub(crate) sending: SplitKey,
+    pub(crate) receiving: SplitKey,
+    pub(crate) hints: Hints,
+    /// Whether only the initiator's first record will prove to the responder that the initiator takes part.
+    pub(crate) owes_proof: bool,
+}
+
+/// What the bytes at hand were.
+pub(crate) enum Heard {
+    /// Not all of a frame, or nothing that is its turn before the caller has answered.
+    NeedMore,
+    /// A frame of this length.
+    Absorbed(usize),
+    /// A frame that names a hint; it must be given again once its owner is known.
+    Hint(Hint),
+    /// A frame of this length, and the peer that it proves.
+    Offer(usize, Offer),
+}
+
+/// A frame that was written.
+pub(crate) struct Flight {
+    pub(crate) len: usize,
+    /// The end of the handshake, if it was its last one.
+    pub(crate) end: Option<Result<Finished, Refused>>,
+}
+
+pub(crate) struct Handshake<A> {
+    step: Step<A>,
+    own: Own,
+    link: LinkKind,
+    frame_id: u64,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
+enum Step<A> {
+    SendXx1(HandshakeState<A>),
+    AwaitXx2(HandshakeState<A>),
+    SendXx3(HandshakeState<A>, Offer),
+
+    SendKk1(HandshakeState<A>, Hint, Otherwise),
+    AwaitKk2(HandshakeState<A>, Otherwise),
+
+    /// Message 1 of either pattern, or of XX alone once a hint was unknown.
+    AwaitFirst(Keys, Patterns),
+    SendXx2(HandshakeState<A>),
+    AwaitXx3(HandshakeState<A>),
+
+    /// The caller finds out whose hint it is.
+    AwaitOwner(Keys, Hint),
+    /// The frame with this hint again, whose owner is known or does not exist.
+    AwaitAgain(Keys, Hint, Option<Owner>),
+    SendUnknownHint(Keys),
+    SendKk2(HandshakeState<A>, Result<Offer, Denial>),
+
+    /// The caller judges the peer.
+    AwaitVerdict(HandshakeState<A>, Offer),
+    Over,
+}
+
+/// With which messages a handshake may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patterns {
+    XxOrKk,
+    Xx,
+}
+
+/// What an initiator goes on with if its hint is unknown. It is drawn beforehand: a handshake draws only when it begins.
+struct Otherwise {
+    frame_id: u64,
+    s: KeyPair,
+    e: Secret,
+}
+
+/// Whom a hint was given to.
+struct Owner {
+    id: NodeId,
+    key: [u8; noise::DH_LEN],
+}
+
+impl Owner {
+    /// `None` for an id that names no node, which no handshake has proven.
+    fn of(id: NodeId) -> Option<Self> {
+        Some(Self { id, key: identity::static_of_id(&id).ok()? })
+    }
+}
+
+impl<A: Aead> Handshake<A> {
+    /// The dialling end.
+    pub(crate) fn initiator(
+        now: Instant,
+        identity: &Identity,
+        config: Config,
+        wall: Wall,
+        expect: Expect,
+        link: LinkKind,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let attempt = Attempt { identity, began_at: now, boot_id: config.boot_id };
+        let own = Own {
+            config,
+            wall,
+            id: identity.id(),
+            dialled: true,
+            expect: expect.id(),
+            capabilities: capabilities::<A>(),
+        };
+        let known = match expect {
+            Expect::Resume(Resumption { id, hint }) => Owner::of(id).map(|peer| (peer, hint)),
+            Expect::Anyone | Expect::Id(_) => None,
+        };
+        let frame_id = rng.next_u64();
+        let step = match known {
+            None => {
+                let prologue = xx_prologue(link, frame_id);
+                let e = KeyPair::from_secret(attempt.ephemeral(prologue.as_bytes(), rng));
+                Step::SendXx1(xx(Role::Initiator, &prologue, keys(attempt.static_pair(), e)))
+            }
+            Some((peer, hint)) => {
+                let header = Header::new(Kind::Kk1, frame_id).to_bytes(KK1_LEN);
+                let prologue = Prologue::kk(link, &header, &hint);
+                let e = KeyPair::from_secret(attempt.ephemeral(prologue.as_bytes(), rng));
+                let noise = kk(Role::Initiator, &prologue, keys(attempt.static_pair(), e), peer.key);
+                let frame_id = rng.next_u64();
+                let e = attempt.ephemeral(xx_prologue(link, frame_id).as_bytes(), rng);
+                Step::SendKk1(noise, hint, Otherwise { frame_id, s: attempt.static_pair(), e })
+            }
+        };
+        Self { step, own, link, frame_id }
+    }
+
+    /// The accepting end.
+    pub(crate) fn responder(
+        now: Instant,
+        identity: &Identity,
+        config: Config,
+        wall: Wall,
+        link: LinkKind,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let attempt = Attempt { identity, began_at: now, boot_id: config.boot_id };
+        let own = Own {
+            config,
+            wall,
+            id: identity.id(),
+            dialled: false,
+            expect: None,
+            capabilities: capabilities::<A>(),
+        };
+        let e = KeyPair::from_secret(attempt.ephemeral(&[], rng));
+        let step = Step::AwaitFirst(keys(attempt.static_pair(), e), Patterns::XxOrKk);
+        Self { step, own, link, frame_id: 0 }
+    }
+
+    /// Takes the frame at the start of `bytes`.
+    pub(crate) fn handle_bytes(&mut self, bytes: &mut [u8]) -> Result<Heard, Refused> {
+        // What comes behind the frame that the caller is asked about has its turn after the answer.
+        if matches!(self.step, Step::AwaitOwner(..) | Step::AwaitVerdict(..)) {
+            return Ok(Heard::NeedMore);
+        }
+        let (frame, used) = match frame::decode_mut(bytes, frame::MAX_UNAUTHENTICATED) {
+            Ok(Decoded::Incomplete { .. }) => return Ok(Heard::NeedMore),
+            Ok(Decoded::Frame { frame, used }) => (frame, used),
+            Ok(Decoded::Foreign { id, .. }) => return Err(self.on_foreign(id)),
+            Err(reason) => return Err(Refused::silently(reason)),
+        };
+        let Frame { header, payload } = frame;
+        if header.compression != Compression::None {
+            return Err(Refused::silently(Reason::Compression));
+        }
+        if header.kind == Kind::Refusal {
+            self.on_refusal(header.id, payload)?;
+            return Ok(Heard::Absorbed(used));
+        }
+        let is_of_attempt = header.id == self.frame_id;
+        match (core::mem::replace(&mut self.step, Step::Over), header.kind) {
+            (Step::AwaitFirst(keys, _), Kind::Xx1) => {
+                self.frame_id = header.id;
+                let prologue = Prologue::xx(self.link, &header.to_bytes(payload.len()));
+                let mut noise: HandshakeState<A> = xx(Role::Responder, &prologue, keys);
+                if !noise.read_message(payload).map_err(on_noise)?.is_empty() {
+                    return Err(Refused::silently(Reason::Malformed));
+                }
+                self.step = Step::SendXx2(noise);
+                Ok(Heard::Absorbed(used))
+            }
+            (Step::AwaitFirst(keys, Patterns::XxOrKk), Kind::Kk1) => {
+                let (hint, _) = frame::split_hint_mut(payload).map_err(Refused::silently)?;
+                self.frame_id = header.id;
+                self.step = Step::AwaitOwner(keys, hint);
+                Ok(Heard::Hint(hint))
+            }
+            (Step::AwaitAgain(keys, hint, owner), Kind::Kk1) if is_of_attempt => {
+                let (named, message) = frame::split_hint_mut(payload).map_err(Refused::silently)?;
+                if named != hint {
+                    return Err(Refused::silently(Reason::UnexpectedFrame));
+                }
+                let Some(owner) = owner else {
+                    self.step = Step::SendUnknownHint(keys);
+                    return Ok(Heard::Absorbed(used));
+                };
+                let header = header.to_bytes(Hint::LEN + message.len());
+                let prologue = Prologue::kk(self.link, &header, &hint);
+                let mut noise: HandshakeState<A> = kk(Role::Responder, &prologue, keys, owner.key);
+                let hello = noise.read_message(message).map_err(on_noise)?;
+                match self.own.on_hello(owner.id, hello) {
+                    Ok(offer) => Ok(self.offer(used, noise, offer)),
+                    Err(denial) => {
+                        self.step = Step::SendKk2(noise, Err(denial));
+                        Ok(Heard::Absorbed(used))
+                    }
+                }
+            }
+            (Step::AwaitXx2(mut noise), Kind::Xx2) if is_of_attempt => {
+                let hello = noise.read_message(payload).map_err(on_noise)?;
+                let id = proven_id(&noise)?;
+                let offer =
+                    self.own.on_hello(id, hello).map_err(|denial| Refused::silently(denial.reason))?;
+                Ok(self.offer(used, noise, offer))
+            }
+            (Step::AwaitKk2(mut noise, _), Kind::Kk2) if is_of_attempt => {
+                let hello = noise.read_message(payload).map_err(on_noise)?;
+                let id = proven_id(&noise)?;
+                let offer =
+                    self.own.on_hello(id, hello).map_err(|denial| Refused::silently(denial.reason))?;
+                Ok(self.offer(used, noise, offer))
+            }
+            (Step::AwaitXx3(mut noise), Kind::Xx3) if is_of_attempt => {
+                let hello = noise.read_message(payload).map_err(on_noise)?;
+                let id = proven_id(&noise)?;
+                match self.own.on_hello(id, hello) {
+                    Ok(offer) => Ok(self.offer(used, noise, offer)),
+                    Err(denial) => Err(self.own.refuse(&noise, denial)),
+                }
+            }
+            _ => Err(Refused::silently(Reason::UnexpectedFrame)),
+        }
+    }
+
+    /// Whom the hint was given to, if anybody; without a hint in question nothing happens.
+    pub(crate) fn handle_hint(&mut self, owner: Option<NodeId>) {
+        self.step = match core::mem::replace(&mut self.step, Step::Over) {
+            Step::AwaitOwner(keys, hint) => Step::AwaitAgain(keys, hint, owner.and_then(Owner::of)),
+            other => other,
+        };
+    }
+
+    /// The local policy's answer to the offer; without an open offer nothing happens. Whoever has no more message to write is
+    /// finished by it.
+    pub(crate) fn handle_verdict(
+        &mut self,
+        verdict: Result<(), Reason>,
+    ) -> Result<Option<Finished>, Refused> {
+        match core::mem::replace(&mut self.step, Step::Over) {
+            Step::AwaitVerdict(noise, peer) => {
+                let denied = |reason| Denial { cipher: peer.cipher, reason, detail: 0 };
+                match verdict {
+                    Ok(()) if noise.is_finished() => return Ok(Some(finish(&noise, peer))),
+                    Ok(()) if self.own.dialled => self.step = Step::SendXx3(noise, peer),
+                    Err(reason) if noise.is_finished() || self.own.dialled => {
+                        return Err(self.own.refuse(&noise, denied(reason)));
+                    }
+                    // The keys under which the initiator can hear of it follow from message 2.
+                    verdict => self.step = Step::SendKk2(noise, verdict.map(|()| peer).map_err(denied)),
+                }
+            }
+            other => self.step = other,
+        }
+        Ok(None)
+    }
+
+    /// Writes the flight that is due to `buf`, at least [`MIN_TRANSMIT`](crate::session::MIN_TRANSMIT) bytes.
+    ///
+    /// A flight can fail: what the peer's ephemeral is worth shows when the answer mixes it.
+    pub(crate) fn poll_flight(&mut self, buf: &mut [u8]) -> Result<Option<Flight>, Refused> {
+        let mut end = None;
+        let len = match core::mem::replace(&mut self.step, Step::Over) {
+            Step::SendXx1(mut noise) => {
+                let len = self.write(&mut noise, Kind::Xx1, &[], false, buf)?;
+                self.step = Step::AwaitXx2(noise);
+                len
+            }
+            Step::SendXx2(mut noise) => {
+                let len = self.write(&mut noise, Kind::Xx2, &[], true, buf)?;
+                self.step = Step::AwaitXx3(noise);
+                len
+            }
+            Step::SendXx3(mut noise, peer) => {
+                let len = self.write(&mut noise, Kind::Xx3, &[], true, buf)?;
+                end = Some(Ok(finish(&noise, peer)));
+                len
+            }
+            Step::SendKk1(mut noise, hint, otherwise) => {
+                let len = self.write(&mut noise, Kind::Kk1, hint.as_bytes(), true, buf)?;
+                self.step = Step::AwaitKk2(noise, otherwise);
+                len
+            }
+            Step::SendKk2(mut noise, peer) => {
+                let len = self.write(&mut noise, Kind::Kk2, &[], true, buf)?;
+                end = Some(match peer {
+                    Ok(peer) => Ok(finish(&noise, peer)),
+                    Err(denial) => Err(self.own.refuse(&noise, denial)),
+                });
+                len
+            }
+            Step::SendUnknownHint(keys) => {
+                self.step = Step::AwaitFirst(keys, Patterns::Xx);
+                write_refusal(&Refusal::new(Reason::UnknownHint), self.frame_id, buf)
+            }
+            other => {
+                self.step = other;
+                return Ok(None);
+            }
+        };
+        Ok(Some(Flight { len, end }))
+    }
+
+    fn offer(&mut self, used: usize, noise: HandshakeState<A>, offer: Offer) -> Heard {
+        self.step = Step::AwaitVerdict(noise, offer);
+        Heard::Offer(used, offer)
+    }
+
+    fn write(
+        &self,
+        noise: &mut HandshakeState<A>,
+        kind: Kind,
+        hint: &[u8],
+        with_hello: bool,
+        buf: &mut [u8],
+    ) -> Result<usize, Refused> {
+        let mut hello = [0; HELLO_LEN];
+        let hello = match with_hello {
+            true => self.own.write_hello(&mut hello),
+            false => &hello[..0],
+        };
+        let (before, message) = buf[frame::HEADER_LEN..].split_at_mut(hint.len());
+        before.copy_from_slice(hint);
+        let len = hint.len() + noise.write_message(hello, message).map_err(on_noise)?;
+        Ok(Header::new(kind, self.frame_id).encode_around(len, buf).expect("the buffer holds any flight"))
+    }
+
+    fn on_foreign(&self, id: u64) -> Refused {
+        let tell = match self.step {
+            Step::AwaitFirst(..) => Tell::Cleartext(id),
+            _ => Tell::Nothing,
+        };
+        let detail = Refusal::version(Versions::SUPPORTED).detail;
+        Refused { reason: Reason::Version, detail, by_peer: false, tell }
+    }
+
+    /// A refusal in the clear ends the attempt, unless it only says that the hint is unknown.
+    fn on_refusal(&mut self, id: u64, payload: &[u8]) -> Result<(), Refused> {
+        let refusal = Refusal::decode(payload).map_err(Refused::silently)?;
+        // A busy responder answers before it has read the attempt's id.
+        if !self.own.dialled || id != self.frame_id && id != 0 {
+            return Err(Refused::silently(Reason::UnexpectedFrame));
+        }
+        if let Step::AwaitKk2(..) = self.step
+            && id == self.frame_id
+            && refusal.reason() == Some(Reason::UnknownHint)
+            && let Step::AwaitKk2(_, otherwise) = core::mem::replace(&mut self.step, Step::Over)
+        {
+            // Anyone on the path can say so: the same id must answer, with the same checks, to other keys.
+            let Otherwise { frame_id, s, e } = otherwise;
+            let keys = keys(s, KeyPair::from_secret(e));
+            self.frame_id = frame_id;
+            self.step = Step::SendXx1(xx(Role::Initiator, &xx_prologue(self.link, frame_id), keys));
+            return Ok(());
+        }
+        let (reason, detail) = believable(refusal);
+        Err(Refused { reason, detail, by_peer: true, tell: Tell::Nothing })
+    }
+}
+
+/// Writes a frame with a refusal and gives its length.
+pub(crate) fn write_refusal(refusal: &Refusal, frame_id: u64, buf: &mut [u8]) -> usize {
+    let mut payload = [0; Refusal::LEN];
+    let written =
+        refusal.encode(&mut payload).and_then(|_| Header::new(Kind::Refusal, frame_id).encode(&payload, buf));
+    written.expect("the buffer has room for a refusal")
+}
+
+/// What to make of a refusal that anyone on the path can forge. A node has no other reasons to refuse in the clear, and one
+/// that ends all dialling, as that this node was removed, must come from the peer itself.
+fn believable(refusal: Refusal) -> (Reason, u64) {
+    match refusal.reason() {
+        Some(reason @ (Reason::Version | Reason::Limit | Reason::Busy)) => (reason, refusal.detail),
+        _ => (Reason::Busy, 0),
+    }
+}
+
+fn capabilities<A: Aead>() -> u16 {
+    if A::has_fast_aes() { Hello::FAST_AES } else { 0 }
+}
+
+fn keys(s: KeyPair, e: KeyPair) -> Keys {
+    Keys { s: Some(s), e: Some(e), ..Keys::default() }
+}
+
+fn xx<A: Aead>(role: Role, prologue: &Prologue, keys: Keys) -> HandshakeState<A> {
+    HandshakeState::new(&noise::XX, role, prologue.as_bytes(), keys).expect("XX has no pre-messages")
+}
+
+fn kk<A: Aead>(role: Role, prologue: &Prologue, keys: Keys, peer: [u8; noise::DH_LEN]) -> HandshakeState<A> {
+    let keys = Keys { rs: Some(peer), ..keys };
+    HandshakeState::new(&noise::KK, role, prologue.as_bytes(), keys).expect("both statics are given")
+}
+
+/// The prologue of an initiator that begins with XX.
+fn xx_prologue(link: LinkKind, frame_id: u64) -> Prologue {
+    Prologue::xx(link, &Header::new(Kind::Xx1, frame_id).to_bytes(noise::DH_LEN))
+}
+
+/// The keys towards the responder and towards the initiator.
+fn split<A: Aead>(noise: &HandshakeState<A>) -> (SplitKey, SplitKey) {
+    noise.split().expect("all messages have passed")
+}
+
+fn finish<A: Aead>(noise: &HandshakeState<A>, peer: Offer) -> Finished {
+    let (to_responder, to_initiator) = split(noise);
+    let hints = resumption::hints(noise, peer.dialled);
+    let owes_proof = noise.pattern().knows_initiator;
+    let (sending, receiving) = match peer.dialled {
+        true => (to_responder, to_initiator),
+        false => (to_initiator, to_responder),
+    };
+    Finished { peer, sending, receiving, hints, owes_proof }
+}
+
+fn proven_id<A: Aead>(noise: &HandshakeState<A>) -> Result<NodeId, Refused> {
+    let key = noise.remote_static().ok_or_else(|| Refused::silently(Reason::BadKey))?;
+    identity::id_of_static(key).map_err(Refused::silently)
+}
+
+fn on_noise(error: NoiseError) -> Refused {
+    match error {
+        NoiseError::Refused(reason) => Refused::silently(reason),
+        NoiseError::Misuse(misuse) => unreachable!("the steps go in turn, with all keys and room: {misuse}"),
+    }
+}
+
+/// Bytes of the payload of a frame with message 1 of KK, as this end writes it.
+const KK1_LEN: usize = Hint::LEN + noise::DH_LEN + HELLO_LEN + TAG_LEN;

@@ -1,0 +1,55 @@
+//! How one session leads to the next: whom a dialler expects, and the hints that both ends keep.
+//!
+//! A hint only names; it proves nothing. What proves is KK, which needs the static keys of both ends.
+
+use crate::aead::Aead;
+use crate::ids::{Hint, Hints, NodeId};
+use crate::noise::{self, HandshakeState};
+
+/// Whom the dialling end of a session expects to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Whoever is there.
+    Anyone,
+    /// This node and no other.
+    Id(NodeId),
+    /// This node and no other, by the way of an earlier session.
+    Resume(Resumption),
+}
+
+impl Expect {
+    /// The only id that may answer.
+    pub const fn id(&self) -> Option<NodeId> {
+        match self {
+            Self::Anyone => None,
+            Self::Id(id) | Self::Resume(Resumption { id, .. }) => Some(*id),
+        }
+    }
+}
+
+/// What is left of a session for the next one: the handshake takes one round trip, if the peer still has its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// The peer.
+    pub id: NodeId,
+    /// This end's hint: to be used once.
+    pub hint: Hint,
+}
+
+/// The hints that a finished handshake leaves. They name both ends to each other and are random to anyone else.
+pub(super) fn hints<A: Aead>(noise: &HandshakeState<A>, dialled: bool) -> Hints {
+    let secret = noise.resumption().expect("all messages have passed");
+    let hint = |end: u8| {
+        let full = noise::hmac(secret.as_bytes(), &[HINT_LABEL, &[end]]);
+        let mut hint = [0; Hint::LEN];
+        hint.copy_from_slice(&full.as_bytes()[..Hint::LEN]);
+        Hint::from_bytes(hint)
+    };
+    let (initiators, responders) = (hint(1), hint(2));
+    match dialled {
+        true => Hints { own: initiators, peers: responders },
+        false => Hints { own: responders, peers: initiators },
+    }
+}
+
+const HINT_LABEL: &[u8] = b"hyphal/1 hint";
