@@ -8,7 +8,7 @@ use hyphal::{Identity, Node, SendOptions, Trust};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let identity = || Identity::generate(&mut UnwrapErr(SysRng));
     let server = Node::builder().identity(identity()).network("hello").trust(Trust::Open);
-    let server = server.listen("127.0.0.1:0".parse()?).start().await?;
+    let server = server.listen("127.0.0.1:0").start().await?;
     let client = Node::builder().identity(identity()).network("hello");
     let client = client.peer(server.id(), server.local_addrs()[0].to_string()).start().await?;
 

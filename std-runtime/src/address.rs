@@ -1,53 +1,163 @@
-//! Where a peer is and who must answer there: `ID@HOST:PORT`.
+//! Where a node listens and whom it dials: endpoints, and peers as `ID@ENDPOINT`.
 //!
-//! A value of this module is well formed; whether the host exists is only known when it is dialled. Names are kept as
-//! names and resolved at every dial, so a peer may move.
+//! A value of this module is well formed; whether the host, the device or the name exists is only known when it is used.
+//! DNS names are kept as names and resolved at every dial, so a peer may move.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use hyphal_core::ids::NodeId;
 
-/// A peer as a person writes it: the id that must answer, and the address where it listens.
+/// One end of a link as a person writes it, for listening and for dialling alike.
 ///
 /// ```text
-/// ID@192.0.2.7:4857    ID@[2001:db8::7]:4857    ID@relay.example.org:4857
+/// 192.0.2.7:4857   tcp://relay.example.org:4857   udp://[2001:db8::7]:4857
+/// serial:///dev/ttyUSB0?baud=115200               memory://name
 /// ```
+/// Without a scheme it is TCP. [`Display`](fmt::Display) writes what [`FromStr`] reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerAddr {
-    /// Who must answer; another id behind the address is refused.
-    pub id: NodeId,
-    /// The machine.
-    pub host: Host,
-    /// The TCP port, not 0.
-    pub port: u16,
+#[non_exhaustive]
+pub enum Endpoint {
+    /// A TCP port.
+    Tcp(HostPort),
+    /// A UDP port.
+    Udp(HostPort),
+    /// A serial line.
+    Serial {
+        /// The device, as `/dev/ttyUSB0`.
+        path: PathBuf,
+        /// Bits a second, the same at both ends.
+        baud: u32,
+    },
+    /// A name within this process: both nodes live in it.
+    Memory(String),
 }
 
-impl PeerAddr {
-    /// `HOST:PORT` without the id, as the resolver and `connect` take it.
-    pub fn endpoint(&self) -> String {
-        match &self.host {
-            Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]:{}", self.port),
-            host => format!("{host}:{}", self.port),
+impl Endpoint {
+    /// Bits a second of a serial line that names none.
+    pub const DEFAULT_BAUD: u32 = 115_200;
+
+    /// The socket address, if the endpoint is one: a TCP or UDP port of an IP address.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(HostPort { host: Host::Ip(ip), port })
+            | Self::Udp(HostPort { host: Host::Ip(ip), port }) => Some(SocketAddr::new(*ip, *port)),
+            _ => None,
+        }
+    }
+
+    /// The endpoint, if it can be dialled: port 0 means a free port and only makes sense for listening.
+    pub(crate) fn dialable(self) -> Result<Self, BadEndpoint> {
+        match &self {
+            Self::Tcp(HostPort { port: 0, .. }) | Self::Udp(HostPort { port: 0, .. }) => {
+                Err(BadEndpoint::Port("0".to_owned()))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Whether this release has links of this kind.
+    pub(crate) fn is_supported(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Memory(_))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(place) => place.fmt(f),
+            Self::Udp(place) => write!(f, "udp://{place}"),
+            Self::Serial { path, baud } => write!(f, "serial://{}?baud={baud}", path.display()),
+            Self::Memory(name) => write!(f, "memory://{name}"),
         }
     }
 }
 
-impl fmt::Display for PeerAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.id, self.endpoint())
+impl FromStr for Endpoint {
+    type Err = BadEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, BadEndpoint> {
+        let Some((scheme, rest)) = text.split_once("://") else { return text.parse().map(Self::Tcp) };
+        match scheme {
+            "tcp" => rest.parse().map(Self::Tcp),
+            "udp" => rest.parse().map(Self::Udp),
+            "serial" => parse_serial(rest),
+            "memory" if is_memory_name(rest) => Ok(Self::Memory(rest.to_owned())),
+            "memory" => Err(BadEndpoint::Name(rest.to_owned())),
+            _ => Err(BadEndpoint::Scheme(scheme.to_owned())),
+        }
     }
 }
 
-impl FromStr for PeerAddr {
-    type Err = BadPeerAddr;
+impl From<SocketAddr> for Endpoint {
+    /// The TCP port at this address.
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address.into())
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, BadPeerAddr> {
-        let (id, endpoint) = text.split_once('@').ok_or(BadPeerAddr::NoId)?;
-        let id = id.parse().map_err(BadPeerAddr::Id)?;
-        let (host, port) = split_endpoint(endpoint)?;
-        Ok(Self { id, host, port })
+impl TryFrom<&str> for Endpoint {
+    type Error = BadEndpoint;
+
+    fn try_from(text: &str) -> Result<Self, BadEndpoint> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = BadEndpoint;
+
+    fn try_from(text: String) -> Result<Self, BadEndpoint> {
+        text.parse()
+    }
+}
+
+/// A port of a machine: `HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// The machine.
+    pub host: Host,
+    /// The port; 0 listens on a free one and cannot be dialled.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for HostPort {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: Host::Ip(address.ip()), port: address.port() }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
+            host => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = BadEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, BadEndpoint> {
+        if let Some(rest) = text.strip_prefix('[') {
+            let brackets = || BadEndpoint::Brackets(text.to_owned());
+            let (inside, port) = rest.split_once(']').ok_or_else(brackets)?;
+            let ip: Ipv6Addr = inside.parse().map_err(|_| brackets())?;
+            let port = port.strip_prefix(':').ok_or(BadEndpoint::NoPort)?;
+            return Ok(Self { host: Host::Ip(ip.into()), port: parse_port(port)? });
+        }
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return Err(BadEndpoint::BareV6);
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(BadEndpoint::NoPort)?;
+        if host.contains(':') {
+            return Err(BadEndpoint::BareV6);
+        }
+        Ok(Self { host: parse_host(host)?, port: parse_port(port)? })
     }
 }
 
@@ -69,16 +179,45 @@ impl fmt::Display for Host {
     }
 }
 
-/// What is wrong with the text of a peer's address.
+/// A peer as a person writes it: the id that must answer, and where it listens.
+///
+/// ```text
+/// ID@192.0.2.7:4857    ID@udp://[2001:db8::7]:4857    ID@serial:///dev/ttyUSB0
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerAddr {
+    /// Who must answer; another id behind the endpoint is refused.
+    pub id: NodeId,
+    /// Where it listens; its port is not 0.
+    pub endpoint: Endpoint,
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.id, self.endpoint)
+    }
+}
+
+impl FromStr for PeerAddr {
+    type Err = BadPeerAddr;
+
+    fn from_str(text: &str) -> Result<Self, BadPeerAddr> {
+        let (id, endpoint) = text.split_once('@').ok_or(BadPeerAddr::NoId)?;
+        let id = id.parse().map_err(BadPeerAddr::Id)?;
+        let endpoint = endpoint.parse().and_then(Endpoint::dialable).map_err(BadPeerAddr::Endpoint)?;
+        Ok(Self { id, endpoint })
+    }
+}
+
+/// What is wrong with the text of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BadPeerAddr {
-    /// There is no `@`.
-    NoId,
-    /// The part before `@` is not a node id.
-    Id(<NodeId as FromStr>::Err),
+#[non_exhaustive]
+pub enum BadEndpoint {
+    /// What stands before `://` is no transport.
+    Scheme(String),
     /// There is no `:PORT` at the end.
     NoPort,
-    /// What stands after the last colon is not a port.
+    /// What stands after the last colon is not a port, or is 0 where a port must be dialled.
     Port(String),
     /// A bracket is not closed, or holds no IPv6 address.
     Brackets(String),
@@ -86,6 +225,58 @@ pub enum BadPeerAddr {
     BareV6,
     /// The host is neither an IP address nor a DNS name.
     Host(String),
+    /// A serial line has no absolute path to its device.
+    Device(String),
+    /// What stands after `?` is not `baud=NUMBER`.
+    Option(String),
+    /// A name in memory is empty, too long, or has other characters.
+    Name(String),
+}
+
+impl std::error::Error for BadEndpoint {}
+
+impl fmt::Display for BadEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scheme(text) => {
+                write!(f, "'{text}' before '://' is no transport; there are tcp, udp, serial and memory")
+            }
+            Self::NoPort => f.write_str("there is no port; write HOST:PORT"),
+            Self::Port(text) => write!(f, "'{text}' is not a port (1 to 65535)"),
+            Self::Brackets(text) => {
+                write!(f, "'{text}' is not an IPv6 address in brackets, as [2001:db8::7]")
+            }
+            Self::BareV6 => f.write_str("an IPv6 address stands in brackets, as [2001:db8::7]:4857"),
+            Self::Host(text) => write!(f, "'{text}' is neither an IP address nor a DNS name"),
+            Self::Device(text) => {
+                write!(f, "'{text}' is not the full path of a device; write serial:///dev/ttyUSB0")
+            }
+            Self::Option(text) => {
+                write!(f, "'{text}' after '?' is no setting of a serial line; write ?baud=115200")
+            }
+            Self::Name(text) => write!(
+                f,
+                "'{text}' is not a name in memory: 1 to {LONGEST_NAME} letters, digits, '-', '_' or '.'"
+            ),
+        }
+    }
+}
+
+impl From<Infallible> for BadEndpoint {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// What is wrong with the text of a peer's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadPeerAddr {
+    /// There is no `@`.
+    NoId,
+    /// The part before `@` is not a node id.
+    Id(<NodeId as FromStr>::Err),
+    /// The part after `@` is not an endpoint.
+    Endpoint(BadEndpoint),
 }
 
 impl std::error::Error for BadPeerAddr {}
@@ -95,48 +286,24 @@ impl fmt::Display for BadPeerAddr {
         match self {
             Self::NoId => f.write_str("there is no '@' (a peer is written ID@HOST:PORT)"),
             Self::Id(error) => write!(f, "the id before '@' is wrong: {error}"),
-            Self::NoPort => f.write_str("there is no port (a peer is written ID@HOST:PORT)"),
-            Self::Port(text) => write!(f, "'{text}' is not a port (1 to 65535)"),
-            Self::Brackets(text) => {
-                write!(f, "'{text}' is not an IPv6 address in brackets, as [2001:db8::7]")
-            }
-            Self::BareV6 => f.write_str("an IPv6 address stands in brackets, as [2001:db8::7]:4857"),
-            Self::Host(text) => write!(f, "'{text}' is neither an IP address nor a DNS name"),
+            Self::Endpoint(error) => write!(f, "after '@', {error}"),
         }
     }
 }
 
-fn split_endpoint(endpoint: &str) -> Result<(Host, u16), BadPeerAddr> {
-    if let Some(rest) = endpoint.strip_prefix('[') {
-        let brackets = || BadPeerAddr::Brackets(endpoint.to_owned());
-        let (inside, port) = rest.split_once(']').ok_or_else(brackets)?;
-        let ip: Ipv6Addr = inside.parse().map_err(|_| brackets())?;
-        let port = port.strip_prefix(':').ok_or(BadPeerAddr::NoPort)?;
-        return Ok((Host::Ip(ip.into()), parse_port(port)?));
-    }
-    if endpoint.parse::<Ipv6Addr>().is_ok() {
-        return Err(BadPeerAddr::BareV6);
-    }
-    let (host, port) = endpoint.rsplit_once(':').ok_or(BadPeerAddr::NoPort)?;
-    if host.contains(':') {
-        return Err(BadPeerAddr::BareV6);
-    }
-    Ok((parse_host(host)?, parse_port(port)?))
-}
-
-fn parse_port(text: &str) -> Result<u16, BadPeerAddr> {
+fn parse_port(text: &str) -> Result<u16, BadEndpoint> {
     let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        Ok(port) if is_plain && port != 0 => Ok(port),
-        _ => Err(BadPeerAddr::Port(text.to_owned())),
+        Ok(port) if is_plain => Ok(port),
+        _ => Err(BadEndpoint::Port(text.to_owned())),
     }
 }
 
-fn parse_host(text: &str) -> Result<Host, BadPeerAddr> {
+fn parse_host(text: &str) -> Result<Host, BadEndpoint> {
     if let Ok(ip) = text.parse::<Ipv4Addr>() {
         return Ok(Host::Ip(ip.into()));
     }
-    if is_dns_name(text) { Ok(Host::Name(text.to_owned())) } else { Err(BadPeerAddr::Host(text.to_owned())) }
+    if is_dns_name(text) { Ok(Host::Name(text.to_owned())) } else { Err(BadEndpoint::Host(text.to_owned())) }
 }
 
 /// RFC 1123 with underscores, which container networks use. A last label of digits only is a mistyped IPv4 address.
@@ -153,6 +320,33 @@ fn is_dns_name(text: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label) && !ends_in_digits
 }
 
+fn parse_serial(text: &str) -> Result<Endpoint, BadEndpoint> {
+    let (path, option) = match text.split_once('?') {
+        Some((path, option)) => (path, Some(option)),
+        None => (text, None),
+    };
+    if !path.starts_with('/') || path.len() < 2 || path.contains('\0') {
+        return Err(BadEndpoint::Device(path.to_owned()));
+    }
+    let baud = match option {
+        None => Endpoint::DEFAULT_BAUD,
+        Some(option) => option
+            .strip_prefix("baud=")
+            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|number| number.parse().ok())
+            .filter(|baud| *baud > 0)
+            .ok_or_else(|| BadEndpoint::Option(option.to_owned()))?,
+    };
+    Ok(Endpoint::Serial { path: path.into(), baud })
+}
+
+fn is_memory_name(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(is_letter)
+}
+
+const LONGEST_NAME: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use hyphal_core::identity::Identity;
@@ -160,18 +354,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_address_reads_back_as_it_was_written() {
-        for endpoint in
-            ["192.0.2.7:4857", "[2001:db8::7]:1", "localhost:65535", "a-b.example.org.:4857", "my_node:1"]
-        {
+    fn every_form_of_endpoint_reads_back_as_it_was_written() {
+        for endpoint in [
+            "192.0.2.7:4857",
+            "[2001:db8::7]:1",
+            "localhost:65535",
+            "a-b.example.org.:4857",
+            "my_node:1",
+            "udp://192.0.2.7:4857",
+            "udp://[::1]:4857",
+            "serial:///dev/ttyUSB0?baud=9600",
+            "memory://a-b_c.1",
+        ] {
             let text = format!("{}@{endpoint}", id());
 
             let peer: PeerAddr = text.parse().unwrap();
 
             assert_eq!(peer.to_string(), text);
-            assert_eq!(peer.endpoint(), endpoint);
+            assert_eq!(peer.endpoint.to_string(), endpoint);
             assert_eq!(peer.id, id());
         }
+    }
+
+    #[test]
+    fn what_may_be_left_out_has_a_default() {
+        let tcp: Endpoint = "tcp://192.0.2.7:4857".parse().unwrap();
+        let serial: Endpoint = "serial:///dev/ttyACM0".parse().unwrap();
+
+        assert_eq!(tcp, "192.0.2.7:4857".parse().unwrap());
+        assert_eq!(tcp.socket_addr(), "192.0.2.7:4857".parse().ok());
+        assert_eq!(serial, Endpoint::Serial { path: "/dev/ttyACM0".into(), baud: 115_200 });
+    }
+
+    #[test]
+    fn port_0_is_for_listening_only() {
+        let endpoint: Endpoint = "udp://127.0.0.1:0".parse().unwrap();
+
+        assert_eq!(endpoint.dialable(), Err(BadEndpoint::Port("0".to_owned())));
     }
 
     #[test]
@@ -193,6 +412,16 @@ mod tests {
             ("ID@300.1.1.1:4857", "'300.1.1.1' is neither"),
             ("ID@-a.org:4857", "'-a.org' is neither"),
             ("ID@a b:4857", "'a b' is neither"),
+            ("ID@quic://host:4857", "'quic' before '://' is no transport"),
+            ("ID@tcp://host", "no port"),
+            ("ID@udp://host:0", "'0' is not a port"),
+            ("ID@serial://ttyUSB0", "'ttyUSB0' is not the full path"),
+            ("ID@serial:///", "'/' is not the full path"),
+            ("ID@serial:///dev/ttyUSB0?baud=fast", "'baud=fast' after '?'"),
+            ("ID@serial:///dev/ttyUSB0?baud=0", "'baud=0' after '?'"),
+            ("ID@serial:///dev/ttyUSB0?parity=even", "'parity=even' after '?'"),
+            ("ID@memory://", "'' is not a name"),
+            ("ID@memory://a/b", "'a/b' is not a name"),
         ];
         for (text, expected) in cases {
             let text = text.replace("ID", &id().to_string());

@@ -1,6 +1,5 @@
 //! What a node is made of. It checks every number once and starts the tasks; afterwards it is gone.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +13,14 @@ use hyphal_core::wire::hello::NetworkTag;
 use rand_core::{TryRng, UnwrapErr};
 use tokio::sync::mpsc;
 
+use crate::address::{BadEndpoint, Endpoint};
 use crate::config::{Config, TrustPolicy};
 use crate::control::{Control, CoreNode};
 use crate::error::StartError;
 use crate::hub::{Hub, Plan};
-use crate::listener;
+use crate::listener::Listener;
 use crate::node::Node;
 use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
-use crate::socket;
 
 /// Collects what a node needs; [`start`](Self::start) makes it. An identity and a network name are required.
 #[must_use = "a builder does nothing until it is started"]
@@ -29,8 +28,10 @@ pub struct NodeBuilder {
     identity: Option<Identity>,
     network: Option<String>,
     node_type: NodeType,
-    listen: Vec<SocketAddr>,
-    peers: Vec<(NodeId, Option<String>)>,
+    listen: Vec<Endpoint>,
+    peers: Vec<(NodeId, Option<Endpoint>)>,
+    /// The first text that is no endpoint.
+    mistake: Option<BadEndpoint>,
     trust: Trust,
     limits: Limits,
     timeouts: Timeouts,
@@ -49,6 +50,7 @@ impl NodeBuilder {
             node_type: NodeType::Sclerotia,
             listen: Vec::new(),
             peers: Vec::new(),
+            mistake: None,
             trust: Trust::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -78,15 +80,24 @@ impl NodeBuilder {
         self
     }
 
-    /// Accepts connections on `address`, beside those named before; port 0 takes a free one. None by default.
-    pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen.push(address);
+    /// Accepts connections at `endpoint`, beside those named before; port 0 takes a free one. Nowhere by default.
+    ///
+    /// An [`Endpoint`], a socket address (TCP), or a text as `0.0.0.0:4857` or `memory://name`. A DNS name is resolved once,
+    /// at the start, and all its addresses are listened on.
+    pub fn listen(mut self, endpoint: impl TryInto<Endpoint, Error: Into<BadEndpoint>>) -> Self {
+        match endpoint.try_into() {
+            Ok(endpoint) => self.listen.push(endpoint),
+            Err(error) => self.mistake = self.mistake.or(Some(error.into())),
+        }
         self
     }
 
-    /// Keeps a session with `id`, dialled at `endpoint` (`host:port`, resolved at each dial), beside those named before.
-    pub fn peer(mut self, id: NodeId, endpoint: impl Into<String>) -> Self {
-        self.peers.push((id, Some(endpoint.into())));
+    /// Keeps a session with `id`, dialled at `endpoint` (names are resolved at each dial), beside those named before.
+    pub fn peer(mut self, id: NodeId, endpoint: impl TryInto<Endpoint, Error: Into<BadEndpoint>>) -> Self {
+        match endpoint.try_into() {
+            Ok(endpoint) => self.peers.push((id, Some(endpoint))),
+            Err(error) => self.mistake = self.mistake.or(Some(error.into())),
+        }
         self
     }
 
@@ -153,6 +164,9 @@ impl NodeBuilder {
     /// Outside of a tokio runtime with time and network enabled.
     pub async fn start(self) -> Result<Node, StartError> {
         self.check()?;
+        if let Some(error) = self.mistake {
+            return Err(StartError::Endpoint(error));
+        }
         let identity = self.identity.ok_or(StartError::NoIdentity)?;
         let network = self.network.filter(|name| !name.is_empty()).ok_or(StartError::NoNetwork)?;
         let boot_id = SysRng.try_next_u64().map_err(|_| StartError::NoRandomness)?;
@@ -167,16 +181,14 @@ impl NodeBuilder {
             handshake_timeout: self.timeouts.handshake,
             max_skew: self.max_skew,
         };
-        let listeners = self
-            .listen
-            .iter()
-            .map(|&address| {
-                let failed = |error| StartError::Listen { address, error };
-                let listener = socket::listen(address, &self.tcp).map_err(failed)?;
-                let bound = listener.local_addr().map_err(failed)?;
-                Ok((listener, bound))
-            })
-            .collect::<Result<Vec<_>, StartError>>()?;
+        let mut listeners = Vec::with_capacity(self.listen.len());
+        for endpoint in &self.listen {
+            let failed = |error| StartError::Listen { endpoint: endpoint.clone(), error };
+            for listener in Listener::bind(endpoint, &self.tcp).await.map_err(failed)? {
+                let bound = listener.endpoint().map_err(failed)?;
+                listeners.push((listener, bound));
+            }
+        }
 
         let own = identity.id();
         let plan = Plan {
@@ -201,7 +213,7 @@ impl NodeBuilder {
         for (listener, bound) in listeners {
             tracing::info!(address = %bound, "listening");
             addresses.push(bound);
-            doors.push(hub.spawn(listener::listen(Arc::clone(&hub), listener)));
+            doors.push(hub.spawn(listener.listen(Arc::clone(&hub))));
         }
         hub.spawn(control.run());
         Ok(Node::new(hub, addresses, doors))
@@ -269,6 +281,7 @@ impl From<&Config> for NodeBuilder {
             reuse_port: config.tcp.reuse_port,
             send_buffer: config.tcp.send_buffer.map(|bytes| bytes as usize),
             receive_buffer: config.tcp.receive_buffer.map(|bytes| bytes as usize),
+            unsent: config.tcp.unsent.map(|bytes| bytes as usize),
             backlog: config.tcp.backlog,
         };
         let trust = match config.trust.policy {
@@ -285,11 +298,11 @@ impl From<&Config> for NodeBuilder {
             .limits(limits)
             .timeouts(timeouts)
             .tcp(tcp);
-        let builder = config.listen.iter().fold(builder, |builder, address| builder.listen(*address));
+        let builder = config.listen.iter().cloned().fold(builder, Self::listen);
         // A peer with an address may also be listed among the admitted; it is dialled then.
         let admitted = config.trust.admit.iter().filter(|id| config.peers.iter().all(|peer| peer.id != **id));
         let builder = admitted.fold(builder, |builder, id| builder.known_peer(*id));
-        config.peers.iter().fold(builder, |builder, peer| builder.peer(peer.id, peer.endpoint()))
+        config.peers.iter().fold(builder, |builder, peer| builder.peer(peer.id, peer.endpoint.clone()))
     }
 }
 

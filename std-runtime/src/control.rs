@@ -18,6 +18,7 @@ use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::address::Endpoint;
 use crate::dial;
 use crate::error::{AddPeerError, PeerError};
 use crate::event::Event;
@@ -56,7 +57,7 @@ pub(crate) enum Command {
     },
     AddPeer {
         id: NodeId,
-        endpoint: Option<String>,
+        endpoint: Option<Endpoint>,
         reply: oneshot::Sender<Result<(), AddPeerError>>,
     },
     RemovePeer {
@@ -69,7 +70,7 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<(), PeerError>>,
     },
     Peers {
-        reply: oneshot::Sender<Vec<(PeerStatus, Option<String>)>>,
+        reply: oneshot::Sender<Vec<(PeerStatus, Option<Endpoint>)>>,
     },
     /// Closes all sessions and ends the task.
     Shutdown,
@@ -90,7 +91,7 @@ pub(crate) struct Control {
     node: CoreNode,
     commands: mpsc::Receiver<Command>,
     links: HashMap<u64, Arc<Signal>>,
-    endpoints: HashMap<NodeId, String>,
+    endpoints: HashMap<NodeId, Endpoint>,
     /// When queues without a session are next searched for expired messages.
     sweep_at: Option<Instant>,
 }
@@ -123,7 +124,11 @@ impl Control {
     }
 
     /// Adds a peer before the task runs.
-    pub(crate) fn add_peer(&mut self, id: NodeId, endpoint: Option<String>) -> Result<(), AddPeerError> {
+    pub(crate) fn add_peer(&mut self, id: NodeId, endpoint: Option<Endpoint>) -> Result<(), AddPeerError> {
+        let endpoint = endpoint.map(Endpoint::dialable).transpose().map_err(|_| AddPeerError::Endpoint)?;
+        if endpoint.as_ref().is_some_and(|endpoint| !endpoint.is_supported()) {
+            return Err(AddPeerError::Endpoint);
+        }
         let config = PeerConfig { dial: endpoint.is_some(), ..PeerConfig::default() };
         self.node.add_peer(self.hub.clock.now(), id, config)?;
         self.forget_evicted();

@@ -1,4 +1,4 @@
-//! Dialling a peer: the name is resolved at every dial, and its addresses are tried in turn.
+//! Dialling a peer: a name is resolved at every dial, and its addresses are tried in turn.
 //!
 //! A dial ends in a link, which tells the control task what became of it, or in one `DialFailed`.
 
@@ -12,36 +12,33 @@ use hyphal_core::ids::{Hint, NodeId};
 use hyphal_core::session::{Expect, Resumption, Session};
 use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 
+use crate::address::{Endpoint, HostPort};
 use crate::control::Command;
 use crate::hub::Hub;
-use crate::link::{Link, Origin};
+use crate::link::{Line, Link, Origin, StreamLine};
 use crate::log::remedy;
-use crate::socket;
+use crate::{memory, socket};
 
-/// Connects to `endpoint` (`host:port`), where `id` must answer, by the hint of an earlier session if there is one, and runs the link until it ends.
-pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, hint: Option<Hint>, endpoint: String) {
-    let connected = tokio::select! {
-        connected = connect(&hub, &endpoint) => connected,
+/// Connects to `endpoint`, where `id` must answer, by the hint of an earlier session if there is one, and runs the link until
+/// it ends.
+pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, hint: Option<Hint>, endpoint: Endpoint) {
+    let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
+    let dialled = tokio::select! {
+        dialled = connect(&hub, &endpoint) => dialled,
         // Without a control task there is nothing left to dial for.
         () = hub.control.closed() => return,
     };
-    match connected {
-        Ok((stream, address)) => {
-            hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
-            let rng = &mut UnwrapErr(SysRng);
-            let now = hub.clock.now();
-            let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
-            let session =
-                Session::connect(now, hub.wall(), &hub.plan.identity, hub.plan.session, expect, rng);
-            Link::new(hub, stream, address, session, Origin::Dialled(id)).run().await;
-        }
+    match dialled {
+        Ok(Dialled::Tcp(line, address)) => run(hub, expect, id, line, address.into()).await,
+        Ok(Dialled::Memory(line)) => run(hub, expect, id, line, endpoint).await,
         Err(error) => {
             let reason = Reason::Unreachable;
             hub.tally.closed.add(reason, 1);
             tracing::info!(
-                peer = %id, address = endpoint, reason = reason.name(), remedy = remedy(reason),
+                peer = %id, address = %endpoint, reason = reason.name(), remedy = remedy(reason),
                 "cannot connect: {error}"
             );
             // A control task that has ended meanwhile does not need to know.
@@ -50,9 +47,34 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, hint: Option<Hint>, endpoint
     }
 }
 
-async fn connect(hub: &Hub, endpoint: &str) -> io::Result<(TcpStream, SocketAddr)> {
+/// The line that a dial has made.
+enum Dialled {
+    Tcp(StreamLine<TcpStream>, SocketAddr),
+    Memory(StreamLine<DuplexStream>),
+}
+
+async fn connect(hub: &Hub, endpoint: &Endpoint) -> io::Result<Dialled> {
+    match endpoint {
+        Endpoint::Tcp(place) => {
+            let (stream, address) = connect_tcp(hub, place).await?;
+            Ok(Dialled::Tcp(StreamLine::new(stream), address))
+        }
+        Endpoint::Memory(name) => Ok(Dialled::Memory(StreamLine::new(memory::connect(name)?))),
+        Endpoint::Udp(_) | Endpoint::Serial { .. } => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+async fn run(hub: Arc<Hub>, expect: Expect, id: NodeId, line: impl Line, remote: Endpoint) {
+    hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
+    let rng = &mut UnwrapErr(SysRng);
+    let now = hub.clock.now();
+    let session = Session::connect(now, hub.wall(), &hub.plan.identity, hub.plan.session, expect, rng);
+    Link::new(hub, line, remote, session, Origin::Dialled(id)).run().await;
+}
+
+async fn connect_tcp(hub: &Hub, place: &HostPort) -> io::Result<(TcpStream, SocketAddr)> {
     let timeout = hub.plan.timeouts.connect;
-    let addresses = tokio::time::timeout(timeout, tokio::net::lookup_host(endpoint)).await??;
+    let addresses = tokio::time::timeout(timeout, tokio::net::lookup_host(place.to_string())).await??;
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match socket::connect(address, &hub.plan.tcp, timeout).await {

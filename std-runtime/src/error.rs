@@ -4,11 +4,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 use hyphal_core::ids::NodeId;
 use hyphal_core::node;
 use hyphal_core::outbox;
+
+use crate::address::{BadEndpoint, Endpoint};
 
 /// Why a message was not accepted for sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,10 +98,12 @@ pub enum StartError {
         /// Why.
         error: AddPeerError,
     },
-    /// An address cannot be listened on, as when another process uses the port.
+    /// What the builder was given as an endpoint is none.
+    Endpoint(BadEndpoint),
+    /// An endpoint cannot be listened on, as when another process uses the port.
     Listen {
         /// Which one.
-        address: SocketAddr,
+        endpoint: Endpoint,
         /// What the operating system says.
         error: io::Error,
     },
@@ -115,13 +118,18 @@ impl fmt::Display for StartError {
             Self::NoNetwork => f.write_str("the node has no network name; choose the one that its peers use"),
             Self::OutOfRange { field, allowed } => write!(f, "{field} is out of range; it may be {allowed}"),
             Self::Peer { id, error } => write!(f, "peer {id} cannot be added: {error}"),
-            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+            Self::Endpoint(error) => write!(f, "an endpoint is wrong: {error}"),
+            Self::Listen { endpoint, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                let (noun, user) = match endpoint {
+                    Endpoint::Memory(_) => ("name", "node"),
+                    _ => ("port", "process"),
+                };
                 write!(
                     f,
-                    "cannot listen on {address}: the port is in use; stop the other process or choose another port"
+                    "cannot listen on {endpoint}: the {noun} is in use; stop the other {user} or choose another {noun}"
                 )
             }
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen { endpoint, error } => write!(f, "cannot listen on {endpoint}: {error}"),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
         }
     }
@@ -132,6 +140,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Listen { error, .. } => Some(error),
             Self::Peer { error, .. } => Some(error),
+            Self::Endpoint(error) => Some(error),
             _ => None,
         }
     }
@@ -145,6 +154,8 @@ pub enum AddPeerError {
     OwnId,
     /// The limit of peers is reached: remove one, or raise the limit.
     Full,
+    /// The endpoint cannot be dialled: its port is 0, or this build has no such transport.
+    Endpoint,
     /// The node has been shut down.
     Closed,
 }
@@ -154,6 +165,7 @@ impl fmt::Display for AddPeerError {
         f.write_str(match self {
             Self::OwnId => "the id is this node's own; check the list of peers",
             Self::Full => "the limit of peers is reached; remove one or raise the limit",
+            Self::Endpoint => "the endpoint cannot be dialled; check its port and its transport",
             Self::Closed => "the node has been shut down",
         })
     }

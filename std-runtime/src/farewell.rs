@@ -1,23 +1,22 @@
 //! The end of a link: what the log says of it, and closing so that the peer reads the last words.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyphal_core::ids::NodeId;
 use hyphal_core::session::Closed;
 use hyphal_core::wire::reason::Reason;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::address::Endpoint;
 use crate::hub::Hub;
 use crate::log::remedy;
 
 /// How long the last bytes may take to be written, and the peer to close its end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Closes the connection. Where this end has said why, it waits for the peer to have read it: closing with unread bytes
+/// Closes a stream. Where this end has said why, it waits for the peer to have read it: closing with unread bytes
 /// would reset the connection and may destroy what the peer has not read yet.
-pub(crate) async fn linger(mut stream: TcpStream, why: Closed) {
+pub(crate) async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin, why: Closed) {
     if why.by_peer || matches!(why.reason, Reason::LinkLost | Reason::Stalled | Reason::Silent) {
         return;
     }
@@ -38,7 +37,7 @@ pub(crate) async fn linger(mut stream: TcpStream, why: Closed) {
 }
 
 /// Writes one line on how a link ended: refusals loudly, with a remedy, the ordinary ends of sessions quietly.
-pub(crate) fn write_log(hub: &Hub, peer: Option<NodeId>, address: SocketAddr, was_up: bool, why: Closed) {
+pub(crate) fn write_log(hub: &Hub, peer: Option<NodeId>, address: &Endpoint, was_up: bool, why: Closed) {
     let Closed { reason, by_peer, .. } = why;
     let peer = peer.map(|id| id.to_string()).unwrap_or_default();
     let side = if by_peer { "the peer" } else { "this node" };

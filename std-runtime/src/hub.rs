@@ -238,12 +238,14 @@ struct Connections {
 }
 
 impl Doors {
-    /// Lets a connection from `address` in, or says why not: [`Reason::Limit`] or, if it passes soon, [`Reason::Busy`].
-    pub(crate) fn admit(hub: &Arc<Hub>, address: IpAddr) -> Result<(Seat, Attempt), Reason> {
+    /// Lets a connection in, or says why not: [`Reason::Limit`] or, if it passes soon, [`Reason::Busy`].
+    ///
+    /// Connections that come from no IP address, because they begin within this process, are limited in all only.
+    pub(crate) fn admit(hub: &Arc<Hub>, address: Option<IpAddr>) -> Result<(Seat, Attempt), Reason> {
         let doors = &hub.doors;
-        let address = origin(address);
+        let address = address.map(origin);
         let mut connections = doors.connections();
-        let here = connections.by_address.get(&address).copied().unwrap_or(0);
+        let here = address.and_then(|address| connections.by_address.get(&address).copied()).unwrap_or(0);
         if connections.total >= hub.plan.limits.connections || here >= hub.plan.limits.connections_per_address
         {
             return Err(Reason::Limit);
@@ -253,7 +255,9 @@ impl Doors {
         }
         doors.handshakes.fetch_add(1, Ordering::Relaxed);
         connections.total += 1;
-        connections.by_address.insert(address, here + 1);
+        if let Some(address) = address {
+            connections.by_address.insert(address, here + 1);
+        }
         drop(connections);
         Ok((Seat { hub: Arc::clone(hub), address }, Attempt { hub: Arc::clone(hub) }))
     }
@@ -266,17 +270,18 @@ impl Doors {
 /// The place of a connection that a peer opened, given back when it ends.
 pub(crate) struct Seat {
     hub: Arc<Hub>,
-    address: IpAddr,
+    address: Option<IpAddr>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut connections = self.hub.doors.connections();
         connections.total -= 1;
-        if let Some(here) = connections.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        if let Some(here) = connections.by_address.get_mut(&address) {
             *here -= 1;
             if *here == 0 {
-                connections.by_address.remove(&self.address);
+                connections.by_address.remove(&address);
             }
         }
     }

@@ -11,7 +11,7 @@
 //! let node = Node::builder()
 //!     .identity(Identity::from_seed(&[0; 32])?)
 //!     .network("example")
-//!     .listen("0.0.0.0:4857".parse()?)
+//!     .listen("0.0.0.0:4857")
 //!     .peer(friend, "friend.example.org:4857")
 //!     .start()
 //!     .await?;
@@ -57,6 +57,7 @@ mod inflow;
 mod link;
 mod listener;
 mod log;
+mod memory;
 mod message;
 mod node;
 mod options;

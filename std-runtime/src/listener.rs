@@ -1,4 +1,4 @@
-//! Accepting connections on one address: within limits, and without spinning when file descriptors run out.
+//! Accepting connections at one endpoint: within limits, and without spinning when file descriptors run out.
 //!
 //! Who is turned away hears why, if it can be told without keeping anything of it for long.
 
@@ -15,20 +15,74 @@ use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::address::Endpoint;
 use crate::hub::{Doors, Hub};
-use crate::link::{Link, Origin};
+use crate::link::{Line, Link, Origin, StreamLine};
 use crate::log::{Throttle, remedy};
+use crate::memory::MemoryListener;
+use crate::options::TcpOptions;
 use crate::socket;
 
-/// Accepts connections until the node ends.
-pub(crate) async fn listen(hub: Arc<Hub>, listener: TcpListener) {
+/// Where connections arrive.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Memory(MemoryListener),
+}
+
+impl Listener {
+    /// Begins to listen; a name gives a listener for each of its addresses.
+    pub(crate) async fn bind(endpoint: &Endpoint, options: &TcpOptions) -> io::Result<Vec<Self>> {
+        match endpoint {
+            Endpoint::Tcp(place) => {
+                let mut listeners = Vec::new();
+                for address in tokio::net::lookup_host(place.to_string()).await? {
+                    listeners.push(Self::Tcp(socket::listen(address, options)?));
+                }
+                Ok(listeners)
+            }
+            Endpoint::Memory(name) => Ok(vec![Self::Memory(MemoryListener::bind(name, options.backlog)?)]),
+            Endpoint::Udp(_) | Endpoint::Serial { .. } => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "this release has no such links; use TCP"))
+            }
+        }
+    }
+
+    /// Where others reach it.
+    pub(crate) fn endpoint(&self) -> io::Result<Endpoint> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Endpoint::from),
+            Self::Memory(listener) => Ok(Endpoint::Memory(listener.name().to_owned())),
+        }
+    }
+
+    /// Accepts connections until the node ends.
+    pub(crate) async fn listen(self, hub: Arc<Hub>) {
+        match self {
+            Self::Tcp(listener) => listen(hub, listener).await,
+            Self::Memory(listener) => listen_in_memory(hub, listener).await,
+        }
+    }
+}
+
+async fn listen_in_memory(hub: Arc<Hub>, mut listener: MemoryListener) {
+    let remote = Endpoint::Memory(listener.name().to_owned());
+    let refusals = Throttle::default();
+    loop {
+        let stream = listener.accept().await;
+        // Whoever is refused sees the end of the stream; the reason stands in the log of the same process.
+        if let Ok(origin) = admit(&hub, &remote, &refusals) {
+            run(&hub, StreamLine::new(stream), remote.clone(), origin);
+        }
+    }
+}
+
+async fn listen(hub: Arc<Hub>, listener: TcpListener) {
     let refusals = Throttle::default();
     let mut pause = SHORTEST_PAUSE;
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 pause = SHORTEST_PAUSE;
-                hub.tally.accepted.fetch_add(1, Ordering::Relaxed);
                 accept(&hub, stream, address, &refusals);
             }
             Err(error) if concerns_one_connection(&error) => {}
@@ -45,29 +99,38 @@ pub(crate) async fn listen(hub: Arc<Hub>, listener: TcpListener) {
 }
 
 fn accept(hub: &Arc<Hub>, stream: TcpStream, address: SocketAddr, refusals: &Throttle) {
-    let (seat, attempt) = match Doors::admit(hub, address.ip()) {
-        Ok(places) => places,
-        Err(reason) => {
-            hub.tally.refused.add(reason, 1);
-            if let Some(missed) = refusals.pass() {
-                tracing::warn!(
-                    %address, reason = reason.name(), remedy = remedy(reason), missed,
-                    "connection refused: {reason}"
-                );
-            }
-            refuse(&stream, reason);
-            return;
-        }
+    let remote = Endpoint::from(address);
+    let origin = match admit(hub, &remote, refusals) {
+        Ok(origin) => origin,
+        Err(reason) => return refuse(&stream, reason),
     };
     if let Err(error) = socket::prepare(&stream, &hub.plan.tcp) {
         tracing::debug!(%address, %error, "connection ended before it was set up");
         return;
     }
+    run(hub, StreamLine::new(stream), remote, origin);
+}
+
+/// Gives a connection its places, or says why there are none.
+fn admit(hub: &Arc<Hub>, remote: &Endpoint, refusals: &Throttle) -> Result<Origin, Reason> {
+    hub.tally.accepted.fetch_add(1, Ordering::Relaxed);
+    let places = Doors::admit(hub, remote.socket_addr().map(|address| address.ip()));
+    let (seat, attempt) = places.inspect_err(|&reason| {
+        hub.tally.refused.add(reason, 1);
+        if let Some(missed) = refusals.pass() {
+            tracing::warn!(
+                address = %remote, reason = reason.name(), remedy = remedy(reason), missed,
+                "connection refused: {reason}"
+            );
+        }
+    })?;
+    Ok(Origin::Accepted { _seat: seat, attempt: Some(attempt) })
+}
+
+fn run(hub: &Arc<Hub>, line: impl Line, remote: Endpoint, origin: Origin) {
     let rng = &mut UnwrapErr(SysRng);
     let session = Session::accept(hub.clock.now(), hub.wall(), &hub.plan.identity, hub.plan.session, rng);
-    let origin = Origin::Accepted { _seat: seat, attempt: Some(attempt) };
-    let link = Link::new(Arc::clone(hub), stream, address, session, origin);
-    hub.spawn(link.run());
+    hub.spawn(Link::new(Arc::clone(hub), line, remote, session, origin).run());
 }
 
 /// Says why the connection is refused. Its attempt's id was not read, so the refusal carries none.

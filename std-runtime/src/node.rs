@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -16,6 +15,7 @@ use hyphal_core::wire::reason::Reason;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use crate::address::Endpoint;
 use crate::builder::NodeBuilder;
 use crate::control::Command;
 use crate::counters::{Counters, Sent};
@@ -37,7 +37,7 @@ pub struct Node {
 struct Inner {
     hub: Arc<Hub>,
     inbox: Mutex<Reader>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Endpoint>,
     doors: Vec<AbortHandle>,
 }
 
@@ -54,7 +54,7 @@ impl Node {
         NodeBuilder::new()
     }
 
-    pub(crate) fn new(hub: Arc<Hub>, addresses: Vec<SocketAddr>, doors: Vec<AbortHandle>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, addresses: Vec<Endpoint>, doors: Vec<AbortHandle>) -> Self {
         let inbox = Mutex::new(Reader::new(Arc::clone(&hub.inbox.queue)));
         Self { inner: Arc::new(Inner { hub, inbox, addresses, doors }) }
     }
@@ -64,8 +64,8 @@ impl Node {
         self.hub().plan.identity.id()
     }
 
-    /// The addresses that this node listens on, with the ports that it was given.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    /// Where this node listens, with the ports that it was given.
+    pub fn local_addrs(&self) -> &[Endpoint] {
         &self.inner.addresses
     }
 
@@ -215,7 +215,7 @@ impl Node {
     /// All peers with their states and numbers, in order of id. Empty once the node has been shut down.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         let Some(listed) = self.ask(|reply| Command::Peers { reply }).await else { return Vec::new() };
-        let info = |(status, endpoint): (PeerStatus, Option<String>)| {
+        let info = |(status, endpoint): (PeerStatus, Option<Endpoint>)| {
             let peer = self.hub().peer(&status.id);
             PeerInfo {
                 status,
@@ -231,11 +231,11 @@ impl Node {
         listed.into_iter().map(info).collect()
     }
 
-    /// Adds a peer, or changes its endpoint; with an endpoint (`host:port`) it is dialled at once and whenever it is lost.
+    /// Adds a peer, or changes its endpoint; with an endpoint it is dialled at once and whenever it is lost.
     ///
     /// # Errors
     /// See [`AddPeerError`].
-    pub async fn add_peer(&self, id: NodeId, endpoint: Option<String>) -> Result<(), AddPeerError> {
+    pub async fn add_peer(&self, id: NodeId, endpoint: Option<Endpoint>) -> Result<(), AddPeerError> {
         self.ask(|reply| Command::AddPeer { id, endpoint, reply }).await.unwrap_or(Err(AddPeerError::Closed))
     }
 
@@ -363,7 +363,7 @@ pub struct PeerInfo {
     /// Who it is, and how it stands.
     pub status: PeerStatus,
     /// Where it is dialled; `None` if it is not.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Endpoint>,
     /// What seals the records of the session with it; `None` without a session.
     pub cipher: Option<Cipher>,
     /// What became of the messages to it.

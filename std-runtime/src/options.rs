@@ -83,6 +83,9 @@ pub struct TcpOptions {
     pub send_buffer: Option<usize>,
     /// `SO_RCVBUF` in bytes; `None` = as the operating system tunes it.
     pub receive_buffer: Option<usize>,
+    /// `TCP_NOTSENT_LOWAT` in bytes (16 KiB), on Linux: what the system keeps that it has not sent yet, and that an urgent
+    /// message cannot overtake; `None` = as much as fits its send buffer.
+    pub unsent: Option<usize>,
     /// Connections that wait to be accepted (1,024).
     pub backlog: u32,
 }
@@ -96,6 +99,7 @@ impl Default for TcpOptions {
             reuse_port: false,
             send_buffer: None,
             receive_buffer: None,
+            unsent: Some(16 * 1024),
             backlog: 1024,
         }
     }

@@ -47,6 +47,11 @@ pub(crate) fn prepare(stream: &TcpStream, options: &TcpOptions) -> io::Result<()
         let keepalive = TcpKeepalive::new().with_time(keepalive.time).with_interval(keepalive.interval);
         SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
     }
+    // Elsewhere the system has no such option, or the socket crate does not know it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(bytes) = options.unsent {
+        SockRef::from(stream).set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX))?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ mod kinds;
 mod layers;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub use self::error::{ConfigError, Origin};
 use self::kinds::{
     Choice, FilePath, Filter, Kind, List, Maybe, Network, Number, Problem, Raw, Span, Switch, Text,
 };
-use crate::address::PeerAddr;
+use crate::address::{Endpoint, Host, HostPort, PeerAddr};
 use crate::keyfile;
 use crate::options::UnknownTypes;
 
@@ -204,6 +204,10 @@ macro_rules! settings {
 /// The port that the documentation uses and the default address has.
 pub const DEFAULT_PORT: u16 = 4857;
 
+fn default_endpoint() -> Endpoint {
+    Endpoint::Tcp(HostPort { host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port: DEFAULT_PORT })
+}
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -220,13 +224,13 @@ settings! {
         node_type: NodeType = NodeType::Sclerotia, Choice(&[
             ("sclerotia", NodeType::Sclerotia), ("rhizomorph", NodeType::Rhizomorph), ("hyphae", NodeType::Hyphae),
         ]);
-        /// Addresses on which the node accepts connections. The default is reachable from this machine only;
-        /// `[::]:4857` listens on all IPv6 addresses; add `0.0.0.0:4857` for IPv4.
-        listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT))],
-            List(Text::<SocketAddr>::new("an IP address and port, as 0.0.0.0:4857 or [::]:4857"));
+        /// Where the node accepts connections. The default is reachable from this machine only; `[::]:4857` listens on all
+        /// IPv6 addresses; add `0.0.0.0:4857` for IPv4.
+        listen: Vec<Endpoint> = vec![default_endpoint()],
+            List(Text::<Endpoint>::new("HOST:PORT (TCP), as 0.0.0.0:4857 or [::]:4857; within one process memory://NAME"));
         /// Peers to which the node connects and stays connected.
         peers: Vec<PeerAddr> = Vec::new(),
-            List(Text::<PeerAddr>::new("ID@HOST:PORT, where HOST is an IP address (IPv6 in brackets) or a DNS name"));
+            List(Text::<PeerAddr>::new("ID@ENDPOINT, as ID@HOST:PORT (TCP), where HOST is an IP address (IPv6 in brackets) or a DNS name"));
         /// What happens to messages of a type that no version assigns.
         unknown_types: UnknownTypes = UnknownTypes::Deliver,
             Choice(&[("deliver", UnknownTypes::Deliver), ("refuse", UnknownTypes::Refuse)]);
@@ -303,6 +307,10 @@ settings! {
         /// The socket's receive buffer (SO_RCVBUF).
         receive_buffer: Option<u32> = None,
             Maybe { word: "system", means: "what the system sets", kind: Number::<u32>::bytes(4 * KIB, GIB) };
+        /// What the system keeps of a connection that it has not sent yet, and that an urgent message cannot overtake
+        /// (TCP_NOTSENT_LOWAT). Linux only.
+        unsent: Option<u32> = Some(16 * 1024),
+            Maybe { word: "system", means: "what fits the send buffer", kind: Number::<u32>::bytes(4 * KIB, GIB) };
         /// Connections that the system holds ready before the node accepts them.
         backlog: u32 = 1024, Number::<u32>::plain(1, 65_535);
     }

@@ -20,6 +20,16 @@ fn throughput_is_measured_with_and_without_batches() {
 }
 
 #[test]
+fn a_link_in_memory_is_measured_without_a_second_process() {
+    let home = Home::new();
+    for arguments in [&["throughput", "--seconds", "1"][..], &["latency", "--count", "50"]] {
+        let ran = home.hyphal(&[&["bench"], arguments, &["--transport", "memory", "--json"]].concat());
+
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+}
+
+#[test]
 fn empty_messages_and_the_longest_ones_are_measured() {
     let home = Home::new();
     for (size, batch) in [("0", "--batch"), ("61440", "--batch")] {

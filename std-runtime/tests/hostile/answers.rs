@@ -156,7 +156,7 @@ async fn a_refusal_in_the_clear_is_a_hint_and_the_victim_comes_back() {
 /// A scene whose victim dials Mallory, and Mallory's listener.
 async fn dialled(configure: impl FnOnce(NodeBuilder) -> NodeBuilder) -> (Scene, Trap) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = listener.local_addr().unwrap().to_string();
+    let endpoint = listener.local_addr().unwrap().into();
     let scene = Scene::with(configure).await;
     scene.victim.add_peer(Papers::new().identity.id(), Some(endpoint)).await.unwrap();
     (scene, Trap { listener })

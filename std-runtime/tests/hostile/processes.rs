@@ -12,7 +12,7 @@ async fn a_port_in_use_is_refused_and_its_owner_goes_on() {
     let started = Node::builder().identity(identity(ECHO)).network(NETWORK).listen(address).start().await;
 
     let error = started.unwrap_err();
-    assert!(matches!(&error, StartError::Listen { address: refused, .. } if *refused == address));
+    assert!(matches!(&error, StartError::Listen { endpoint, .. } if *endpoint == address.into()));
     assert_eq!(
         error.to_string(),
         format!(

@@ -39,11 +39,11 @@ impl Scene {
             .known_peer(friend_id)
             .trust(Trust::Open);
         let victim = configure(victim).start().await.unwrap();
-        let address = victim.local_addrs()[0];
+        let address = victim.local_addrs()[0].clone();
         let friend = Node::builder()
             .identity(identity(FRIEND))
             .network(NETWORK)
-            .peer(victim.id(), address.to_string())
+            .peer(victim.id(), address)
             .start()
             .await
             .unwrap();
@@ -55,7 +55,7 @@ impl Scene {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.victim.local_addrs()[0]
+        self.victim.local_addrs()[0].socket_addr().unwrap()
     }
 
     /// One message each way between the victim and its friend, acknowledged by the applications.

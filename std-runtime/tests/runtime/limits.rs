@@ -6,7 +6,7 @@ use hyphal::{Event, HealthState, Limits, Node, Reason, SendError, SendOptions, T
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::pair::{builder, dialling, find, identity, listening, up, within};
+use crate::pair::{builder, dialling, find, identity, listening, tcp_port, up, within};
 
 async fn closed_for(node: &Node, reason: Reason) {
     within(async {
@@ -28,7 +28,7 @@ async fn five_hundred_connections_from_one_address_are_limited_and_a_peer_is_not
 
     let mut connections = Vec::new();
     for _ in 0..500 {
-        connections.push(TcpStream::connect(node.local_addrs()[0]).await.unwrap());
+        connections.push(TcpStream::connect(tcp_port(&node)).await.unwrap());
     }
     let mut told = Vec::new();
     within(connections.last_mut().unwrap().read_to_end(&mut told)).await.unwrap();
@@ -48,7 +48,7 @@ async fn five_hundred_connections_from_one_address_are_limited_and_a_peer_is_not
 #[tokio::test]
 async fn garbage_ends_its_own_connection_only() {
     let node = listening(builder()).await;
-    let mut stream = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
+    let mut stream = TcpStream::connect(tcp_port(&node)).await.unwrap();
 
     stream.write_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n").await.unwrap();
 
@@ -58,7 +58,7 @@ async fn garbage_ends_its_own_connection_only() {
 #[tokio::test]
 async fn a_length_of_four_gibibytes_is_refused_at_once() {
     let node = listening(builder()).await;
-    let mut stream = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
+    let mut stream = TcpStream::connect(tcp_port(&node)).await.unwrap();
 
     stream.write_all(&[0xFF; 4]).await.unwrap();
 
@@ -73,7 +73,7 @@ async fn a_connection_that_says_nothing_ends_with_the_handshake_timeout() {
     timeouts.handshake = Duration::from_millis(200);
     let node = listening(builder().timeouts(timeouts)).await;
 
-    let _silent = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
+    let _silent = TcpStream::connect(tcp_port(&node)).await.unwrap();
 
     closed_for(&node, Reason::HandshakeTimeout).await;
 }

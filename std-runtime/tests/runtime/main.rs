@@ -9,3 +9,4 @@ mod rejection;
 mod session_loss;
 mod shutdown;
 mod subscriptions;
+mod transports;

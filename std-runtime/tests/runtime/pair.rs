@@ -1,5 +1,6 @@
 //! Nodes on loopback for tests: short timeouts, fresh identities, and waiting for what the test is about.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use getrandom::SysRng;
@@ -22,7 +23,12 @@ pub(crate) fn builder() -> NodeBuilder {
 
 /// A node that listens.
 pub(crate) async fn listening(builder: NodeBuilder) -> Node {
-    builder.listen("127.0.0.1:0".parse().unwrap()).start().await.unwrap()
+    builder.listen("127.0.0.1:0").start().await.unwrap()
+}
+
+/// The TCP port that a node listens on.
+pub(crate) fn tcp_port(node: &Node) -> SocketAddr {
+    node.local_addrs()[0].socket_addr().unwrap()
 }
 
 /// A node that dials `other`.

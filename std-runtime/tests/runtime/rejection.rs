@@ -74,7 +74,7 @@ async fn an_address_where_nobody_listens_is_unreachable() {
 async fn a_port_in_use_is_an_error_that_says_so() {
     let here = listening(builder()).await;
 
-    let error = builder().listen(here.local_addrs()[0]).start().await.unwrap_err();
+    let error = builder().listen(here.local_addrs()[0].clone()).start().await.unwrap_err();
 
     assert!(matches!(error, StartError::Listen { .. }));
     assert!(error.to_string().contains("in use"), "{error}");

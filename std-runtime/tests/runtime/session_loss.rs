@@ -1,6 +1,9 @@
 //! A peer that goes away is noticed, and a session comes back by itself.
 
-use hyphal::{Event, HealthState, Identity, Outcome, Reason, SendOptions};
+use std::thread;
+use std::time::Duration;
+
+use hyphal::{Event, HealthState, Identity, Outcome, Reason, SendOptions, Timeouts};
 
 use crate::pair::{builder, dialling, find, identity, listening, pair, up, within};
 
@@ -9,7 +12,7 @@ async fn a_dropped_node_is_noticed_and_found_again_at_its_address() {
     let seed = *identity().seed();
     let restarting = || builder().identity(Identity::from_seed(&seed).unwrap());
     let first = listening(restarting()).await;
-    let address = first.local_addrs()[0];
+    let address = first.local_addrs()[0].clone();
     let other = dialling(builder(), &first).await;
     let mut events = other.events();
     within(async {
@@ -26,7 +29,7 @@ async fn a_dropped_node_is_noticed_and_found_again_at_its_address() {
     // The tasks of a dropped node end by and by, and its listener with them.
     let second = within(async {
         loop {
-            match restarting().listen(address).start().await {
+            match restarting().listen(address.clone()).start().await {
                 Ok(node) => return node,
                 Err(_) => tokio::task::yield_now().await,
             }
@@ -69,8 +72,8 @@ async fn two_nodes_that_dial_each_other_end_up_with_one_session() {
     let right = listening(builder()).await;
     let (mut of_left, mut of_right) = (left.events(), right.events());
 
-    left.add_peer(right.id(), Some(right.local_addrs()[0].to_string())).await.unwrap();
-    right.add_peer(left.id(), Some(left.local_addrs()[0].to_string())).await.unwrap();
+    left.add_peer(right.id(), Some(right.local_addrs()[0].clone())).await.unwrap();
+    right.add_peer(left.id(), Some(left.local_addrs()[0].clone())).await.unwrap();
     up(&mut of_left, right.id()).await;
     up(&mut of_right, left.id()).await;
 
@@ -90,4 +93,50 @@ async fn two_nodes_that_dial_each_other_end_up_with_one_session() {
         }
     })
     .await;
+}
+
+/// A host that stands still, as a laptop that sleeps or a virtual machine that is moved, must not lose sessions whose peers
+/// went on speaking: what they said waits to be read when the host goes on.
+#[test]
+fn a_host_that_stood_still_keeps_the_sessions_whose_bytes_wait() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let timeouts = |heartbeat| {
+        let mut timeouts = Timeouts::default();
+        timeouts.heartbeat = Duration::from_millis(heartbeat);
+        timeouts
+    };
+    // The friend lives on a thread of its own, speaks often, and waits long for the other.
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let friend = thread::spawn(move || {
+        runtime().block_on(async {
+            let friend = listening(builder().timeouts(timeouts(20))).await;
+            tell.send((friend.id(), friend.local_addrs()[0].clone())).unwrap();
+            ended.await.unwrap();
+            friend.counters()
+        })
+    });
+    let frozen = runtime();
+    let (node, peer) = frozen.block_on(async {
+        let (id, endpoint) = told.await.unwrap();
+        let node = builder().timeouts(timeouts(10_000)).peer(id, endpoint).start().await.unwrap();
+        let mut events = node.events();
+        if node.peers().await[0].status.session.is_none() {
+            up(&mut events, id).await;
+        }
+        (node, id)
+    });
+
+    // Longer than the silence that ends a session.
+    #[expect(clippy::disallowed_methods, reason = "a thread that stands still is what is tested")]
+    thread::sleep(Duration::from_millis(900));
+
+    let counters = frozen.block_on(async {
+        let rtt = within(node.ping(peer)).await;
+        assert!(rtt.is_ok(), "{rtt:?}, {:?}", node.counters());
+        node.counters()
+    });
+    assert_eq!((counters.dialled, counters.closed), (1, vec![]));
+    end.send(()).unwrap();
+    assert_eq!(friend.join().unwrap().closed, []);
 }

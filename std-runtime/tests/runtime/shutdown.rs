@@ -7,7 +7,7 @@ use hyphal_core::node::DialStatus;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::pair::{PATIENCE, builder, find, identity, listening, pair, within};
+use crate::pair::{PATIENCE, builder, find, identity, listening, pair, tcp_port, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_queued_arrives_before_the_node_goes() {
@@ -87,7 +87,7 @@ async fn a_second_shutdown_waits_for_nothing_and_gives_the_same_numbers() {
 #[tokio::test]
 async fn a_handshake_that_stands_still_does_not_hold_a_shutdown_up() {
     let node = listening(builder()).await;
-    let mut silent = TcpStream::connect(node.local_addrs()[0]).await.unwrap();
+    let mut silent = TcpStream::connect(tcp_port(&node)).await.unwrap();
     while node.counters().accepted == 0 {
         tokio::task::yield_now().await;
     }

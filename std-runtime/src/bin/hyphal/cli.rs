@@ -14,7 +14,8 @@ use hyphal_core::ids::{NodeId, Priority};
 
 /// Secure messages between nodes.
 ///
-/// Every link is encrypted and both ends are authenticated by their identity keys. Peers are written ID@HOST:PORT.
+/// Every link is encrypted and both ends are authenticated by their identity keys. Peers are written ID@ENDPOINT, where an
+/// endpoint is HOST:PORT (TCP).
 #[derive(Debug, Parser)]
 #[command(name = "hyphal", version, max_term_width = 100, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -89,11 +90,11 @@ pub(crate) struct VisitorFlags {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Node")]
 pub(crate) struct NodeFlags {
-    /// Accept connections on this address, as 0.0.0.0:4857 or [::]:4857; may be repeated [variable: HYPHAL_LISTEN]
-    #[arg(long, value_name = "IP:PORT")]
+    /// Accept connections here, as 0.0.0.0:4857 or [::]:4857; may be repeated [variable: HYPHAL_LISTEN]
+    #[arg(long, value_name = "ENDPOINT")]
     pub(crate) listen: Vec<String>,
     /// Connect to this peer and stay connected; may be repeated [variable: HYPHAL_PEERS]
-    #[arg(long, value_name = "ID@HOST:PORT")]
+    #[arg(long, value_name = "ID@ENDPOINT")]
     pub(crate) peer: Vec<String>,
     /// What this node is: sclerotia (server), rhizomorph (relay), hyphae (client) [variable: HYPHAL_NODE_TYPE]
     #[arg(long, value_name = "TYPE")]
@@ -285,7 +286,7 @@ pub(crate) struct PingArgs {
     pub(crate) visitor: VisitorFlags,
 }
 
-/// Measure one encrypted link between two processes over loopback
+/// Measure one encrypted link between two processes over loopback, or within this one
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -307,6 +308,9 @@ pub(crate) struct ThroughputArgs {
     /// Bytes of a message
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub(crate) size: u32,
+    /// What carries the link
+    #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+    pub(crate) transport: Transport,
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) seconds: u32,
@@ -322,17 +326,30 @@ pub(crate) struct ThroughputArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal bench latency
-  hyphal bench latency --size 1024 --count 100000 --json")]
+  hyphal bench latency --size 1024 --count 100000 --json
+  hyphal bench latency --transport memory")]
 pub(crate) struct LatencyArgs {
     /// Bytes of a message
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub(crate) size: u32,
+    /// What carries the link
+    #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+    pub(crate) transport: Transport,
     /// How many round trips
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: u64,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What carries the link of a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// Loopback TCP between two processes
+    Tcp,
+    /// Memory: both nodes in one process
+    Memory,
 }
 
 /// Show a network of five nodes: messages, the death of a node, its return

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hyphal::address::PeerAddr;
+use hyphal::address::{Endpoint, PeerAddr};
 use hyphal::config::{Config, TrustPolicy};
 use hyphal::{Identity, Node, NodeId, Reason, StartError, keyfile};
 use serde::Serialize;
@@ -41,8 +41,8 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
         checks.push(check);
         check_config(config, own.as_ref().map(Identity::id), &mut checks);
         identity = own;
-        for address in &config.listen {
-            let (check, is_used) = check_port(*address);
+        for endpoint in &config.listen {
+            let (check, is_used) = check_port(endpoint);
             checks.push(check);
             is_running |= is_used;
         }
@@ -153,9 +153,7 @@ fn check_config(config: &Config, own: Option<NodeId>, checks: &mut Vec<Check>) {
             "set listen or peers, or pass --listen or --peer",
         ));
     }
-    if config.trust.policy == TrustPolicy::Open
-        && config.listen.iter().any(|address| !address.ip().is_loopback())
-    {
+    if config.trust.policy == TrustPolicy::Open && config.listen.iter().any(is_outside) {
         checks.push(Check::warn(
             Subject::Config,
             "everyone who knows the network's name can connect from outside of this machine",
@@ -170,13 +168,26 @@ fn check_config(config: &Config, own: Option<NodeId>, checks: &mut Vec<Check>) {
     }
 }
 
+/// Whether others than this machine may reach the endpoint.
+fn is_outside(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Memory(_) => false,
+        endpoint => endpoint.socket_addr().is_none_or(|address| !address.ip().is_loopback()),
+    }
+}
+
 /// Whether a node could listen there, and whether something does already: a running node, most likely.
-fn check_port(address: std::net::SocketAddr) -> (Check, bool) {
-    let Err(error) = TcpListener::bind(address) else {
-        return (Check::ok(Subject::Port, format!("{address} is free")), false);
+fn check_port(endpoint: &Endpoint) -> (Check, bool) {
+    let tried = match endpoint {
+        Endpoint::Tcp(place) => TcpListener::bind(place.to_string()).map(drop),
+        // A name in memory is always free in a process of its own.
+        _ => Ok(()),
+    };
+    let Err(error) = tried else {
+        return (Check::ok(Subject::Port, format!("{endpoint} is free")), false);
     };
     let is_used = error.kind() == io::ErrorKind::AddrInUse;
-    let failure = Failure::from(StartError::Listen { address, error });
+    let failure = Failure::from(StartError::Listen { endpoint: endpoint.clone(), error });
     (Check::fail(Subject::Port, failure.message, failure.remedy), is_used)
 }
 

@@ -88,7 +88,7 @@ async fn exchange(
         let line = match answer {
             Ok(Ok(rtt)) => {
                 tally.handle_answer(rtt);
-                format!("answer from {}: seq={sequence} time={:.3} ms", peer.endpoint(), millis(rtt))
+                format!("answer from {}: seq={sequence} time={:.3} ms", peer.endpoint, millis(rtt))
             }
             Ok(Err(PeerError::NotConnected)) => format!("no session with {peer}: seq={sequence}"),
             Ok(Err(error)) => format!("{error}: seq={sequence}"),

@@ -1,11 +1,11 @@
 //! From the configuration to a running node: what all commands that run one share.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
-use hyphal::address::PeerAddr;
+use hyphal::address::{Endpoint, Host, HostPort, PeerAddr};
 use hyphal::config::Config;
 use hyphal::{AddPeerError, Identity, Node, NodeBuilder, NodeId, StartError, keyfile};
 
@@ -115,19 +115,33 @@ pub(crate) async fn shut_down(node: &Node, drain: Duration) -> bool {
     sent.queued == 0 && sent.in_flight == 0 && sent.unconfirmed == before
 }
 
-/// Where others reach the node, as they write it: `ID@HOST:PORT`.
+/// Where others reach the node, as they write it: `ID@ENDPOINT`.
 pub(crate) fn addresses(node: &Node) -> Vec<String> {
     let id = node.id();
-    node.local_addrs().iter().map(|address| written(&id, *address)).collect()
+    node.local_addrs().iter().map(|address| written(&id, address)).collect()
 }
 
-fn written(id: &NodeId, address: SocketAddr) -> String {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => own_ip(ip.into(), DOCUMENTATION_V4).unwrap_or(LOOPBACK_V4),
-        IpAddr::V6(ip) if ip.is_unspecified() => own_ip(ip.into(), DOCUMENTATION_V6).unwrap_or(LOOPBACK_V6),
-        ip => ip,
+fn written(id: &NodeId, endpoint: &Endpoint) -> String {
+    let endpoint = match endpoint.clone() {
+        Endpoint::Tcp(place) => Endpoint::Tcp(outside(place)),
+        Endpoint::Udp(place) => Endpoint::Udp(outside(place)),
+        endpoint => endpoint,
     };
-    format!("{id}@{}", SocketAddr::new(ip, address.port()))
+    PeerAddr { id: *id, endpoint }.to_string()
+}
+
+/// For a port on all addresses, the same port on the one that others use.
+fn outside(place: HostPort) -> HostPort {
+    let ip = match place.host {
+        Host::Ip(IpAddr::V4(ip)) if ip.is_unspecified() => {
+            own_ip(ip.into(), DOCUMENTATION_V4).unwrap_or(LOOPBACK_V4)
+        }
+        Host::Ip(IpAddr::V6(ip)) if ip.is_unspecified() => {
+            own_ip(ip.into(), DOCUMENTATION_V6).unwrap_or(LOOPBACK_V6)
+        }
+        _ => return place,
+    };
+    HostPort { host: Host::Ip(ip), ..place }
 }
 
 /// The address that this machine would use to the outside. Nothing is sent: connecting a UDP socket chooses a route only.
@@ -146,18 +160,18 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         use std::io::ErrorKind::{AddrInUse, PermissionDenied};
         match &error {
-            StartError::Listen { address, error: cause } => {
+            StartError::Listen { endpoint, error: cause } => {
                 let (message, remedy) = match cause.kind() {
                     AddrInUse => (
-                        format!("{address} is in use"),
+                        format!("{endpoint} is in use"),
                         "stop the program that uses it (a node that runs already?), or choose another address with --listen",
                     ),
                     PermissionDenied => (
-                        format!("this user may not listen on {address}"),
+                        format!("this user may not listen on {endpoint}"),
                         "choose a port above 1023 with --listen",
                     ),
                     _ => (
-                        format!("cannot listen on {address}: {cause}"),
+                        format!("cannot listen on {endpoint}: {cause}"),
                         "choose an address of this machine with --listen",
                     ),
                 };

@@ -1,4 +1,4 @@
-//! Round trips one after the other: a message to the other process and its echo back.
+//! Round trips one after the other: a message to the other node and its echo back.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,12 @@ use hyphal::{Node, NodeId};
 use tokio::time::timeout;
 
 use super::{Figures, KIND, OPTIONS, PATIENCE, Work, begin, check, stuck};
+use crate::cli::Transport;
 use crate::output::{Exit, Failure};
 
-pub(super) async fn measure(size: u32, count: u64) -> Result<Figures, Failure> {
+pub(super) async fn measure(transport: Transport, size: u32, count: u64) -> Result<Figures, Failure> {
     let size = check(size)?;
-    let (node, mut peer) = begin(Work::Echo).await?;
+    let (node, mut peer) = begin(transport, Work::Echo).await?;
     // A task of its own, as in an application: the main thread is no worker of the runtime.
     let mut measuring = tokio::spawn(round_trips(node, peer.id, size, count));
     let measured = tokio::select! {

@@ -1,6 +1,7 @@
-//! `hyphal bench`: one encrypted link over loopback TCP, between this process and another one, through the public API.
+//! `hyphal bench`: one encrypted link over loopback between this process and another one, or in the memory of this one,
+//! through the public API.
 //!
-//! Both ends are nodes with fresh identities that are stored nowhere. This process listens and measures; the other one
+//! Both ends are nodes with fresh identities that are stored nowhere. This one listens and measures; the other one
 //! (`peer`) dials and sends, or echoes. Nothing inside the measured loops allocates or reads a clock for each message but
 //! what the measured API and the round trip itself need.
 
@@ -14,13 +15,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
+use hyphal::address::Endpoint;
 use hyphal::{Limits, Node, NodeId, SendOptions};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::task::JoinHandle;
 
 use super::start::fresh_identity;
-use crate::cli::{BenchArgs, Measure};
+use crate::cli::{BenchArgs, Measure, Transport};
 use crate::output::{self, Exit, Failure};
 
 pub(crate) use peer::run as run_peer;
@@ -30,9 +33,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let runtime = runtime()?;
     let (figures, is_json) = match &args.measure {
         Measure::Throughput(args) => {
-            (runtime.block_on(throughput::measure(args.size, args.seconds, args.batch))?, args.json)
+            let measured = throughput::measure(args.transport, args.size, args.seconds, args.batch);
+            (runtime.block_on(measured)?, args.json)
         }
-        Measure::Latency(args) => (runtime.block_on(latency::measure(args.size, args.count))?, args.json),
+        Measure::Latency(args) => {
+            let measured = latency::measure(args.transport, args.size, args.count);
+            (runtime.block_on(measured)?, args.json)
+        }
     };
     if is_json {
         output::print_json(&figures)?;
@@ -70,14 +77,14 @@ impl fmt::Display for Figures {
     }
 }
 
-/// What the other process is and does, its only line of input. It ends when its input does.
+/// What the other node is and does; for a process its only line of input. It ends when its input does.
 #[derive(Debug, Serialize, Deserialize)]
 struct Assignment {
     /// Its secret key, fresh, for this run only.
     seed: [u8; 32],
     /// Whom to dial.
     id: String,
-    address: SocketAddr,
+    endpoint: String,
     work: Work,
 }
 
@@ -89,37 +96,69 @@ enum Work {
     Echo,
 }
 
-/// The other process. It is killed when this goes.
+/// The other node, which ends when this goes.
 struct Peer {
     id: NodeId,
-    child: Child,
-    _input: ChildStdin,
+    life: Life,
+}
+
+enum Life {
+    Process { child: Box<Child>, _input: ChildStdin },
+    Task(JoinHandle<Result<(), Failure>>),
 }
 
 impl Peer {
-    /// The end of the process, which never ends by itself in good order.
+    /// The end of the other node, which never ends by itself in good order.
     async fn fail(&mut self) -> Failure {
-        let status = match self.child.wait().await {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
+        let how = match &mut self.life {
+            Life::Process { child, .. } => match child.wait().await {
+                Ok(status) => format!("process ended: {status}"),
+                Err(error) => format!("process ended: {error}"),
+            },
+            Life::Task(task) => match task.await {
+                Ok(Ok(())) => "node ended".to_owned(),
+                Ok(Err(failure)) => return failure,
+                Err(error) => format!("node ended: {error}"),
+            },
         };
-        Failure::new(Exit::Failed, format!("the other process of the measurement ended: {status}"), "")
+        Failure::new(Exit::Failed, format!("the other {how}"), "")
     }
 }
 
-/// A node that listens, and a process that dials it and does `work`.
-async fn begin(work: Work) -> Result<(Node, Peer), Failure> {
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // A process is killed as its handle goes.
+        if let Life::Task(task) = &self.life {
+            task.abort();
+        }
+    }
+}
+
+/// A node that listens, and another one that dials it and does `work`.
+async fn begin(transport: Transport, work: Work) -> Result<(Node, Peer), Failure> {
     let identity = fresh_identity();
     let theirs = fresh_identity();
+    let here = match transport {
+        Transport::Tcp => Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        Transport::Memory => Endpoint::Memory(NETWORK.to_owned()),
+    };
     let node = Node::builder()
         .identity(identity)
         .network(NETWORK)
-        .listen((Ipv4Addr::LOCALHOST, 0).into())
+        .listen(here)
         .known_peer(theirs.id())
         .start()
         .await?;
-    let assignment =
-        Assignment { seed: *theirs.seed(), id: node.id().to_string(), address: node.local_addrs()[0], work };
+    let endpoint = node.local_addrs()[0].to_string();
+    let assignment = Assignment { seed: *theirs.seed(), id: node.id().to_string(), endpoint, work };
+    let life = match transport {
+        Transport::Tcp => begin_process(&assignment).await?,
+        Transport::Memory => Life::Task(tokio::spawn(peer::work(assignment))),
+    };
+    Ok((node, Peer { id: theirs.id(), life }))
+}
+
+async fn begin_process(assignment: &Assignment) -> Result<Life, Failure> {
     let cannot = |error| Failure::new(Exit::Failed, format!("cannot start a second process: {error}"), "");
     let mut child = Command::new(std::env::current_exe().map_err(cannot)?)
         .arg("bench-peer")
@@ -131,10 +170,10 @@ async fn begin(work: Work) -> Result<(Node, Peer), Failure> {
     let Some(mut input) = child.stdin.take() else {
         return Err(Failure::new(Exit::Failed, "a process was started without pipes", ""));
     };
-    let mut line = serde_json::to_vec(&assignment).map_err(|error| cannot(error.into()))?;
+    let mut line = serde_json::to_vec(assignment).map_err(|error| cannot(error.into()))?;
     line.push(b'\n');
     input.write_all(&line).await.map_err(cannot)?;
-    Ok((node, Peer { id: theirs.id(), child, _input: input }))
+    Ok(Life::Process { child: Box::new(child), _input: input })
 }
 
 /// Refuses a size that no node takes.
@@ -159,7 +198,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn stuck() -> Failure {
-    Failure::new(Exit::Failed, "no messages arrive from the other process", "run it on a less busy machine")
+    Failure::new(Exit::Failed, "no messages arrive from the other node", "run it on a less busy machine")
 }
 
 const NETWORK: &str = "hyphal-bench";

@@ -1,4 +1,4 @@
-//! The other process of a measurement: it dials and sends as fast as the link takes it, or echoes. It measures nothing.
+//! The other node of a measurement: it dials and sends as fast as the link takes it, or echoes. It measures nothing.
 
 use std::io::{self, BufRead};
 
@@ -33,13 +33,12 @@ pub(crate) fn run() -> Result<Exit, Failure> {
     })
 }
 
-async fn work(assignment: Assignment) -> Result<(), Failure> {
-    let Assignment { seed, id, address, work } = assignment;
+pub(super) async fn work(assignment: Assignment) -> Result<(), Failure> {
+    let Assignment { seed, id, endpoint, work } = assignment;
     let wrong = |error: &dyn std::error::Error| Failure::new(Exit::Usage, error.to_string(), "");
     let identity = Identity::from_seed(&seed).map_err(|error| wrong(&error))?;
     let peer: NodeId = id.parse().map_err(|error: hyphal::BadNodeId| wrong(&error))?;
-    let node =
-        Node::builder().identity(identity).network(NETWORK).peer(peer, address.to_string()).start().await?;
+    let node = Node::builder().identity(identity).network(NETWORK).peer(peer, endpoint).start().await?;
     let worked = match work {
         Work::Flood { size, batch: true } => flood_in_batches(&node, peer, size).await,
         Work::Flood { size, batch: false } => flood(&node, peer, size).await,

@@ -11,12 +11,18 @@ use hyphal::Node;
 use tokio::time::{sleep, timeout};
 
 use super::{Figures, PATIENCE, Work, begin, check, stuck};
+use crate::cli::Transport;
 use crate::output::{Exit, Failure};
 
-pub(super) async fn measure(size: u32, seconds: u32, batch: bool) -> Result<Figures, Failure> {
+pub(super) async fn measure(
+    transport: Transport,
+    size: u32,
+    seconds: u32,
+    batch: bool,
+) -> Result<Figures, Failure> {
     let size = check(size)?;
     let window = Duration::from_secs(seconds.into());
-    let (node, mut peer) = begin(Work::Flood { size, batch }).await?;
+    let (node, mut peer) = begin(transport, Work::Flood { size, batch }).await?;
     let counter = Counter { node, size, phase: Arc::default(), count: 0 };
     let phase = Arc::clone(&counter.phase);
     // A task of its own, as in an application: the main thread is no worker of the runtime.

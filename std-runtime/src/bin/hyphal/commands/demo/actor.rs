@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyphal::address::BadEndpoint;
 use hyphal::keyfile;
 use hyphal::{Event, Events, Node, NodeId, Priority, Receipt, SendError, SendOptions, Timeouts};
 use hyphal_core::{backoff, breaker, health, node};
@@ -50,7 +51,7 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
     actor.spawn(&mut tasks, |actor| actor.watch(events));
     actor.spawn(&mut tasks, Actor::receive);
     actor.spawn(&mut tasks, Actor::ping);
-    let address = actor.node.local_addrs()[0];
+    let address = actor.node.local_addrs()[0].to_string();
     tell(&Report::Ready { address }).map_err(broken)?;
     loop {
         match orders.recv().await {
@@ -58,8 +59,8 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
                 for (&id, address) in
                     actor.ids.iter().zip(addresses).filter(|(id, _)| **id != actor.node.id())
                 {
-                    let added = actor.node.add_peer(id, Some(address.to_string())).await;
-                    added.map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?;
+                    let endpoint = address.parse().map_err(|error: BadEndpoint| wrong(&error))?;
+                    actor.node.add_peer(id, Some(endpoint)).await.map_err(|error| wrong(&error))?;
                 }
             }
             Some(Order::Talk) => {
@@ -82,6 +83,10 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
     }
 }
 
+fn wrong(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Exit::Failed, error.to_string(), "")
+}
+
 /// How long the last acknowledgements may take to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -101,7 +106,7 @@ impl Actor {
         let ids = ids.map_err(|error| Failure::new(Exit::Usage, error.to_string(), ""))?;
         let mut timeouts = Timeouts::default();
         timeouts.heartbeat = HEARTBEAT;
-        let mut builder = Node::builder().network(NETWORK).listen(setup.listen).timeouts(timeouts);
+        let mut builder = Node::builder().network(NETWORK).listen(setup.listen.as_str()).timeouts(timeouts);
         // Every node knows the others from the start, so that none is refused for having met them first.
         for id in ids.iter().filter(|id| **id != identity.id()) {
             builder = builder.known_peer(*id);

@@ -3,7 +3,6 @@
 //! Peers are named by their index, 0 to 4. A node whose standard input ends was left alone, and ends too.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -25,8 +24,8 @@ pub(super) struct Setup {
     pub(super) directory: PathBuf,
     /// The ids of all nodes, in the order of their indices.
     pub(super) ids: Vec<String>,
-    /// Where to listen.
-    pub(super) listen: SocketAddr,
+    /// The endpoint to listen at.
+    pub(super) listen: String,
 }
 
 impl Setup {
@@ -54,7 +53,7 @@ pub(super) const LIVES: u32 = 2;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
     /// Connect to the others, who listen here, in the order of their indices.
-    Meet { addresses: Vec<SocketAddr> },
+    Meet { addresses: Vec<String> },
     /// Send messages to the others until told to stop.
     Talk,
     /// Send messages to an absent peer that live for a second only.
@@ -70,7 +69,7 @@ pub(super) enum Order {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Report {
     /// It listens here.
-    Ready { address: SocketAddr },
+    Ready { address: String },
     /// A session is up.
     Up { peer: usize },
     /// A session ended.

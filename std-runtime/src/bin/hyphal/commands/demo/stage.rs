@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -41,7 +40,7 @@ pub(super) struct Stage {
 struct Role {
     process: Option<Process>,
     life: u32,
-    address: Option<SocketAddr>,
+    address: Option<String>,
     is_listening: bool,
     views: [View; NODES],
     /// In this life.
@@ -115,7 +114,7 @@ impl Stage {
             life: node.life,
             directory: self.directory.path().to_owned(),
             ids: self.ids.clone(),
-            listen: node.address.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
+            listen: node.address.clone().unwrap_or_else(|| FREE_PORT.to_owned()),
         }
     }
 
@@ -139,7 +138,7 @@ impl Stage {
 
     /// Lets a node connect to all others.
     pub(super) async fn meet(&mut self, index: usize) -> Result<(), Failure> {
-        let addresses = self.nodes.iter().filter_map(|node| node.address).collect();
+        let addresses = self.nodes.iter().filter_map(|node| node.address.clone()).collect();
         self.order(index, &Order::Meet { addresses }).await
     }
 
@@ -364,6 +363,9 @@ impl Stage {
         let _ = writeln!(anstream::stderr(), "{HINT}{elapsed:6.2} s{HINT:#}  {what}");
     }
 }
+
+/// Where nodes listen when they are started first.
+const FREE_PORT: &str = "127.0.0.1:0";
 
 /// How long a step of the play may take, and the end of a process.
 const PATIENCE: Duration = Duration::from_secs(15);

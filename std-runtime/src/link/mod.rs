@@ -1,36 +1,39 @@
-//! One connection and its session, in one task that carries bytes both ways.
+//! One session on one line, in one task that carries bytes both ways.
 //!
 //! ```text
-//!   turn:  orders, consumed records, due timers, events ─▶ seal and write ─▶ read and open ─▶ deliver
-//!   if neither direction moved:  give the buffers back, wait for socket, wake-up or timer
+//!   turn:  orders, consumed records, events ─▶ read and open ─▶ deliver ─▶ due timers ─▶ seal and write
+//!   if neither direction moved:  give the buffers back, wait for line, wake-up or timer
 //! ```
 //!
-//! A turn writes at most one buffer and reads at most one, so neither direction starves the other, and it reads the clock
-//! once. The outbox is locked once per written buffer and once per received record, never while the task waits.
-//! What a link does not do: judge peers (`control`), choose what is sent next (the outbox), know who subscribes (`inflow`).
+//! A turn reads at most one buffer and writes at most one, so neither direction starves the other, and it reads the clock
+//! once. It reads before it lets a deadline pass: a host that stood still for a while finds bytes that came in time. The
+//! outbox is locked once per written buffer and once per received record, never while the task waits.
+//! What a link does not do: move bytes (the [`Line`]), judge peers (`control`), choose what is sent next (the outbox), know
+//! who subscribes (`inflow`).
+
+mod stream;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyphal_core::ids::{Hint, NodeId};
 use hyphal_core::node::SessionRef;
 use hyphal_core::outbox::{self, SharedStorage};
-use hyphal_core::session::{Closed, Event, MAX_TRANSMIT, Offer, Received, Session};
+use hyphal_core::session::{Closed, Event, Mark, Messages, Offer, Session};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
-use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::buffers::{ReadBuffer, WriteBuffer};
+pub(crate) use self::stream::StreamLine;
+use crate::address::Endpoint;
+use crate::buffers::Pool;
 use crate::cipher::RingCipher;
 use crate::control::{Command, PeerUp};
 use crate::farewell;
@@ -41,11 +44,35 @@ use crate::pulse::Pulse;
 use crate::receipt::ReceiptLedger;
 use crate::signal::Signal;
 
-/// A connection with a session on it.
-pub(crate) struct Link {
-    hub: Arc<Hub>,
-    stream: TcpStream,
-    address: SocketAddr,
+/// A line with a session on it.
+pub(crate) struct Link<L> {
+    desk: Desk,
+    line: L,
+}
+
+/// What moves a session's bytes, and keeps those that are under way.
+pub(crate) trait Line: Send + 'static {
+    /// Takes what was read, or reads more, and hands it to the session; ready if anything moved.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> Poll<io::Result<Turn>>;
+
+    /// Has what is due sealed, and writes it; ready with whether anything moved.
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> Poll<io::Result<bool>>;
+
+    /// Whether everything that was sealed has been written.
+    fn is_flushed(&self) -> bool;
+
+    /// Nothing moves for a while: gives the buffers back.
+    fn rest(&mut self, pool: &Pool);
+
+    /// Ends the line so that the peer can read what was written last.
+    fn close(self, why: Closed) -> impl Future<Output = ()> + Send;
+}
+
+/// The session, and everyone whom it concerns: what of a link does not depend on how bytes move.
+pub(crate) struct Desk {
+    pub(crate) hub: Arc<Hub>,
+    /// The other end.
+    remote: Endpoint,
     session: Box<Session<RingCipher>>,
     origin: Origin,
     token: u64,
@@ -54,32 +81,32 @@ pub(crate) struct Link {
     peer: Option<Arc<Peer>>,
     /// Whether the control task has been asked.
     is_announced: bool,
-    reading: ReadBuffer,
-    /// Whether what was read may hold another whole record.
-    has_unparsed: bool,
-    writing: WriteBuffer,
     /// Since when the peer has taken no byte of those that wait.
     stalled_since: Option<Instant>,
     inflow: Inflow,
     pulse: Pulse,
     due_at: Option<Instant>,
+    /// Turns that have put a due deadline off because they found something to read.
+    put_off: u32,
     closed: Option<Closed>,
     /// When a closed link stops trying to write its last bytes.
     abandon_at: Option<Instant>,
 }
 
-/// Who opened the connection.
+/// Who opened the link.
 pub(crate) enum Origin {
     /// This node, to reach that peer.
     Dialled(NodeId),
-    /// The peer; the places that the connection takes up.
+    /// The peer; the places that the link takes up.
     Accepted { _seat: Seat, attempt: Option<Attempt> },
 }
 
 /// What a turn leaves to do.
-enum Turn {
+pub(crate) enum Turn {
     /// Something moved: another turn.
     Busy,
+    /// A deadline has passed: another turn, after the runtime has looked whether anything came before it.
+    Late,
     /// Nothing can move at the moment.
     Idle,
     /// The peer names a hint; whose it is decides how the handshake goes on.
@@ -91,44 +118,42 @@ enum Turn {
     Closed(Closed),
 }
 
-impl Link {
+impl<L: Line> Link<L> {
     pub(crate) fn new(
         hub: Arc<Hub>,
-        stream: TcpStream,
-        address: SocketAddr,
+        line: L,
+        remote: Endpoint,
         session: Session<RingCipher>,
         origin: Origin,
     ) -> Self {
         let signal = Arc::new(Signal::default());
-        Self {
+        let desk = Desk {
             token: hub.next_token(),
             inflow: Inflow::new(Arc::clone(&signal)),
             pulse: Pulse::new(hub.plan.session.heartbeat),
             hub,
-            stream,
-            address,
+            remote,
             session: Box::new(session),
             origin,
             signal,
             peer: None,
             is_announced: false,
-            reading: ReadBuffer::new(),
-            has_unparsed: false,
-            writing: WriteBuffer::default(),
             stalled_since: None,
             due_at: None,
+            put_off: 0,
             closed: None,
             abandon_at: None,
-        }
+        };
+        Self { desk, line }
     }
 
     /// Runs the link until it has ended and everyone concerned knows.
     pub(crate) async fn run(mut self) {
         let why = self.serve().await;
-        self.settle(why).await;
+        self.desk.settle(why).await;
         // An unfinished handshake is left without a word that the peer should have time to read.
-        if self.is_announced || why.reason != Reason::Shutdown {
-            farewell::linger(self.stream, why).await;
+        if self.desk.is_announced || why.reason != Reason::Shutdown {
+            self.line.close(why).await;
         }
     }
 
@@ -136,24 +161,99 @@ impl Link {
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         let mut turns = 0_u32;
         loop {
-            let now = self.hub.clock.now();
+            let now = self.desk.hub.clock.now();
             match poll_fn(|cx| Poll::Ready(self.turn(cx, now))).await {
                 Turn::Busy => {
                     turns += 1;
                     if turns.is_multiple_of(TURNS) {
+                        self.desk.due_at = self.desk.poll_timeout(now);
                         tokio::task::yield_now().await;
                     }
                 }
+                Turn::Late => tokio::task::yield_now().await,
                 Turn::Idle => self.rest(now, timer.as_mut()).await,
-                Turn::Hint(hint) => self.ask_owner(hint).await,
-                Turn::Offer(offer) => self.ask_verdict(&offer).await,
-                Turn::Up => self.announce().await,
+                Turn::Hint(hint) => self.desk.ask_owner(hint).await,
+                Turn::Offer(offer) => self.desk.ask_verdict(&offer).await,
+                Turn::Up => self.desk.announce().await,
                 Turn::Closed(why) => return why,
             }
         }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Turn {
+        let Self { desk, line } = self;
+        desk.take_orders(now);
+        if desk.poll_events(now) {
+            return Turn::Up;
+        }
+        if let Some(why) = desk.closed
+            && (line.is_flushed() || desk.abandon_at.is_some_and(|at| at <= now))
+        {
+            return Turn::Closed(why);
+        }
+
+        let mut has_moved = false;
+        if desk.closed.is_none() {
+            match line.poll_read(cx, now, desk) {
+                Poll::Ready(Ok(Turn::Busy)) => has_moved = true,
+                Poll::Ready(Ok(turn)) => return turn,
+                Poll::Ready(Err(error)) => return desk.lose(&error),
+                Poll::Pending => {}
+            }
+        }
+        if desk.due_at.is_some_and(|at| at <= now) {
+            // What a deadline waits for may be among the bytes that wait to be read. The runtime may not have looked at the
+            // line since they came, so it gets the opportunity once, even if there seems to be nothing.
+            match desk.put_off {
+                0 if !has_moved => {
+                    desk.put_off = 1;
+                    return Turn::Late;
+                }
+                MOST_PUT_OFF.. => desk.handle_timeout(now),
+                _ if has_moved => desk.put_off += 1,
+                _ => desk.handle_timeout(now),
+            }
+            has_moved = true;
+        }
+        match line.poll_write(cx, now, desk) {
+            Poll::Ready(Ok(moved)) => has_moved |= moved,
+            Poll::Ready(Err(error)) => return desk.lose(&error),
+            Poll::Pending => {}
+        }
+        // A peer's key that is none shows when its answer is written, and ends the session there.
+        if has_moved || desk.closed.is_none() && desk.session.is_closed() { Turn::Busy } else { Turn::Idle }
+    }
+
+    /// Nothing can move: gives the buffers back and waits until something may.
+    async fn rest(&mut self, now: Instant, mut timer: Pin<&mut Sleep>) {
+        let Self { desk, line } = self;
+        line.rest(&desk.hub.pool);
+        desk.due_at = desk.poll_timeout(now);
+        if let Some(at) = desk.due_at {
+            let at = desk.hub.clock.deadline(at);
+            // A timer that fires early costs one turn; setting it anew each time would cost every turn.
+            if timer.deadline() > at || timer.is_elapsed() {
+                timer.as_mut().reset(at);
+            }
+        }
+        let mut woken = pin!(desk.signal.woken());
+        let mut ended = pin!(desk.hub.control.closed());
+        let is_unknown = desk.is_unknown();
+        let mut has_looked = false;
+        // The line has this task's waker since the turn found it not ready, so a second poll means that something woke it.
+        poll_fn(|cx| {
+            let is_woken = woken.as_mut().poll(cx).is_ready()
+                || timer.as_mut().poll(cx).is_ready()
+                || is_unknown && ended.as_mut().poll(cx).is_ready();
+            if is_woken || std::mem::replace(&mut has_looked, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+impl Desk {
+    /// Does what the application and the control task want.
+    fn take_orders(&mut self, now: Instant) {
         // Before a close, which carries the last acknowledgement.
         if let Some(mark) = self.inflow.poll_consumed() {
             self.session.handle_consumed(now, mark);
@@ -170,12 +270,13 @@ impl Link {
         if self.inflow.is_blocked() && self.inflow.retry(&self.hub) {
             self.session.handle_resume(now);
         }
-        if self.due_at.is_some_and(|at| at <= now) {
-            self.handle_timeout(now);
-        }
+    }
+
+    /// Takes note of what happened in the session; says whether it came up and must be announced.
+    fn poll_events(&mut self, now: Instant) -> bool {
         while let Some(event) = self.session.poll_event() {
             match event {
-                Event::Up(_) => return Turn::Up,
+                Event::Up(_) => return true,
                 Event::Rtt(rtt) => {
                     self.pulse.handle_rtt(rtt);
                     if let Some(peer) = &self.peer {
@@ -188,153 +289,54 @@ impl Link {
                 }
             }
         }
-        if let Some(why) = self.closed
-            && (self.writing.is_empty() || self.abandon_at.is_some_and(|at| at <= now))
-        {
-            return Turn::Closed(why);
-        }
-
-        let wrote = match self.poll_write(cx, now) {
-            Poll::Ready(Ok(moved)) => moved,
-            Poll::Ready(Err(error)) => return self.lose(&error),
-            Poll::Pending => false,
-        };
-        if self.closed.is_some() {
-            return if wrote { Turn::Busy } else { Turn::Idle };
-        }
-        // A peer's key that is none shows when its answer is written, and ends the session there.
-        if self.session.is_closed() {
-            return Turn::Busy;
-        }
-        // Writing may have let the peer run first, and a round trip that began with this turn must not take no time.
-        let now = if wrote { self.hub.clock.now() } else { now };
-        match self.poll_read(cx, now) {
-            Poll::Ready(Ok(turn)) => turn,
-            Poll::Ready(Err(error)) => self.lose(&error),
-            Poll::Pending if wrote => Turn::Busy,
-            Poll::Pending => Turn::Idle,
-        }
+        false
     }
 
-    /// Seals what is due into a buffer and writes it; ready with whether anything moved.
-    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<bool>> {
-        if self.writing.is_empty() {
-            self.fill(now);
-            if self.writing.is_empty() {
-                return Poll::Ready(Ok(false));
-            }
-        }
-        let written = Pin::new(&mut self.stream).poll_write(cx, self.writing.pending());
-        match written {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(len)) => {
-                self.writing.advance(len);
-                self.stalled_since = None;
-                self.hub.tally.traffic.bytes_sent.fetch_add(len as u64, Relaxed);
-                if let Some(peer) = &self.peer {
-                    peer.tally.bytes_sent.fetch_add(len as u64, Relaxed);
-                }
-                Poll::Ready(Ok(true))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                self.stalled_since.get_or_insert(now);
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Seals as many full records as the buffer holds.
-    fn fill(&mut self, now: Instant) {
-        let Self { hub, session, peer, token, writing, .. } = self;
-        with_outbox(peer.as_deref(), *token, |outbox| {
-            loop {
-                let room = writing.room(&hub.pool);
-                if room.len() < MAX_TRANSMIT {
-                    break;
-                }
-                let Some(len) = session.poll_transmit(now, outbox, room) else { break };
-                writing.fill(len);
-            }
-        });
-    }
-
-    /// Takes what was read, or reads more; ready if anything moved.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<Turn>> {
-        if self.has_unparsed && !self.inflow.is_blocked() {
-            return Poll::Ready(Ok(self.parse(now)));
-        }
-        if self.inflow.is_blocked() {
-            return Poll::Pending;
-        }
-        self.reading.make_room(&self.hub.pool);
-        let bytes = &mut self.reading.bytes;
-        let room = bytes.capacity() - bytes.len();
-        let len = ready!(pin!(self.stream.read_buf(bytes)).poll(cx))?;
-        if len == 0 {
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-        }
-        self.reading.handle_read(len, room);
+    /// Bytes were read from the line.
+    fn count_received(&self, len: usize) {
         self.hub.tally.traffic.bytes_received.fetch_add(len as u64, Relaxed);
         if let Some(peer) = &self.peer {
             peer.tally.bytes_received.fetch_add(len as u64, Relaxed);
         }
-        Poll::Ready(Ok(self.parse(now)))
     }
 
-    /// Takes all whole frames and records that were read, until a queue is full or somebody must be asked.
-    fn parse(&mut self, now: Instant) -> Turn {
-        let Self { hub, session, peer, token, reading, inflow, .. } = self;
-        self.has_unparsed = true;
-        while !reading.bytes.is_empty() {
-            if inflow.is_blocked() {
-                session.handle_pause();
-                return Turn::Busy;
-            }
-            let base = reading.bytes.as_ptr().addr();
-            let input = with_outbox(peer.as_deref(), *token, |outbox| {
-                session.handle_input(now, outbox, &mut reading.bytes)
-            });
-            let used = input.used;
-            match input.received {
-                Received::NeedMore => break,
-                Received::Absorbed => reading.advance(used),
-                // The same bytes are given again, once the answer is there.
-                Received::Hint(hint) => return Turn::Hint(hint),
-                Received::Offer(offer) => {
-                    reading.advance(used);
-                    return Turn::Offer(offer);
-                }
-                Received::Messages(messages) => match peer {
-                    Some(peer) => {
-                        let mark = messages.mark();
-                        let arrivals = inflow.admit(hub, peer, messages, base);
-                        let bytes = if arrivals.iter().any(Arrival::is_in_record) {
-                            reading.take(used)
-                        } else {
-                            reading.advance(used);
-                            Bytes::new()
-                        };
-                        inflow.deliver(hub, peer, mark, bytes, arrivals);
-                    }
-                    // The session is on its way out: it was not let in.
-                    None => reading.advance(used),
-                },
-                Received::Dropped(reason) => {
-                    reading.advance(used);
-                    tracing::debug!(address = %self.address, reason = reason.name(), "bytes refused: {reason}");
-                }
-            }
-            if !self.is_announced && session.is_up() {
-                return Turn::Busy;
-            }
+    /// The line took bytes.
+    fn count_sent(&mut self, len: usize) {
+        self.stalled_since = None;
+        self.hub.tally.traffic.bytes_sent.fetch_add(len as u64, Relaxed);
+        if let Some(peer) = &self.peer {
+            peer.tally.bytes_sent.fetch_add(len as u64, Relaxed);
         }
-        if inflow.is_blocked() {
-            session.handle_pause();
+    }
+
+    /// The line takes no bytes at the moment.
+    fn handle_full_line(&mut self, now: Instant) {
+        self.stalled_since.get_or_insert(now);
+    }
+
+    /// Admits the messages of a record, whose bytes begin at `base`; `None` if nobody is to have them.
+    fn admit(&mut self, messages: Messages<'_>, base: usize) -> Option<(Mark, Vec<Arrival>)> {
+        // Without a peer the session is on its way out: it was not let in.
+        let peer = self.peer.as_ref()?;
+        let mark = messages.mark();
+        Some((mark, self.inflow.admit(&self.hub, peer, messages, base)))
+    }
+
+    /// Hands the admitted messages of a record to all who want them.
+    fn deliver(&mut self, mark: Mark, bytes: Bytes, arrivals: Vec<Arrival>) {
+        if let Some(peer) = &self.peer {
+            self.inflow.deliver(&self.hub, peer, mark, bytes, arrivals);
         }
-        self.has_unparsed = false;
-        self.tell_if_drained();
-        Turn::Busy
+    }
+
+    /// Bytes were refused; the session does what follows from it.
+    fn tell_refused(&self, reason: Reason) {
+        tracing::debug!(address = %self.remote, reason = reason.name(), "bytes refused: {reason}");
+    }
+
+    /// Whether the session is up and the control task does not know yet.
+    fn is_news(&self) -> bool {
+        !self.is_announced && self.session.is_up()
     }
 
     /// Whoever shuts the node down waits for outboxes that have nothing left to send or to hear of.
@@ -348,8 +350,8 @@ impl Link {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        let Self { session, peer, token, .. } = self;
-        with_outbox(peer.as_deref(), *token, |outbox| session.handle_timeout(now, outbox));
+        self.put_off = 0;
+        self.with_outbox(|session, outbox| session.handle_timeout(now, outbox));
         self.tell_if_drained();
         if self.stalled_since.is_some_and(|since| since.after(self.hub.plan.timeouts.write_stall) <= now) {
             self.stalled_since = None;
@@ -364,32 +366,7 @@ impl Link {
                 self.pulse.handle_unsent(&report);
             }
         }
-    }
-
-    /// Nothing can move: gives the buffers back and waits until something may.
-    async fn rest(&mut self, now: Instant, mut timer: Pin<&mut Sleep>) {
-        self.reading.rest(&self.hub.pool);
-        self.writing.rest(&self.hub.pool);
         self.due_at = self.poll_timeout(now);
-        if let Some(at) = self.due_at {
-            let at = self.hub.clock.deadline(at);
-            // A timer that fires early costs one turn; setting it anew each time would cost every turn.
-            if timer.deadline() > at || timer.is_elapsed() {
-                timer.as_mut().reset(at);
-            }
-        }
-        let mut woken = pin!(self.signal.woken());
-        let mut ended = pin!(self.hub.control.closed());
-        let is_unknown = self.is_unknown();
-        let mut has_looked = false;
-        // The socket has this task's waker since the turn found it not ready, so a second poll means that something woke it.
-        poll_fn(|cx| {
-            let is_woken = woken.as_mut().poll(cx).is_ready()
-                || timer.as_mut().poll(cx).is_ready()
-                || is_unknown && ended.as_mut().poll(cx).is_ready();
-            if is_woken || std::mem::replace(&mut has_looked, true) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
     }
 
     /// Whether the control task does not know of this link, and cannot order it to close.
@@ -402,10 +379,9 @@ impl Link {
         self.is_unknown() && self.hub.control.is_closed()
     }
 
-    fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let Self { session, peer, token, .. } = self;
-        let session_at = with_outbox(peer.as_deref(), *token, |outbox| session.poll_timeout(outbox));
-        // What is due and waits for the socket to take bytes is not worth a busy loop.
+    fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
+        let session_at = self.with_outbox(|session, outbox| session.poll_timeout(outbox));
+        // What is due and waits for the line to take bytes is not worth a busy loop.
         let session_at = session_at.map(|at| at.max(now.after(SHORTEST_WAIT)));
         let stalled_at = self.stalled_since.map(|since| since.after(self.hub.plan.timeouts.write_stall));
         let report_at = self.peer.as_ref().and(self.pulse.poll_timeout());
@@ -434,8 +410,7 @@ impl Link {
             *attempt = None;
         }
         let now = self.hub.clock.now();
-        let Self { session, peer, token, .. } = self;
-        with_outbox(peer.as_deref(), *token, |outbox| session.handle_verdict(now, outbox, verdict));
+        self.with_outbox(|session, outbox| session.handle_verdict(now, outbox, verdict));
     }
 
     /// Tells the control task of the session, which decides whether it stays.
@@ -474,11 +449,10 @@ impl Link {
         }
     }
 
-    /// The connection broke.
+    /// The line broke.
     fn lose(&mut self, error: &io::Error) -> Turn {
-        tracing::debug!(address = %self.address, %error, "connection ended");
-        let Self { session, peer, token, .. } = self;
-        with_outbox(peer.as_deref(), *token, |outbox| session.handle_link_lost(outbox));
+        tracing::debug!(address = %self.remote, %error, "connection ended");
+        self.with_outbox(|session, outbox| session.handle_link_lost(outbox));
         let mut why = self.closed;
         while let Some(event) = self.session.poll_event() {
             match event {
@@ -492,9 +466,8 @@ impl Link {
 
     /// Ends the session at once, without a word to the peer.
     fn end(&mut self, reason: Reason, by_peer: bool) {
-        let Self { session, peer, token, .. } = self;
-        with_outbox(peer.as_deref(), *token, |outbox| session.handle_link_lost(outbox));
-        while session.poll_event().is_some() {}
+        self.with_outbox(|session, outbox| session.handle_link_lost(outbox));
+        while self.session.poll_event().is_some() {}
         self.closed = Some(Closed { reason, by_peer, detail: 0 });
         self.abandon_at = Some(Instant::ZERO);
     }
@@ -524,7 +497,22 @@ impl Link {
             Origin::Dialled(id) => Some(*id),
             Origin::Accepted { .. } => self.peer.as_ref().map(|peer| peer.id),
         };
-        farewell::write_log(&self.hub, expected, self.address, self.peer.is_some(), why);
+        farewell::write_log(&self.hub, expected, &self.remote, self.peer.is_some(), why);
+    }
+
+    /// Runs `act` with the session and the outbox of the peer, while the link owns it, else with an empty outbox that is
+    /// thrown away.
+    fn with_outbox<R>(&mut self, act: impl FnOnce(&mut Session<RingCipher>, &mut Outbox) -> R) -> R {
+        if let Some(peer) = &self.peer {
+            let mut lane = peer.lane();
+            if lane.is_owned_by(self.token) {
+                let result = act(&mut self.session, &mut lane.outbox);
+                lane.call_waiting();
+                return result;
+            }
+        }
+        let mut nobodys = Outbox::new(SharedStorage::with_ledger(0, 0, ReceiptLedger::default()));
+        act(&mut self.session, &mut nobodys)
     }
 }
 
@@ -539,24 +527,14 @@ fn release(peer: &Peer, token: u64) -> outbox::Counters {
     lane.outbox.counters()
 }
 
-/// Runs `act` with the outbox of the peer while the link owns it, else with an empty one that is thrown away.
-fn with_outbox<R>(peer: Option<&Peer>, token: u64, act: impl FnOnce(&mut Outbox) -> R) -> R {
-    if let Some(peer) = peer {
-        let mut lane = peer.lane();
-        if lane.is_owned_by(token) {
-            let result = act(&mut lane.outbox);
-            lane.call_waiting();
-            return result;
-        }
-    }
-    act(&mut Outbox::new(SharedStorage::with_ledger(0, 0, ReceiptLedger::default())))
-}
-
 /// The end of a connection about which the session has nothing better to say.
 const LINK_LOST: Closed = Closed { reason: Reason::LinkLost, by_peer: true, detail: 0 };
 
 /// Turns, of at most 256 KiB each, after which other tasks get their turn.
 const TURNS: u32 = 4;
+
+/// Turns in a row that may find something to read before a deadline passes: enough for the longest record.
+const MOST_PUT_OFF: u32 = 16;
 
 /// The shortest wait for something that is due and cannot be done yet.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
