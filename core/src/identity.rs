@@ -133,6 +133,12 @@ pub fn static_of_id(id: &NodeId) -> Result<[u8; 32], Reason> {
     }
 }
 
+/// The X25519 key of a node whom a handshake has proven under this id, so that its order is known; `None` if no point has it.
+pub(crate) fn static_of_proven_id(id: &NodeId) -> Option<[u8; 32]> {
+    let point = CompressedEdwardsY(*id.as_bytes()).decompress()?;
+    Some(point.to_montgomery().to_bytes())
+}
+
 /// Of all points whose order divides the prime, only the neutral one has another order: 1.
 fn is_of_prime_order(point: &EdwardsPoint) -> bool {
     *point != EdwardsPoint::identity() && point.is_torsion_free()

@@ -182,8 +182,8 @@ enum Step<A> {
     AwaitXx2(HandshakeState<A>),
     SendXx3(HandshakeState<A>, Offer),
 
-    SendKk1(HandshakeState<A>, Hint, Otherwise),
-    AwaitKk2(HandshakeState<A>, Otherwise),
+    SendKk1(HandshakeState<A>, Resumption, Otherwise),
+    AwaitKk2(HandshakeState<A>, NodeId, Otherwise),
 
     /// Message 1 of either pattern, or of XX alone once a hint was unknown.
     AwaitFirst(Keys, Patterns),
@@ -223,9 +223,9 @@ struct Owner {
 }
 
 impl Owner {
-    /// `None` for an id that names no node, which no handshake has proven.
+    /// The session that the hint comes from has proven the id. `None` if that cannot be.
     fn of(id: NodeId) -> Option<Self> {
-        Some(Self { id, key: identity::static_of_id(&id).ok()? })
+        Some(Self { id, key: identity::static_of_proven_id(&id)? })
     }
 }
 
@@ -250,7 +250,7 @@ impl<A: Aead> Handshake<A> {
             capabilities: capabilities::<A>(),
         };
         let known = match expect {
-            Expect::Resume(Resumption { id, hint }) => Owner::of(id).map(|peer| (peer, hint)),
+            Expect::Resume(resumption) => Owner::of(resumption.id).map(|peer| (peer, resumption)),
             Expect::Anyone | Expect::Id(_) => None,
         };
         let frame_id = rng.next_u64();
@@ -260,14 +260,14 @@ impl<A: Aead> Handshake<A> {
                 let e = KeyPair::from_secret(attempt.ephemeral(prologue.as_bytes(), rng));
                 Step::SendXx1(xx(Role::Initiator, &prologue, keys(attempt.static_pair(), e)))
             }
-            Some((peer, hint)) => {
+            Some((peer, resumption)) => {
                 let header = Header::new(Kind::Kk1, frame_id).to_bytes(KK1_LEN);
-                let prologue = Prologue::kk(link, &header, &hint);
+                let prologue = Prologue::kk(link, &header, &resumption.hint);
                 let e = KeyPair::from_secret(attempt.ephemeral(prologue.as_bytes(), rng));
                 let noise = kk(Role::Initiator, &prologue, keys(attempt.static_pair(), e), peer.key);
                 let frame_id = rng.next_u64();
                 let e = attempt.ephemeral(xx_prologue(link, frame_id).as_bytes(), rng);
-                Step::SendKk1(noise, hint, Otherwise { frame_id, s: attempt.static_pair(), e })
+                Step::SendKk1(noise, resumption, Otherwise { frame_id, s: attempt.static_pair(), e })
             }
         };
         Self { step, own, link, frame_id }
@@ -362,9 +362,8 @@ impl<A: Aead> Handshake<A> {
                     self.own.on_hello(id, hello).map_err(|denial| Refused::silently(denial.reason))?;
                 Ok(self.offer(used, noise, offer))
             }
-            (Step::AwaitKk2(mut noise, _), Kind::Kk2) if is_of_attempt => {
+            (Step::AwaitKk2(mut noise, id, _), Kind::Kk2) if is_of_attempt => {
                 let hello = noise.read_message(payload).map_err(on_noise)?;
-                let id = proven_id(&noise)?;
                 let offer =
                     self.own.on_hello(id, hello).map_err(|denial| Refused::silently(denial.reason))?;
                 Ok(self.offer(used, noise, offer))
@@ -434,9 +433,9 @@ impl<A: Aead> Handshake<A> {
                 end = Some(Ok(finish(&noise, peer)));
                 len
             }
-            Step::SendKk1(mut noise, hint, otherwise) => {
+            Step::SendKk1(mut noise, Resumption { id, hint }, otherwise) => {
                 let len = self.write(&mut noise, Kind::Kk1, hint.as_bytes(), true, buf)?;
-                self.step = Step::AwaitKk2(noise, otherwise);
+                self.step = Step::AwaitKk2(noise, id, otherwise);
                 len
             }
             Step::SendKk2(mut noise, peer) => {
@@ -502,7 +501,7 @@ impl<A: Aead> Handshake<A> {
         if let Step::AwaitKk2(..) = self.step
             && id == self.frame_id
             && refusal.reason() == Some(Reason::UnknownHint)
-            && let Step::AwaitKk2(_, otherwise) = core::mem::replace(&mut self.step, Step::Over)
+            && let Step::AwaitKk2(_, _, otherwise) = core::mem::replace(&mut self.step, Step::Over)
         {
             // Anyone on the path can say so: the same id must answer, with the same checks, to other keys.
             let Otherwise { frame_id, s, e } = otherwise;

@@ -30,7 +30,7 @@ impl Expect {
 /// What is left of a session for the next one: the handshake takes one round trip, if the peer still has its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resumption {
-    /// The peer.
+    /// The peer, as the earlier session has proven it.
     pub id: NodeId,
     /// This end's hint: to be used once.
     pub hint: Hint,

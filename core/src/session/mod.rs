@@ -267,7 +267,7 @@ impl<A: Aead> Session<A> {
     }
 
     /// Answers whose the hint is, for the frame that is given to [`handle_input`](Self::handle_input) again: a known peer goes
-    /// on with one round trip, and anyone else with a full handshake.
+    /// on with one round trip, and anyone else with a full handshake. The owner is an id that an earlier session has proven.
     ///
     /// A hint counts once: whoever keeps hints has forgotten this one when asked about it. Without one in question nothing
     /// happens.
