@@ -176,7 +176,6 @@ pub(crate) struct Handshake<A> {
     frame_id: u64,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
 enum Step<A> {
     SendXx1(HandshakeState<A>),
     AwaitXx2(HandshakeState<A>),
