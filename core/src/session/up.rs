@@ -316,7 +316,10 @@ impl<A: Aead> Up<A> {
         let shared_max = SHARED_LEN.min(max_record) - header_len - TAG_LEN;
 
         let mut encoder = Encoder::new(&mut buf[body_at..body_at + body_max], self.messages.written);
-        while has_messages {
+        loop {
+            if !has_messages {
+                break;
+            }
             let queued = outbox.queued();
             let Some(next) = outbox.next(now) else { break };
             let is_message = !next.part.is_some_and(|part| part.is_abandonment());

@@ -3,7 +3,7 @@
 use hyphal::{Event, Identity, Node, Reason, SendOptions, Trust};
 use hyphal_core::wire::frame::Kind;
 
-use crate::pair::{builder, find, identity, listening, up, within};
+use crate::pair::{builder, find, identity, listening, tcp_port, up, within};
 use crate::relay::Relay;
 
 const XX: [Option<u8>; 2] = [Some(Kind::Xx1 as u8), Some(Kind::Xx2 as u8)];
@@ -13,7 +13,7 @@ const REFUSED_HINT: [Option<u8>; 2] = [Some(Kind::Kk1 as u8), Some(Kind::Refusal
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_link_comes_back_by_its_hint_again_and_again() {
     let left = listening(builder()).await;
-    let relay = Relay::to(left.local_addrs()[0]).await;
+    let relay = Relay::to(tcp_port(&left)).await;
     let right = builder().peer(left.id(), relay.address.to_string()).start().await.unwrap();
     let (mut of_left, mut of_right) = (left.events(), right.events());
     is_up(&right).await;
@@ -38,13 +38,13 @@ async fn a_restarted_node_refuses_the_hint_and_goes_on_with_a_full_handshake_on_
     let seed = *identity().seed();
     let living = || builder().identity(Identity::from_seed(&seed).unwrap());
     let first = listening(living()).await;
-    let relay = Relay::to(first.local_addrs()[0]).await;
+    let relay = Relay::to(tcp_port(&first)).await;
     let other = builder().peer(first.id(), relay.address.to_string()).start().await.unwrap();
     let mut events = other.events();
     let boot_before = is_up(&other).await;
 
     let second = listening(living()).await;
-    relay.retarget(second.local_addrs()[0]);
+    relay.retarget(tcp_port(&second));
     drop(first);
     find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
     up(&mut events, second.id()).await;
@@ -63,7 +63,7 @@ async fn a_restarted_node_takes_the_place_of_its_dead_process_before_that_falls_
     let living = || calm().identity(Identity::from_seed(&seed).unwrap());
     let survivor = listening(calm().identity(identity())).await;
     let mut events = survivor.events();
-    let relay = Relay::to(survivor.local_addrs()[0]).await;
+    let relay = Relay::to(tcp_port(&survivor)).await;
     let first = living().peer(survivor.id(), relay.address.to_string()).start().await.unwrap();
     let victim = first.id();
     up(&mut events, victim).await;
