@@ -65,7 +65,7 @@ fn a_wrong_clock_that_nothing_disciplines_is_no_reason() {
 #[test]
 fn an_initiator_refuses_another_node_than_the_expected_one() {
     refused_by_initiator(Reason::UnexpectedId, |setup| {
-        setup.expect = Expect::Id(NodeId::from_bytes([7; 32]))
+        setup.expect = Expect::Id(NodeId::from_bytes([7; 32]));
     });
 }
 
