@@ -90,7 +90,7 @@ mod tests {
     use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
     use hyphal_core::session::{Config, Event, Expect, Received, Session, Wall};
     use hyphal_core::time::Instant;
-    use hyphal_core::wire::hello::NetworkTag;
+    use hyphal_core::wire::hello::{Methods, NetworkTag};
     use hyphal_core::wire::reason::Reason;
     use rand_core::UnwrapErr;
 
@@ -244,6 +244,7 @@ mod tests {
             max_message: 1024,
             max_record: 2048,
             window: 1 << 16,
+            compression: Methods::NONE,
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),

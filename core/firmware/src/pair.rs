@@ -11,7 +11,7 @@ use hyphal_core::node::{self, Action, FixedTable, Node, PeerConfig, SessionRef, 
 use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
 use hyphal_core::session::{Config, Event, Expect, Messages, Received, Resumption, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
-use hyphal_core::wire::hello::NetworkTag;
+use hyphal_core::wire::hello::{Methods, NetworkTag};
 use hyphal_core::wire::reason::Reason;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -88,6 +88,7 @@ impl End {
             max_message: 256,
             max_record: RECORD as u16,
 window: RECORD as u32,
+            compression: Methods::NONE,
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),

@@ -37,6 +37,8 @@ pub const DEFAULT_TTL: u32 = 60;
 pub const MAX_OVERHEAD: usize = 1 + 3 + varint::MAX_LEN + varint::MAX_LEN + 1 + 5 + 5 + (5 + 5) + (1 + 5);
 /// The most payload bytes of one part; a longer message is sent in several.
 pub const FRAGMENT_LEN: usize = 16_384;
+/// The longest bytes that say how a payload is compressed, where it would need no extension otherwise.
+pub const MAX_COMPRESSED_LEN: usize = 1 + (1 + 5);
 
 /// What a message says about itself beside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +112,14 @@ impl Method {
     /// The code on the wire.
     pub const fn code(self) -> u8 {
         self as u8
+    }
+
+    /// The name as it stands in logs and configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
     }
 
     /// The method with this code, if this version knows it.
