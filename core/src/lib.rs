@@ -30,7 +30,8 @@
 //! use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
 //! use hyphal_core::session::{Config, Expect, Received, Session, Wall};
 //! use hyphal_core::time::{Duration, Instant};
-//! use hyphal_core::wire::hello::{Methods, NetworkTag};
+//! use hyphal_core::wire::hello::NetworkTag;
+//! use hyphal_core::wire::message::Methods;
 //! # use rand_core::SeedableRng;
 //!
 //! struct End {

@@ -90,7 +90,8 @@ mod tests {
     use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
     use hyphal_core::session::{Config, Event, Expect, Received, Session, Wall};
     use hyphal_core::time::Instant;
-    use hyphal_core::wire::hello::{Methods, NetworkTag};
+    use hyphal_core::wire::hello::NetworkTag;
+    use hyphal_core::wire::message::Methods;
     use hyphal_core::wire::reason::Reason;
     use rand_core::UnwrapErr;
 

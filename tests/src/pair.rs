@@ -13,10 +13,7 @@ use hyphal_core::{
     outbox::{Header, Payload, SendError, Ticket},
     session::{Config, Expect, Mark, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
-    wire::{
-        hello::{Methods, NetworkTag},
-        reason::Reason,
-    },
+    wire::{hello::NetworkTag, message::Methods, reason::Reason},
 };
 
 use crate::{

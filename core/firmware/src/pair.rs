@@ -11,7 +11,8 @@ use hyphal_core::node::{self, Action, FixedTable, Node, PeerConfig, SessionRef, 
 use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
 use hyphal_core::session::{Config, Event, Expect, Messages, Received, Resumption, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
-use hyphal_core::wire::hello::{Methods, NetworkTag};
+use hyphal_core::wire::hello::NetworkTag;
+use hyphal_core::wire::message::Methods;
 use hyphal_core::wire::reason::Reason;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

@@ -33,7 +33,8 @@ use crate::ids::{Hint, Hints, NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
 use crate::time::{Duration, Instant, TimeQuality, UnixTime};
 use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
-use crate::wire::hello::{Hello, Methods, NetworkTag, Versions};
+use crate::wire::hello::{Hello, NetworkTag, Versions};
+use crate::wire::message::Methods;
 use crate::wire::reason::Reason;
 
 pub(crate) use attempt::LinkKind;

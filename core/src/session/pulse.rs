@@ -158,7 +158,8 @@ mod tests {
     use super::*;
     use crate::ids::NodeType;
     use crate::time::{TimeQuality, UnixTime};
-    use crate::wire::hello::{Methods, NetworkTag, Versions};
+    use crate::wire::hello::{NetworkTag, Versions};
+    use crate::wire::message::Methods;
 
     #[test]
     fn a_round_trip_of_several_heartbeats_is_measured() {

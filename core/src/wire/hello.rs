@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     cursor::{Reader, Writer},
-    message::Method,
+    message::Methods,
     reason::Reason,
     record,
     tlv::{Tlv, Tlvs},
@@ -37,7 +37,8 @@ pub struct Hello {
     pub versions: Versions,
     /// What the node is.
     pub node_type: NodeType,
-    /// What the node can do beyond the least: [`FAST_AES`](Self::FAST_AES) and the bits of [`Methods`]; others are ignored.
+    /// What the node can do beyond the least: [`FAST_AES`](Self::FAST_AES) and the
+    /// bits of [`Methods`]; others are ignored.
     pub capabilities: u16,
     /// The largest message payload that the node takes.
     pub max_message: u32,
@@ -58,16 +59,12 @@ impl Hello {
     pub const LEN: usize = 29;
     /// The capability bit of a node with AES-256-GCM in hardware.
     pub const FAST_AES: u16 = 1;
-    /// The capability bit of a node that takes messages compressed with LZ4.
-    pub const LZ4: u16 = 1 << 1;
-    /// The capability bit of a node that takes messages compressed with Zstandard.
-    pub const ZSTD: u16 = 1 << 2;
     /// The longest heartbeat interval that a hello can name.
     pub const MAX_HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_UNIT_MS * u16::MAX as u64);
 
     /// The methods of compression that the node takes.
     pub const fn methods(&self) -> Methods {
-        Methods(self.capabilities & Methods::ALL.0)
+        Methods::from_bits(self.capabilities)
     }
 
     /// Bytes with these optional fields.
@@ -157,49 +154,6 @@ impl Hello {
             && self.max_record >= record::MIN_MAX_LEN
             && heartbeat_units != 0
             && (self.quality != TimeQuality::None || !has_time)
-    }
-}
-
-/// The methods of compression that a node takes, as the capability bits of its hello.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Methods(u16);
-
-impl Methods {
-    /// Takes no compressed message.
-    pub const NONE: Self = Self(0);
-    /// LZ4, which needs no heap and no memory beside the output.
-    pub const LZ4: Self = Self(Hello::LZ4);
-    /// All that this version knows.
-    pub const ALL: Self = Self(Hello::LZ4 | Hello::ZSTD);
-
-    /// Whether the method is among them.
-    #[inline]
-    pub const fn contain(self, method: Method) -> bool {
-        self.0 & Self::bit(method) != 0
-    }
-
-    /// The same and this method.
-    #[must_use]
-    pub const fn and(self, method: Method) -> Self {
-        Self(self.0 | Self::bit(method))
-    }
-
-    /// As capability bits.
-    pub const fn bits(self) -> u16 {
-        self.0
-    }
-
-    const fn bit(method: Method) -> u16 {
-        match method {
-            Method::Lz4 => Hello::LZ4,
-            Method::Zstd => Hello::ZSTD,
-        }
-    }
-}
-
-impl FromIterator<Method> for Methods {
-    fn from_iter<I: IntoIterator<Item = Method>>(methods: I) -> Self {
-        methods.into_iter().fold(Self::NONE, Self::and)
     }
 }
 

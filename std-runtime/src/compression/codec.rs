@@ -8,8 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use hyphal_core::compress;
-use hyphal_core::wire::hello::Methods;
-use hyphal_core::wire::message::{Compressed, MAX_COMPRESSED_LEN, Method};
+use hyphal_core::wire::message::{Compressed, MAX_COMPRESSED_LEN, Method, Methods};
 use hyphal_core::wire::reason::Reason;
 use zstd_safe::{CCtx, CParameter, DCtx};
 
@@ -43,7 +42,7 @@ impl Codec {
 
     /// Compresses a payload for somebody who takes these methods, if a rule names its type and it gets shorter.
     pub(crate) fn pack(&self, kind: u16, takes: Methods, original: &[u8]) -> Option<Packed> {
-        let method = self.method_for(kind).filter(|method| takes.contain(*method))?;
+        let method = self.method_for(kind).filter(|method| takes.has(*method))?;
         let length = u32::try_from(original.len()).ok().filter(|_| original.len() >= SHORTEST)?;
         let mut press = pop(&self.presses).unwrap_or_default();
         let packed = press.pack(method, original).map(Bytes::copy_from_slice);

@@ -11,6 +11,5 @@ mod codec;
 mod rule;
 
 pub(crate) use codec::{Codec, Packed};
-pub use hyphal_core::wire::hello::Methods;
-pub use hyphal_core::wire::message::Method;
+pub use hyphal_core::wire::message::{Method, Methods};
 pub use rule::{BadRule, Rule};
