@@ -39,6 +39,7 @@
 //! [`SendBatch::accepted`] tells how much was.
 
 pub mod address;
+pub mod compression;
 pub mod config;
 pub mod keyfile;
 
@@ -82,7 +83,7 @@ pub use hyphal_core::wire::family::Family;
 pub use hyphal_core::wire::reason::Reason;
 
 pub use builder::NodeBuilder;
-pub use counters::{Counters, Sent};
+pub use counters::{Compression, Counters, Sent};
 pub use error::{AddPeerError, BatchError, PeerError, SendError, StartError};
 pub use event::{Event, Events};
 pub use message::{Batch, Message, MessageRef, Outgoing, Payload, SendOptions};

@@ -30,7 +30,8 @@ impl Rule {
             return Err(BadRule::NoKinds { first, last });
         }
         let overlaps = |range: &RangeInclusive<u16>| first <= *range.end() && *range.start() <= last;
-        let forbidden = Family::RANGES.iter().find(|(range, family, _)| !family.is_compressible() && overlaps(range));
+        let forbidden =
+            Family::RANGES.iter().find(|(range, family, _)| !family.is_compressible() && overlaps(range));
         if let Some((range, family, _)) = forbidden {
             return Err(BadRule::Forbidden { family: *family, first: *range.start(), last: *range.end() });
         }
@@ -121,7 +122,10 @@ impl fmt::Display for BadRule {
             Self::Method => f.write_str("the methods are lz4 and zstd"),
             Self::NoKinds { first, last } => write!(f, "there is no type from {first:#06x} to {last:#06x}"),
             Self::Forbidden { family, first, last } => {
-                write!(f, "messages of the family {family}, {first:#06x} to {last:#06x}, are never compressed")
+                write!(
+                    f,
+                    "messages of the family {family}, {first:#06x} to {last:#06x}, are never compressed"
+                )
             }
         }
     }
@@ -162,13 +166,18 @@ mod tests {
 
     #[test]
     fn security_and_configuration_are_never_compressed() {
-        for text in ["0x0300=lz4", "0x03ff=zstd", "0x0a00-0x0aff=lz4", "0x0b00-0xffff=lz4", "0x0000-0xffff=zstd"] {
+        for text in
+            ["0x0300=lz4", "0x03ff=zstd", "0x0a00-0x0aff=lz4", "0x0b00-0xffff=lz4", "0x0000-0xffff=zstd"]
+        {
             let rule = text.parse::<Rule>();
 
             let is_forbidden = matches!(rule, Err(BadRule::Forbidden { .. }));
             assert_eq!(is_forbidden, text != "0x0b00-0xffff=lz4", "{text}: {rule:?}");
         }
         let error = "0x0a00=lz4".parse::<Rule>().unwrap_err();
-        assert_eq!(error.to_string(), "messages of the family security, 0x0a00 to 0x0aff, are never compressed");
+        assert_eq!(
+            error.to_string(),
+            "messages of the family security, 0x0a00 to 0x0aff, are never compressed"
+        );
     }
 }
