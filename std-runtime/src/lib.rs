@@ -34,6 +34,10 @@
 //! included. An application that only sends says so by dropping a subscription, `drop(node.subscribe(Filter::all()))`:
 //! from then on what nobody wants is dropped with [`Reason::NoReceiver`] and counted.
 //!
+//! # Compression
+//! Messages travel as they are, unless [`NodeBuilder::compress`] names their types: then each is compressed by itself for
+//! peers that take it, and decompressed when the receiving application comes for it. [`compression`] says what it costs.
+//!
 //! # Cancellation
 //! Every future can be dropped at any time. A send that was dropped before it was ready has not sent; of a batch,
 //! [`SendBatch::accepted`] tells how much was.

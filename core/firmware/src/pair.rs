@@ -88,7 +88,7 @@ impl End {
             boot_id: seed << 8 | boot,
             max_message: 256,
             max_record: RECORD as u16,
-window: RECORD as u32,
+            window: RECORD as u32,
             compression: Methods::NONE,
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
@@ -121,7 +121,14 @@ window: RECORD as u32,
     }
 
     fn push(&mut self, now: Instant, sequence: u64) -> Result<(), &'static str> {
-        let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence, ttl: 60, compressed: None };
+        let header = Header {
+            kind: 1,
+            priority: Priority::High,
+            broadcast: false,
+            sequence,
+            ttl: 60,
+            compressed: None,
+        };
         let pushed = self.outbox.push(now, header, Payload::Copied(&sequence.to_be_bytes()));
         pushed.map(drop).map_err(|_| "the outbox refused a message")
     }
