@@ -256,7 +256,7 @@ impl<S: Storage> Outbox<S> {
     /// where it makes something. A storage that shares no payloads keeps all as they are.
     pub fn unpack(&mut self, takes: Methods, mut unpack: impl FnMut(Compressed, &[u8]) -> Option<S::Shared>) {
         for class in Priority::ALL {
-            self.storage.replace_where(class, &mut |header, payload| {
+            self.storage.replace_where(class, |header, payload| {
                 let compressed = header.compressed.filter(|compressed| !takes.has(compressed.method))?;
                 let original = unpack(compressed, payload)?;
                 header.compressed = None;
@@ -677,7 +677,7 @@ pub trait Storage {
     fn replace_where(
         &mut self,
         _class: Priority,
-        _original: &mut dyn FnMut(&mut Header, &[u8]) -> Option<Self::Shared>,
+        _original: impl FnMut(&mut Header, &[u8]) -> Option<Self::Shared>,
     ) {
     }
     /// What a payload of this length counts in [`bytes`](Self::bytes) and [`has_room`](Self::has_room): at least its length.

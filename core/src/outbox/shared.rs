@@ -96,7 +96,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     fn replace_where(
         &mut self,
         class: Priority,
-        original: &mut dyn FnMut(&mut Header, &[u8]) -> Option<Bytes>,
+        mut original: impl FnMut(&mut Header, &[u8]) -> Option<Bytes>,
     ) {
         let Some(lanes) = &mut self.lanes else { return };
         for (entry, payload) in &mut lanes[class as usize].queue {
