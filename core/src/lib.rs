@@ -31,6 +31,7 @@
 //! use hyphal_core::session::{Config, Expect, Received, Session, Wall};
 //! use hyphal_core::time::{Duration, Instant};
 //! use hyphal_core::wire::hello::NetworkTag;
+//! use hyphal_core::wire::message::Methods;
 //! # use rand_core::SeedableRng;
 //!
 //! struct End {
@@ -86,6 +87,7 @@
 //!     max_message: 1024,
 //!     max_record: 1200,
 //!     window: 4096,
+//!     compression: Methods::NONE,
 //!     heartbeat: Duration::from_secs(5),
 //!     handshake_timeout: Duration::from_secs(5),
 //!     max_skew: Duration::from_secs(60),
@@ -119,6 +121,7 @@ pub mod aead;
 pub mod assembly;
 pub mod backoff;
 pub mod breaker;
+pub mod compress;
 pub mod filter;
 mod handshake;
 pub mod health;

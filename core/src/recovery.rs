@@ -72,7 +72,8 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::PeerGone
         | Reason::PeerLimit
         | Reason::NoReceiver
-        | Reason::Cancelled => Recovery::DropMessage,
+        | Reason::Cancelled
+        | Reason::BadCompression => Recovery::DropMessage,
 
         Reason::Shed => Recovery::SlowDown,
 

@@ -7,6 +7,7 @@ use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
 use hyphal_core::session::{Closed, Config, Event, Expect, Received, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::hello::NetworkTag;
+use hyphal_core::wire::message::Methods;
 use hyphal_core::wire::reason::Reason;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -78,6 +79,7 @@ fn pair() -> (End, End) {
         max_message: 1024,
         max_record: 2048,
         window: 1 << 16,
+        compression: Methods::NONE,
         heartbeat: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),

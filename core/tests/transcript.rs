@@ -21,6 +21,7 @@ use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
 use hyphal_core::session::{Config, Event, Expect, Received, Resumption, Session, Wall};
 use hyphal_core::time::{Duration, Instant, TimeQuality, UnixTime};
 use hyphal_core::wire::hello::NetworkTag;
+use hyphal_core::wire::message::Methods;
 use hyphal_core::wire::reason::Reason;
 use rand_core::{TryCryptoRng, TryRng};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -517,6 +518,7 @@ fn config(role: usize) -> Config {
         max_message: 4096,
         max_record: 2048,
         window: 1 << 16,
+        compression: Methods::NONE,
         heartbeat: Duration::from_secs(60),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),

@@ -10,7 +10,7 @@ use hyphal_core::{
         envelope::Envelope,
         frame::{self, Compression, Decoded, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
-        message::{self, Encoder, MessageHeader, Part, Place},
+        message::{self, Encoder, MessageHeader, Method, Methods, Part, Place},
         reason::Reason,
         record::{self, RecordHeader},
         varint,
@@ -270,6 +270,18 @@ mod hellos {
     #[test]
     fn a_time_without_quality_is_malformed() {
         assert_eq!(Hello::decode(&with(28, &[0])), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn the_methods_of_compression_are_the_bits_of_their_codes() {
+        let takes = |capabilities| Hello { capabilities, ..hello() }.methods();
+
+        assert_eq!(takes(0), Methods::NONE);
+        assert_eq!(takes(0b10), Methods::NONE.and(Method::Lz4));
+        assert_eq!(takes(0b100), Methods::NONE.and(Method::Zstd));
+        assert_eq!(takes(0xFFFF), Methods::ALL);
+        assert_eq!(takes(!0b110), Methods::NONE);
+        assert_eq!(Methods::ALL.bits(), 0b110);
     }
 
     #[test]
@@ -680,6 +692,38 @@ mod messages {
         // Its last byte would be one too many.
         let head = [EXPLICIT | EXTENSION | LAST, 7, 0, PART];
         assert_eq!(check(&[&head[..], &most, &most, &[1]].concat()), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn compressed_security_and_configuration_are_refused_as_such() {
+        for (kind, result) in [
+            (0x02FF, Ok(1)),
+            (0x0300, Err(Reason::Compression)),
+            (0x03FF, Err(Reason::Compression)),
+            (0x0400, Ok(1)),
+            (0x09FF, Ok(1)),
+            (0x0A00, Err(Reason::Compression)),
+            (0x0AFF, Err(Reason::Compression)),
+            (0x0B00, Ok(1)),
+            (0x0D00, Ok(1)),
+        ] {
+            let kind: u16 = kind;
+            let [low, high] = [kind as u8 & 0x7F | 0x80, (kind >> 7) as u8];
+            let bytes = [EXPLICIT | EXTENSION, low, high, 1, 0, COMPRESSED, 1, 90, 0xAA];
+
+            assert_eq!(check(&bytes), result, "{kind:#06x}");
+        }
+    }
+
+    #[test]
+    fn a_body_tells_how_its_messages_are_compressed() {
+        let lz4 = [EXPLICIT | EXTENSION, 7, 1, 0, COMPRESSED, 1, 90, 0xAA];
+        let zstd = [EXPLICIT | EXTENSION, 7, 1, 1, COMPRESSED, 2, 90, 0xAA];
+        let methods = |body: &[u8]| message::check(body, None).unwrap().methods();
+
+        assert_eq!(methods(&lz4), Methods::LZ4);
+        assert_eq!(methods(&[lz4, zstd].concat()), Methods::ALL);
+        assert_eq!(methods(&[EXPLICIT, 7, 1, 0, 0xAA]), Methods::NONE);
     }
 
     #[test]

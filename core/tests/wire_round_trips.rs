@@ -10,6 +10,7 @@ use hyphal_core::{
     wire::{
         control::Control,
         envelope::Envelope,
+        family::Family,
         frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
         message::{self, Compressed, Encoder, Message, MessageHeader, Method, Part, Place},
@@ -352,15 +353,17 @@ fn message_header() -> impl Strategy<Value = MessageHeader> {
     let sequence = prop_oneof![0..4_u64, number()];
     let class = (select(Priority::ALL.to_vec()), any::<bool>());
     (class, kind, sequence, small_number(), small_number(), option::of(compressed())).prop_map(
-        |((priority, broadcast), kind, sequence, ttl, age, compressed)| MessageHeader {
-            priority,
-            broadcast,
-            kind,
-            sequence,
-            ttl,
-            age,
-            part: None,
-            compressed,
+        |((priority, broadcast), kind, sequence, ttl, age, compressed): (_, u16, _, _, _, Option<_>)| {
+            MessageHeader {
+                priority,
+                broadcast,
+                kind,
+                sequence,
+                ttl,
+                age,
+                part: None,
+                compressed: compressed.filter(|_| Family::of(kind).is_none_or(Family::is_compressible)),
+            }
         },
     )
 }

@@ -6,6 +6,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use hyphal_core::{
+    compress,
     ids::{MessageId, NodeId, NodeType, Priority},
     time::{TimeQuality, UnixTime},
     wire::{
@@ -14,6 +15,7 @@ use hyphal_core::{
         frame::{self, Compression, Decoded, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
         message::{self, Compressed, Encoder, Message, MessageHeader, Method, Part, Place},
+        reason::Reason,
         record::{self, Body, RecordHeader},
         varint,
     },
@@ -114,6 +116,21 @@ fn every_hello_vector_holds_both_ways() {
         assert_eq!((written, &out), (Some(bytes.len()), &bytes), "{}", vector.name);
         assert_eq!(hello.encoded_len(&extensions), bytes.len(), "{}", vector.name);
         assert_eq!(Hello::decode(&bytes), Ok((hello, extensions)), "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_lz4_block_decompresses_to_its_original_and_no_other_length() {
+    let blocks = vectors().compression.into_iter().filter(|vector| vector.method == Method::Lz4.code());
+    for vector in blocks {
+        let (packed, original) = (unhex(&vector.hex), unhex(&vector.original));
+        let mut out = vec![0; original.len()];
+
+        assert_eq!(compress::unpack(&packed, &mut out), Ok(()), "{}", vector.name);
+
+        assert_eq!(out, original, "{}", vector.name);
+        out.push(0);
+        assert_eq!(compress::unpack(&packed, &mut out), Err(Reason::BadCompression), "{}", vector.name);
     }
 }
 
@@ -275,6 +292,15 @@ struct Vectors {
     envelope: Vec<EnvelopeVector>,
     control: Vec<ControlVector>,
     messages: Vec<BodyVector>,
+    compression: Vec<CompressionVector>,
+}
+
+#[derive(Deserialize)]
+struct CompressionVector {
+    name: String,
+    method: u8,
+    original: String,
+    hex: String,
 }
 
 #[derive(Deserialize)]

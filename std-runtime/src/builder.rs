@@ -14,6 +14,7 @@ use rand_core::{TryRng, UnwrapErr};
 use tokio::sync::mpsc;
 
 use crate::address::{BadEndpoint, Endpoint};
+use crate::compression::{Methods, Rule};
 use crate::config::{Config, TrustPolicy};
 use crate::control::{Control, CoreNode};
 use crate::error::StartError;
@@ -39,6 +40,8 @@ pub struct NodeBuilder {
     quality: TimeQuality,
     max_skew: Duration,
     unknown_types: UnknownTypes,
+    rules: Vec<Rule>,
+    accepts: Methods,
     policy: node::Config,
 }
 
@@ -58,6 +61,8 @@ impl NodeBuilder {
             quality: TimeQuality::Synced,
             max_skew: Duration::from_secs(60),
             unknown_types: UnknownTypes::default(),
+            rules: Vec::new(),
+            accepts: Methods::ALL,
             policy: node::Config::default(),
         }
     }
@@ -149,6 +154,19 @@ impl NodeBuilder {
         self
     }
 
+    /// Compresses messages of some types for peers that take it, beside those named before; the first that names a type
+    /// counts. None by default. Compressing takes the time of the task that sends: about 3 ms for a MiB with Zstandard.
+    pub fn compress(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// The methods of compression that the node takes from peers (all).
+    pub fn accept_compressed(mut self, methods: Methods) -> Self {
+        self.accepts = methods;
+        self
+    }
+
     /// Backoff, breaker, health and removal of peers. Trust is set by [`trust`](Self::trust).
     pub fn peer_policy(mut self, policy: node::Config) -> Self {
         self.policy = policy;
@@ -176,6 +194,7 @@ impl NodeBuilder {
             boot_id,
             max_message: self.limits.max_message,
             max_record: u16::MAX,
+            compression: self.accepts,
             window: 1 << 20,
             heartbeat: self.timeouts.heartbeat,
             handshake_timeout: self.timeouts.handshake,
@@ -199,6 +218,7 @@ impl NodeBuilder {
             timeouts: self.timeouts,
             tcp: self.tcp,
             unknown_types: self.unknown_types,
+            rules: self.rules,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
         let hub = Arc::new(Hub::new(plan, sender));
@@ -298,6 +318,8 @@ impl From<&Config> for NodeBuilder {
             .limits(limits)
             .timeouts(timeouts)
             .tcp(tcp);
+        let builder = config.compression.send.iter().fold(builder, |builder, rule| builder.compress(*rule));
+        let builder = builder.accept_compressed(config.compression.accept.iter().copied().collect());
         let builder = config.listen.iter().cloned().fold(builder, Self::listen);
         // A peer with an address may also be listed among the admitted; it is dialled then.
         let admitted = config.trust.admit.iter().filter(|id| config.peers.iter().all(|peer| peer.id != **id));
@@ -332,5 +354,6 @@ mod tests {
         assert_eq!((configured.quality, configured.max_skew), (plain.quality, plain.max_skew));
         assert_eq!(configured.unknown_types, plain.unknown_types);
         assert_eq!(configured.node_type, plain.node_type);
+        assert_eq!((configured.rules, configured.accepts), (plain.rules, plain.accepts));
     }
 }

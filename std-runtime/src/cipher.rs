@@ -91,6 +91,7 @@ mod tests {
     use hyphal_core::session::{Config, Event, Expect, Received, Session, Wall};
     use hyphal_core::time::Instant;
     use hyphal_core::wire::hello::NetworkTag;
+    use hyphal_core::wire::message::Methods;
     use hyphal_core::wire::reason::Reason;
     use rand_core::UnwrapErr;
 
@@ -244,6 +245,7 @@ mod tests {
             max_message: 1024,
             max_record: 2048,
             window: 1 << 16,
+            compression: Methods::NONE,
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),

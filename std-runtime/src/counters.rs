@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use hyphal_core::wire::message::Compressed;
 use hyphal_core::wire::reason::Reason;
 
 /// The counters of one peer or of the whole node, written by links and listeners.
@@ -13,6 +14,8 @@ pub(crate) struct Tally {
     pub(crate) bytes_sent: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     pub(crate) messages_received: AtomicU64,
+    pub(crate) packed: Volume,
+    pub(crate) unpacked: Volume,
     dropped: ByReason,
 }
 
@@ -24,6 +27,31 @@ impl Tally {
 
     pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
         self.dropped.snapshot()
+    }
+}
+
+/// Compressed messages and their bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Volume {
+    messages: AtomicU64,
+    original: AtomicU64,
+    compressed: AtomicU64,
+}
+
+impl Volume {
+    /// Takes note of one message that takes up `len` bytes compressed.
+    pub(crate) fn add(&self, compressed: Compressed, len: usize) {
+        self.messages.fetch_add(1, Relaxed);
+        self.original.fetch_add(u64::from(compressed.original), Relaxed);
+        self.compressed.fetch_add(len as u64, Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Compression {
+        Compression {
+            messages: self.messages.load(Relaxed),
+            original: self.original.load(Relaxed),
+            compressed: self.compressed.load(Relaxed),
+        }
     }
 }
 
@@ -97,6 +125,18 @@ impl Sent {
     }
 }
 
+/// Messages that were compressed, and the bytes of their payloads, from [`Node::counters`](crate::Node::counters).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compression {
+    /// How many messages.
+    pub messages: u64,
+    /// Bytes of their payloads as the application has them.
+    pub original: u64,
+    /// Bytes of the same compressed.
+    pub compressed: u64,
+}
+
 /// The numbers of a node since its start, from [`Node::counters`](crate::Node::counters).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -111,6 +151,10 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Bytes read from links, handshakes included.
     pub bytes_received: u64,
+    /// Messages queued compressed, counted for each peer. Those that would not have got shorter are not among them.
+    pub compressed_sent: Compression,
+    /// Messages that applications have taken and that came compressed, counted for each receiver.
+    pub compressed_received: Compression,
     /// Connections that listeners accepted.
     pub accepted: u64,
     /// Connections that this node opened.

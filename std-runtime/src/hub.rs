@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::buffers::Pool;
 use crate::clock::{self, Clock};
+use crate::compression::{Codec, Rule};
 use crate::control::Command;
 use crate::counters::{NodeTally, Sent};
 use crate::event::Event;
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) codec: Arc<Codec>,
     pub(crate) inbox: Inbox,
     pub(crate) tally: NodeTally,
     pub(crate) control: mpsc::Sender<Command>,
@@ -71,17 +73,21 @@ pub(crate) struct Plan {
     pub(crate) timeouts: Timeouts,
     pub(crate) tcp: TcpOptions,
     pub(crate) unknown_types: UnknownTypes,
+    /// The message types that are compressed.
+    pub(crate) rules: Vec<Rule>,
 }
 
 impl Hub {
     pub(crate) fn new(plan: Plan, control: mpsc::Sender<Command>) -> Self {
         let limits = plan.limits;
         let tally = NodeTally::default();
+        let codec = Arc::new(Codec::new(plan.rules.clone()));
         Self {
             plan,
             clock: Clock::start(),
             pool: Pool::default(),
-            registry: Arc::new(Registry::new(Arc::clone(&tally.traffic))),
+            registry: Arc::new(Registry::new(Arc::clone(&tally.traffic), Arc::clone(&codec))),
+            codec,
             inbox: Inbox::new(Queue::new(limits.queue_batches, limits.queue_bytes)),
             tally,
             control,

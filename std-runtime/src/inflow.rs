@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyphal_core::ids::Priority;
 use hyphal_core::session::{Mark, Message, Messages};
 use hyphal_core::wire::family::Family;
+use hyphal_core::wire::message::Compressed;
 use hyphal_core::wire::reason::Reason;
 
 use crate::clock;
@@ -25,14 +26,16 @@ use crate::signal::{Consumption, Signal};
 pub(crate) enum Arrival {
     /// Messages within the record.
     Entries(Vec<Entry>),
+    /// A compressed one within the record.
+    Packed(Entry, Compressed),
     /// A message that came in parts, put together.
-    Whole(Entry, Bytes),
+    Whole(Entry, Option<Compressed>, Bytes),
 }
 
 impl Arrival {
     /// Whether the messages lie in the bytes of the record.
     pub(crate) const fn is_in_record(&self) -> bool {
-        matches!(self, Self::Entries(_))
+        matches!(self, Self::Entries(_) | Self::Packed(..))
     }
 }
 
@@ -98,9 +101,6 @@ impl Inflow {
                 if hub.plan.unknown_types == UnknownTypes::Refuse && Family::of(message.kind).is_none() {
                     return Err(Reason::UnknownType);
                 }
-                if message.compressed.is_some() {
-                    return Err(Reason::Compression);
-                }
                 let seen = if message.broadcast { &mut seen.broadcast } else { &mut seen.direct };
                 seen.check(message.id, message.priority, message.age, message.ttl)?;
                 Ok(message)
@@ -113,16 +113,20 @@ impl Inflow {
                     continue;
                 }
             };
+            if (whole.is_some() || message.compressed.is_some()) && !entries.is_empty() {
+                arrivals.push(Arrival::Entries(std::mem::take(&mut entries)));
+            }
             if let Some(whole) = whole {
-                if !entries.is_empty() {
-                    arrivals.push(Arrival::Entries(std::mem::take(&mut entries)));
-                }
-                arrivals.push(Arrival::Whole(entry(&message, 0, whole.len()), whole));
+                arrivals.push(Arrival::Whole(entry(&message, 0, whole.len()), message.compressed, whole));
                 continue;
             }
             // The payload is a slice of the record that begins at `base`; an empty one may point anywhere.
             let offset = if message.payload.is_empty() { 0 } else { message.payload.as_ptr().addr() - base };
-            entries.push(entry(&message, offset, message.payload.len()));
+            let entry = entry(&message, offset, message.payload.len());
+            match message.compressed {
+                None => entries.push(entry),
+                Some(compressed) => arrivals.push(Arrival::Packed(entry, compressed)),
+            }
         }
         if !entries.is_empty() {
             arrivals.push(Arrival::Entries(entries));
@@ -148,14 +152,17 @@ impl Inflow {
         let own = hub.plan.identity.id();
         let received_at = clock::wall_time();
         for arrival in arrivals {
-            let (record, entries) = match arrival {
-                Arrival::Entries(entries) => (bytes.clone(), entries),
-                Arrival::Whole(entry, whole) => (whole, vec![entry]),
+            let (record, compressed, entries) = match arrival {
+                Arrival::Entries(entries) => (bytes.clone(), None, entries),
+                Arrival::Packed(entry, compressed) => {
+                    (bytes.slice(entry.range()), Some(compressed), vec![Entry { offset: 0, ..entry }])
+                }
+                Arrival::Whole(entry, compressed, whole) => (whole, compressed, vec![entry]),
             };
             let count = entries.len() as u64;
             peer.tally.messages_received.fetch_add(count, Relaxed);
             hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
-            let batch = Batch { record, entries, own, source: peer.id, received_at };
+            let batch = Batch { record, compressed, entries, own, source: peer.id, received_at };
             let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, &consumption) else { continue };
             if hub.inbox.is_open() {
                 let delivery = Delivery { batch: rest, consumption: Arc::clone(&consumption) };
@@ -242,6 +249,11 @@ impl Inflow {
     }
 
     fn push(&mut self, hub: &Hub, peer: &Peer, queue: &Arc<Queue>, delivery: Delivery) {
+        // What came before goes before.
+        if self.held_back.iter().any(|(held_for, _)| Arc::ptr_eq(held_for, queue)) {
+            self.held_back.push_back((Arc::clone(queue), delivery));
+            return;
+        }
         match queue.push(delivery, &self.signal) {
             Pushed::Queued => {}
             Pushed::Full(delivery) => self.held_back.push_back((Arc::clone(queue), delivery)),

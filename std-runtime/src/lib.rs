@@ -34,11 +34,16 @@
 //! included. An application that only sends says so by dropping a subscription, `drop(node.subscribe(Filter::all()))`:
 //! from then on what nobody wants is dropped with [`Reason::NoReceiver`] and counted.
 //!
+//! # Compression
+//! Messages travel as they are, unless [`NodeBuilder::compress`] names their types: then each is compressed by itself for
+//! peers that take it, and decompressed when the receiving application comes for it. [`compression`] says what it costs.
+//!
 //! # Cancellation
 //! Every future can be dropped at any time. A send that was dropped before it was ready has not sent; of a batch,
 //! [`SendBatch::accepted`] tells how much was.
 
 pub mod address;
+pub mod compression;
 pub mod config;
 pub mod keyfile;
 
@@ -82,7 +87,7 @@ pub use hyphal_core::wire::family::Family;
 pub use hyphal_core::wire::reason::Reason;
 
 pub use builder::NodeBuilder;
-pub use counters::{Counters, Sent};
+pub use counters::{Compression, Counters, Sent};
 pub use error::{AddPeerError, BatchError, PeerError, SendError, StartError};
 pub use event::{Event, Events};
 pub use message::{Batch, Message, MessageRef, Outgoing, Payload, SendOptions};

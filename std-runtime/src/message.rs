@@ -3,12 +3,17 @@
 //! Received payloads are slices of the buffer that the link read them into; nothing is copied. A batch keeps one
 //! reference to that buffer for all its messages. Invariant: every [`Entry`] lies within its batch's record.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyphal_core::ids::{MessageId, NodeId, Priority};
 use hyphal_core::outbox;
 use hyphal_core::time::UnixTime;
+use hyphal_core::wire::message::Compressed;
+use hyphal_core::wire::reason::Reason;
+
+use crate::compression::Codec;
 
 /// How a message is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +72,13 @@ impl Payload<'_> {
     }
 
     pub(crate) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Copied(bytes) => bytes.len(),
-            Self::Shared(bytes) => bytes.len(),
+            Self::Copied(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
         }
     }
 }
@@ -184,6 +193,8 @@ pub struct MessageRef<'a> {
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub(crate) record: Bytes,
+    /// The record is the compressed payload of the one message; only until the application takes it.
+    pub(crate) compressed: Option<Compressed>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) own: NodeId,
     pub(crate) source: NodeId,
@@ -201,6 +212,15 @@ pub(crate) struct Entry {
     pub(crate) kind: u16,
     pub(crate) priority: Priority,
     pub(crate) broadcast: bool,
+}
+
+impl Entry {
+    /// Where the payload lies.
+    #[inline]
+    pub(crate) fn range(&self) -> Range<usize> {
+        let start = self.offset as usize;
+        start..start + self.len as usize
+    }
 }
 
 impl Batch {
@@ -234,6 +254,28 @@ impl Batch {
         (!self.entries.is_empty()).then_some(self)
     }
 
+    /// The batch with its message decompressed, if that one is compressed.
+    ///
+    /// # Errors
+    /// [`Reason::BadCompression`]: the message is lost.
+    #[inline]
+    pub(crate) fn unpack(self, codec: &Codec) -> Result<Self, Reason> {
+        match self.compressed {
+            None => Ok(self),
+            Some(compressed) => self.unpack_as(compressed, codec),
+        }
+    }
+
+    #[cold]
+    fn unpack_as(mut self, compressed: Compressed, codec: &Codec) -> Result<Self, Reason> {
+        self.record = codec.unpack(compressed, &self.record)?;
+        self.compressed = None;
+        for entry in &mut self.entries {
+            entry.len = compressed.original;
+        }
+        Ok(self)
+    }
+
     /// The memory that the batch keeps, about.
     pub(crate) fn footprint(&self) -> usize {
         self.record.len() + self.entries.len() * size_of::<Entry>()
@@ -241,7 +283,6 @@ impl Batch {
 
     #[inline]
     fn borrowed(&self, entry: &Entry) -> MessageRef<'_> {
-        let start = entry.offset as usize;
         let age = u64::from(entry.age_millis) * 1000;
         MessageRef {
             id: entry.id,
@@ -251,7 +292,7 @@ impl Batch {
             priority: entry.priority,
             ttl: entry.ttl,
             timestamp: UnixTime::from_micros(self.received_at.as_micros().saturating_sub(age)),
-            payload: &self.record[start..start + entry.len as usize],
+            payload: &self.record[entry.range()],
         }
     }
 }

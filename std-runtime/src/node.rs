@@ -55,7 +55,7 @@ impl Node {
     }
 
     pub(crate) fn new(hub: Arc<Hub>, addresses: Vec<Endpoint>, doors: Vec<AbortHandle>) -> Self {
-        let inbox = Mutex::new(Reader::new(Arc::clone(&hub.inbox.queue)));
+        let inbox = Mutex::new(Reader::new(Arc::clone(&hub.inbox.queue), Arc::clone(&hub.registry)));
         Self { inner: Arc::new(Inner { hub, inbox, addresses, doors }) }
     }
 
@@ -205,6 +205,8 @@ impl Node {
             received_dropped: tally.traffic.dropped(),
             bytes_sent: tally.traffic.bytes_sent.load(Relaxed),
             bytes_received: tally.traffic.bytes_received.load(Relaxed),
+            compressed_sent: tally.traffic.packed.snapshot(),
+            compressed_received: tally.traffic.unpacked.snapshot(),
             accepted: tally.accepted.load(Relaxed),
             dialled: tally.dialled.load(Relaxed),
             refused: tally.refused.snapshot(),

@@ -15,6 +15,7 @@ use hyphal_core::outbox::{self, SharedStorage};
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::watch;
 
+use crate::compression::{Codec, Methods};
 use crate::counters::{Sent, Tally};
 use crate::error::SendError;
 use crate::receipt::ReceiptLedger;
@@ -44,6 +45,7 @@ impl Peer {
             owner: None,
             is_known: false,
             closed: None,
+            takes: Methods::ALL,
             low_messages: max_messages / 2,
             low_bytes: max_bytes / 2,
         };
@@ -89,6 +91,8 @@ pub(crate) struct Lane {
     is_known: bool,
     /// Why nothing is accepted any more.
     closed: Option<SendError>,
+    /// How the peer of this session, or of the last, takes messages compressed; one that was never here, as it will.
+    takes: Methods,
     low_messages: usize,
     low_bytes: usize,
 }
@@ -207,6 +211,18 @@ impl Lane {
     pub(crate) fn hand_to(&mut self, token: u64, signal: Arc<Signal>) {
         self.outbox.handle_session_end();
         self.owner = Some(Owner { token, signal });
+    }
+
+    /// The peer says how it takes messages compressed. What is queued otherwise is decompressed: it left from here so,
+    /// and its original counts in the queue, so that there is room for it.
+    pub(crate) fn handle_methods(&mut self, takes: Methods, codec: &Codec) {
+        self.takes = takes;
+        self.outbox.unpack(takes, |compressed, packed| codec.unpack(compressed, packed).ok());
+    }
+
+    /// How the peer takes messages compressed, as far as is known.
+    pub(crate) fn takes(&self) -> Methods {
+        self.takes
     }
 
     /// The link's session ended.

@@ -16,6 +16,7 @@ use hyphal_core::time::Instant;
 use hyphal_core::wire::family::Family;
 
 use crate::builder::MAX_MESSAGE;
+use crate::compression::{Methods, Packed};
 use crate::error::{BatchError, SendError};
 use crate::hub::Hub;
 use crate::message::{Outgoing, Payload, SendOptions};
@@ -31,7 +32,8 @@ pub(crate) async fn send(
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     check(&message)?;
     let mut place = Place::new(hub.peer(&peer).ok_or(SendError::UnknownPeer)?);
-    poll_fn(|cx| place.poll_push(cx, |lane| push(hub, lane, &message, is_tracked))).await
+    let packed = pack(hub, &place.peer, &message);
+    poll_fn(|cx| place.poll_push(cx, |lane| push(hub, lane, &message, packed.as_ref(), is_tracked))).await
 }
 
 /// Queues one message if there is room at once.
@@ -43,13 +45,22 @@ pub(crate) fn try_send(
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     check(message)?;
     let peer = hub.peer(&peer).ok_or(SendError::UnknownPeer)?;
-    peer.lane().try_push(|lane| push(hub, lane, message, is_tracked))
+    let packed = pack(hub, &peer, message);
+    peer.lane().try_push(|lane| push(hub, lane, message, packed.as_ref(), is_tracked))
+}
+
+/// The message compressed, if somebody wants that and the peer takes it. Before the lane is locked: it takes its time.
+fn pack(hub: &Hub, peer: &Peer, message: &Outgoing<'_>) -> Option<Packed> {
+    hub.codec.method_for(message.kind)?;
+    let takes = peer.lane().takes();
+    hub.codec.pack(message.kind, takes, message.payload.as_slice())
 }
 
 fn push(
     hub: &Hub,
     lane: &mut Lane,
     message: &Outgoing<'_>,
+    packed: Option<&Packed>,
     is_tracked: bool,
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     if is_tracked && !lane.outbox.ledger().has_room() {
@@ -57,10 +68,30 @@ fn push(
     }
     let sequence = hub.sequence.fetch_add(1, Relaxed);
     let header = header(message.kind, message.options, sequence, false);
-    let ticket = lane.outbox.push(hub.clock.now(), header, message.payload.for_outbox())?;
+    let ticket = enqueue(hub, lane, hub.clock.now(), header, message.payload.for_outbox(), packed)?;
     let receipt = is_tracked.then(|| lane.outbox.ledger().track(ticket));
     wake(hub, lane);
     Ok((hub.message_id(sequence), receipt))
+}
+
+/// Queues the compressed form if there is one and the peer takes it, else the payload as it is.
+fn enqueue(
+    hub: &Hub,
+    lane: &mut Lane,
+    now: Instant,
+    header: Header,
+    payload: outbox::Payload<'_, Bytes>,
+    packed: Option<&Packed>,
+) -> Result<Ticket, SendError> {
+    let Some(Packed { bytes, compressed }) =
+        packed.filter(|packed| lane.takes().has(packed.compressed.method))
+    else {
+        return Ok(lane.outbox.push(now, header, payload)?);
+    };
+    let header = Header { compressed: Some(*compressed), ..header };
+    let ticket = lane.outbox.push(now, header, outbox::Payload::Shared(bytes.clone()))?;
+    hub.tally.traffic.packed.add(*compressed, bytes.len());
+    Ok(ticket)
 }
 
 /// A batch on its way into a peer's queue, from [`Node::send_batch`](crate::Node::send_batch).
@@ -76,13 +107,15 @@ pub struct SendBatch<'m, I: Iterator<Item = Outgoing<'m>>> {
     hub: Arc<Hub>,
     place: Option<Place>,
     messages: Peekable<I>,
+    /// The next message compressed, or found not worth it, while it waits for room.
+    packed: Option<Option<Packed>>,
     accepted: u64,
 }
 
 impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
     pub(crate) fn new(hub: Arc<Hub>, peer: NodeId, messages: I) -> Self {
         let place = hub.peer(&peer).map(Place::new);
-        Self { hub, place, messages: messages.peekable(), accepted: 0 }
+        Self { hub, place, messages: messages.peekable(), packed: None, accepted: 0 }
     }
 
     /// How many messages were queued so far, from the first on.
@@ -91,15 +124,17 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
     }
 
     fn poll_next_part(&mut self, cx: &Context<'_>) -> Poll<Result<Part, SendError>> {
-        let Self { hub, place, messages, accepted } = self;
+        let Self { hub, place, messages, packed, accepted } = self;
         let Some(place) = place else { return Poll::Ready(Err(SendError::UnknownPeer)) };
         place.poll_push(cx, |lane| {
             let now = hub.clock.now();
             let mut numbers = Numbers::new(hub);
             let mut kind = None;
+            let mut is_packing = false;
             let mut pushed = 0;
+            let mut read = 0;
             let result = loop {
-                if pushed == PART {
+                if pushed == PART || read >= PART_BYTES {
                     break Ok(Part::More);
                 }
                 let Some(message) = messages.peek() else { break Ok(Part::Last) };
@@ -108,14 +143,26 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                         break Err(error);
                     }
                     kind = Some(message.kind);
+                    is_packing = hub.codec.method_for(message.kind).is_some();
                 }
                 if message.payload.len() > MAX_MESSAGE as usize {
                     break Err(SendError::TooLong { max: MAX_MESSAGE });
                 }
                 let header = header(message.kind, message.options, numbers.peek(), false);
-                if let Err(error) = lane.outbox.push(now, header, message.payload.for_outbox()) {
-                    break Err(error.into());
+                let payload = message.payload.for_outbox();
+                let result = if is_packing {
+                    let original = message.payload.as_slice();
+                    let pack = || hub.codec.pack(message.kind, lane.takes(), original);
+                    let packed = packed.get_or_insert_with(pack).as_ref();
+                    read += original.len();
+                    enqueue(hub, lane, now, header, payload, packed)
+                } else {
+                    lane.outbox.push(now, header, payload).map_err(SendError::from)
+                };
+                if let Err(error) = result {
+                    break Err(error);
                 }
+                *packed = None;
                 numbers.advance();
                 messages.next();
                 pushed += 1;
@@ -133,6 +180,9 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
 
 /// Messages that are queued under one lock; the link gets its turn in between.
 const PART: u64 = 1024;
+
+/// Bytes that are compressed under one lock.
+const PART_BYTES: usize = 64 * 1024;
 
 impl<'m, I: Iterator<Item = Outgoing<'m>>> fmt::Debug for SendBatch<'m, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -242,6 +292,7 @@ struct Wave {
     now: Instant,
     header: Header,
     payload: Bytes,
+    packed: Option<Packed>,
     is_tracked: bool,
     result: Broadcast,
 }
@@ -258,12 +309,15 @@ impl Wave {
         is_tracked: bool,
         peers: &[Arc<Peer>],
     ) -> (Self, Vec<Place>) {
+        // Once for all peers; those that do not take it get the original.
+        let packed = hub.codec.pack(kind, Methods::ALL, &payload);
         let _turn = hub.broadcasts.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = hub.sequence.fetch_add(1, Relaxed);
         let mut wave = Self {
             now: hub.clock.now(),
             header: header(kind, options, sequence, true),
             payload,
+            packed,
             is_tracked,
             result: Broadcast {
                 id: hub.message_id(sequence),
@@ -299,7 +353,7 @@ impl Wave {
             return Err(SendError::QueueFull);
         }
         let payload = outbox::Payload::Shared(self.payload.clone());
-        let ticket: Ticket = lane.outbox.push(self.now, self.header, payload)?;
+        let ticket = enqueue(hub, lane, self.now, self.header, payload, self.packed.as_ref())?;
         let receipt = self.is_tracked.then(|| lane.outbox.ledger().track(ticket));
         wake(hub, lane);
         Ok(receipt)

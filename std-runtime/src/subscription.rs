@@ -7,12 +7,13 @@ use std::future::poll_fn;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use hyphal_core::ids::{NodeId, Priority};
 use hyphal_core::wire::reason::Reason;
 
+use crate::compression::Codec;
 use crate::counters::Tally;
 use crate::message::{Batch, Message};
 use crate::queue::{Delivery, Queue};
@@ -78,7 +79,6 @@ impl Filter {
 #[derive(Debug)]
 pub struct Subscription {
     reader: Reader,
-    registry: Arc<Registry>,
     subscriber: Arc<Subscriber>,
 }
 
@@ -108,9 +108,10 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.registry.remove(&self.subscriber);
+        let registry = &self.reader.registry;
+        registry.remove(&self.subscriber);
         let unread = self.reader.unread() + self.subscriber.queue.close(false);
-        self.registry.tally.drop_messages(Reason::NoReceiver, unread);
+        registry.tally.drop_messages(Reason::NoReceiver, unread);
     }
 }
 
@@ -118,6 +119,7 @@ impl Drop for Subscription {
 #[derive(Debug)]
 pub(crate) struct Reader {
     queue: Arc<Queue>,
+    registry: Arc<Registry>,
     current: Option<Current>,
     /// Of the batch handed out last.
     held: Option<Arc<Consumption>>,
@@ -130,8 +132,8 @@ struct Current {
 }
 
 impl Reader {
-    pub(crate) fn new(queue: Arc<Queue>) -> Self {
-        Self { queue, current: None, held: None }
+    pub(crate) fn new(queue: Arc<Queue>, registry: Arc<Registry>) -> Self {
+        Self { queue, registry, current: None, held: None }
     }
 
     /// Messages of the batch in hand that were not taken.
@@ -149,7 +151,7 @@ impl Reader {
                 return Poll::Ready(Some(message));
             }
             self.current = None;
-            match self.queue.poll_pop(cx) {
+            match self.poll_pop(cx) {
                 Poll::Ready(Some(delivery)) => self.current = Some(Current { delivery, next: 0 }),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
@@ -165,11 +167,36 @@ impl Reader {
             self.held = Some(delivery.consumption);
             return Poll::Ready(Some(rest));
         }
-        self.queue.poll_pop(cx).map(|delivery| {
+        self.poll_pop(cx).map(|delivery| {
             let Delivery { batch, consumption } = delivery?;
             self.held = Some(consumption);
             Some(batch)
         })
+    }
+
+    /// Takes the oldest delivery and decompresses it, now that somebody wants it. What cannot be decompressed is dropped.
+    fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
+        let Some(Delivery { batch, consumption }) = ready!(self.queue.poll_pop(cx)) else {
+            return Poll::Ready(None);
+        };
+        let Registry { tally, codec, .. } = &*self.registry;
+        let (source, compressed) = (batch.source(), batch.compressed);
+        let packed_len = batch.record.len();
+        match batch.unpack(codec) {
+            Ok(batch) => {
+                if let Some(compressed) = compressed {
+                    tally.unpacked.add(compressed, packed_len);
+                }
+                Poll::Ready(Some(Delivery { batch, consumption }))
+            }
+            Err(reason) => {
+                tracing::debug!(peer = %source, reason = reason.name(), "message dropped: {reason}");
+                tally.drop_messages(reason, 1);
+                // A peer that sends many of them must not keep the application's task from everything else.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -185,12 +212,13 @@ pub(crate) struct Subscriber {
 pub(crate) struct Registry {
     /// The node's, for messages that a subscription held when it was dropped.
     tally: Arc<Tally>,
+    codec: Arc<Codec>,
     subscribers: RwLock<Arc<Vec<Arc<Subscriber>>>>,
 }
 
 impl Registry {
-    pub(crate) fn new(tally: Arc<Tally>) -> Self {
-        Self { tally, subscribers: RwLock::default() }
+    pub(crate) fn new(tally: Arc<Tally>, codec: Arc<Codec>) -> Self {
+        Self { tally, codec, subscribers: RwLock::default() }
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Vec<Arc<Subscriber>>> {
@@ -201,7 +229,7 @@ impl Registry {
         let queue = Arc::new(queue);
         let subscriber = Arc::new(Subscriber { filter, queue: Arc::clone(&queue) });
         self.change(|subscribers| subscribers.push(Arc::clone(&subscriber)));
-        Subscription { reader: Reader::new(queue), registry: Arc::clone(self), subscriber }
+        Subscription { reader: Reader::new(queue, Arc::clone(self)), subscriber }
     }
 
     /// No message will arrive any more; what is queued can still be taken.

@@ -13,7 +13,7 @@ use hyphal_core::{
     outbox::{Header, Payload, SendError, Ticket},
     session::{Config, Expect, Mark, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
-    wire::{hello::NetworkTag, reason::Reason},
+    wire::{hello::NetworkTag, message::Methods, reason::Reason},
 };
 
 use crate::{
@@ -112,6 +112,7 @@ pub fn lab_config(boot_id: u64) -> Config {
         max_message: 16_000,
         max_record: 16_384,
         window: 1 << 20,
+        compression: Methods::NONE,
         heartbeat: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(30),

@@ -7,6 +7,7 @@
 #![no_main]
 #![deny(unsafe_code)]
 
+mod compression;
 mod pair;
 mod values;
 
@@ -29,6 +30,10 @@ const CHECKS: &[Check] = &[
     Check {
         claim: "two nodes prove who they are and exchange acknowledged messages",
         holds: pair::two_nodes_exchange_acknowledged_messages,
+    },
+    Check {
+        claim: "a compressed payload comes back without a heap",
+        holds: compression::a_compressed_payload_comes_back,
     },
     Check { claim: "a stranger is refused", holds: pair::a_stranger_is_refused },
 ];

@@ -12,6 +12,7 @@ use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
 use hyphal_core::session::{Config, Event, Expect, Messages, Received, Resumption, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::hello::NetworkTag;
+use hyphal_core::wire::message::Methods;
 use hyphal_core::wire::reason::Reason;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -87,7 +88,8 @@ impl End {
             boot_id: seed << 8 | boot,
             max_message: 256,
             max_record: RECORD as u16,
-window: RECORD as u32,
+            window: RECORD as u32,
+            compression: Methods::NONE,
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),
@@ -119,7 +121,14 @@ window: RECORD as u32,
     }
 
     fn push(&mut self, now: Instant, sequence: u64) -> Result<(), &'static str> {
-        let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence, ttl: 60, compressed: None };
+        let header = Header {
+            kind: 1,
+            priority: Priority::High,
+            broadcast: false,
+            sequence,
+            ttl: 60,
+            compressed: None,
+        };
         let pushed = self.outbox.push(now, header, Payload::Copied(&sequence.to_be_bytes()));
         pushed.map(drop).map_err(|_| "the outbox refused a message")
     }

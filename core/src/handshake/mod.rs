@@ -34,6 +34,7 @@ use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret
 use crate::time::{Duration, Instant, TimeQuality, UnixTime};
 use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
 use crate::wire::hello::{Hello, NetworkTag, Versions};
+use crate::wire::message::Methods;
 use crate::wire::reason::Reason;
 
 pub(crate) use attempt::LinkKind;
@@ -58,6 +59,8 @@ pub struct Config {
     /// Bytes of received messages that this node holds at most while its application is not done with them; less than
     /// `max_record` counts as that.
     pub window: u32,
+    /// The methods of compression that this node takes: what its hello announces, and all that a peer may use.
+    pub compression: Methods,
     /// How often this node lets a peer hear from it: 10 ms to 655 s, the nearest of which counts.
     pub heartbeat: Duration,
     /// How long a handshake may take in all.
@@ -246,7 +249,7 @@ impl<A: Aead> Handshake<A> {
             id: identity.id(),
             dialled: true,
             expect: expect.id(),
-            capabilities: capabilities::<A>(),
+            capabilities: capabilities::<A>(&config),
         };
         let known = match expect {
             Expect::Resume(resumption) => Owner::of(resumption.id).map(|peer| (peer, resumption)),
@@ -288,7 +291,7 @@ impl<A: Aead> Handshake<A> {
             id: identity.id(),
             dialled: false,
             expect: None,
-            capabilities: capabilities::<A>(),
+            capabilities: capabilities::<A>(&config),
         };
         let e = KeyPair::from_secret(attempt.ephemeral(&[], rng));
         let step = Step::AwaitFirst(keys(attempt.static_pair(), e), Patterns::XxOrKk);
@@ -531,8 +534,9 @@ fn believable(refusal: Refusal) -> (Reason, u64) {
     }
 }
 
-fn capabilities<A: Aead>() -> u16 {
-    if A::has_fast_aes() { Hello::FAST_AES } else { 0 }
+fn capabilities<A: Aead>(config: &Config) -> u16 {
+    let fast_aes = if A::has_fast_aes() { Hello::FAST_AES } else { 0 };
+    fast_aes | config.compression.bits()
 }
 
 fn keys(s: KeyPair, e: KeyPair) -> Keys {

@@ -7,7 +7,7 @@
 
 use crate::ids::Priority;
 use crate::time::{Duration, Instant};
-use crate::wire::message::{Compressed, FRAGMENT_LEN, Part};
+use crate::wire::message::{Compressed, FRAGMENT_LEN, Methods, Part};
 use crate::wire::reason::Reason;
 
 mod fixed;
@@ -62,6 +62,7 @@ pub struct Outbox<S: Storage> {
     progress: Progress,
     flights: Flights,
     peer_max: u32,
+    peer_takes: Methods,
     counters: Counters,
 }
 
@@ -77,6 +78,7 @@ impl<S: Storage> Outbox<S> {
             progress: Progress::default(),
             flights: Flights::default(),
             peer_max: u32::MAX,
+            peer_takes: Methods::ALL,
             counters: Counters::default(),
         }
     }
@@ -95,7 +97,7 @@ impl<S: Storage> Outbox<S> {
         header: Header,
         payload: Payload<'_, S::Shared>,
     ) -> Result<Ticket, SendError> {
-        let len = payload.as_slice().len();
+        let len = S::weight(&header, payload.as_slice().len());
         let max = self.max_message();
         if u32::try_from(len).map_or(true, |len| len > max) || header.original() > self.peer_max {
             return Err(SendError::TooLong { max });
@@ -140,6 +142,12 @@ impl<S: Storage> Outbox<S> {
                 || entry.header.original() > self.peer_max
             {
                 Reason::PeerLimit
+            } else if entry
+                .header
+                .compressed
+                .is_some_and(|compressed| !self.peer_takes.has(compressed.method))
+            {
+                Reason::BadCompression
             } else {
                 self.shown = Shown::Message(entry.ticket());
                 break class;
@@ -234,6 +242,27 @@ impl<S: Storage> Outbox<S> {
     pub fn handle_session_start(&mut self, max_message: u32) {
         self.handle_session_end();
         self.peer_max = max_message;
+    }
+
+    /// The peer of the session takes payloads that are compressed by these methods, and no others.
+    ///
+    /// Until a session says otherwise all are taken to be right. Messages that are compressed otherwise are dropped when
+    /// their turn comes; [`unpack`](Self::unpack) before saves them.
+    pub fn handle_methods(&mut self, takes: Methods) {
+        self.peer_takes = takes;
+    }
+
+    /// Replaces the queued payloads that are compressed by another method than these with what `unpack` makes of them,
+    /// where it makes something. A storage that shares no payloads keeps all as they are.
+    pub fn unpack(&mut self, takes: Methods, mut unpack: impl FnMut(Compressed, &[u8]) -> Option<S::Shared>) {
+        for class in Priority::ALL {
+            self.storage.replace_where(class, |header, payload| {
+                let compressed = header.compressed.filter(|compressed| !takes.has(compressed.method))?;
+                let original = unpack(compressed, payload)?;
+                header.compressed = None;
+                Some(original)
+            });
+        }
     }
 
     /// The session ended: every message that was taken and not acknowledged becomes unconfirmed, as it may or may not
@@ -642,6 +671,19 @@ pub trait Storage {
     fn pop(&mut self, class: Priority) -> Option<Entry>;
     /// Asks `verdict` for every message of the queue, oldest first, removes those with a reason and tells the ledger.
     fn drop_where(&mut self, class: Priority, verdict: impl FnMut(&Entry) -> Option<Reason>);
+    /// Asks `original` for every message of the queue and, where it gives one, keeps that payload in place of the old one.
+    ///
+    /// What is not compressed any more weighs as much as before. A storage without shared payloads does nothing.
+    fn replace_where(
+        &mut self,
+        _class: Priority,
+        _original: impl FnMut(&mut Header, &[u8]) -> Option<Self::Shared>,
+    ) {
+    }
+    /// What a payload of this length counts in [`bytes`](Self::bytes) and [`has_room`](Self::has_room): at least its length.
+    fn weight(_header: &Header, payload_len: usize) -> usize {
+        payload_len
+    }
     /// Messages in the queue.
     fn len(&self, class: Priority) -> usize;
     /// Whether all queues are empty.

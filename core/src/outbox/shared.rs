@@ -4,7 +4,7 @@
 //! a class messages leave in order, so a waiting Low message cannot keep chunks of long gone Critical ones alive.
 //! Without messages nothing is allocated once [`Storage::release`] was called.
 
-use super::{CLASSES, Entry, Ledger, Payload, Storage};
+use super::{CLASSES, Entry, Header, Ledger, Payload, Storage};
 use crate::ids::Priority;
 use crate::outbox::Fate;
 use crate::wire::reason::Reason;
@@ -14,7 +14,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Queues that grow on the heap up to a number of messages and of payload bytes.
 ///
-/// Shared payloads count with their full length, though others may hold the same bytes. Beside the payload a message
+/// Shared payloads count with their full length, though others may hold the same bytes, and compressed ones with that of
+/// their original, so that [`Outbox::unpack`](super::Outbox::unpack) finds room for it. Beside the payload a message
 /// takes 72 bytes. A chunk of 4 KiB is freed with its last message, so messages that outlive many others of their class
 /// (a longer ttl in a queue that is not drained) keep up to 4 KiB each.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
             Payload::Shared(bytes) => bytes,
         };
         self.messages += 1;
-        self.bytes += payload.len();
+        self.bytes += Self::weight(&entry.header, payload.len());
         lane.queue.push_back((entry, payload));
     }
 
@@ -75,7 +76,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         let (entry, payload) = lane.queue.pop_front()?;
         lane.shrink_if_empty();
         self.messages -= 1;
-        self.bytes -= payload.len();
+        self.bytes -= Self::weight(&entry.header, payload.len());
         Some(entry)
     }
 
@@ -85,11 +86,31 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         lane.queue.retain(|(entry, payload)| {
             let Some(reason) = verdict(entry) else { return true };
             self.messages -= 1;
-            self.bytes -= payload.len();
+            self.bytes -= Self::weight(&entry.header, payload.len());
             self.ledger.settle(Fate::Dropped { ticket: entry.ticket(), reason });
             false
         });
         lane.shrink_if_empty();
+    }
+
+    fn replace_where(
+        &mut self,
+        class: Priority,
+        mut original: impl FnMut(&mut Header, &[u8]) -> Option<Bytes>,
+    ) {
+        let Some(lanes) = &mut self.lanes else { return };
+        for (entry, payload) in &mut lanes[class as usize].queue {
+            let weight = Self::weight(&entry.header, payload.len());
+            if let Some(original) = original(&mut entry.header, payload) {
+                *payload = original;
+                self.bytes = self.bytes - weight + Self::weight(&entry.header, payload.len());
+            }
+        }
+    }
+
+    #[inline]
+    fn weight(header: &Header, payload_len: usize) -> usize {
+        header.compressed.map_or(payload_len, |compressed| payload_len.max(compressed.original as usize))
     }
 
     #[inline]
@@ -109,7 +130,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
 
     #[inline]
     fn has_room(&self, len: usize) -> bool {
-        self.messages < self.max_messages && len <= self.max_bytes - self.bytes
+        self.messages < self.max_messages && len <= self.max_bytes.saturating_sub(self.bytes)
     }
 
     #[inline]

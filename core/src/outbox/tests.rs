@@ -634,6 +634,51 @@ mod heap {
     }
 
     #[test]
+    fn a_compressed_payload_counts_as_its_original() {
+        let mut outbox = Outbox::new(SharedStorage::new(8, 256));
+        let push = |outbox: &mut Outbox<_>, original| {
+            outbox.push(at(0), packed(Method::Lz4, original), Payload::Copied(b"xx"))
+        };
+
+        assert_eq!(push(&mut outbox, 257), Err(SendError::TooLong { max: 256 }));
+        push(&mut outbox, 200).unwrap();
+        assert_eq!(push(&mut outbox, 57), Err(SendError::QueueFull));
+        push(&mut outbox, 56).unwrap();
+        assert_eq!(outbox.queued_bytes(), 256);
+        drain(&mut outbox);
+
+        assert_eq!(outbox.queued_bytes(), 0);
+        assert_balanced(&outbox);
+    }
+
+    #[test]
+    fn what_the_peer_does_not_take_compressed_is_unpacked_in_its_place() {
+        let mut outbox = Outbox::new(SharedStorage::new(8, 256));
+        for (method, text) in [(Method::Zstd, b"a"), (Method::Lz4, b"b"), (Method::Zstd, b"c")] {
+            outbox.push(at(0), packed(method, 3), Payload::Copied(text)).unwrap();
+        }
+        push(&mut outbox, Medium, 60, "d").unwrap();
+
+        outbox.unpack(Methods::LZ4, |compressed, packed| {
+            assert_eq!(compressed.method, Method::Zstd);
+            (packed != b"c").then(|| bytes::Bytes::from(packed.repeat(3)))
+        });
+        outbox.handle_session_start(256);
+        outbox.handle_methods(Methods::LZ4);
+
+        assert_eq!(outbox.queued_bytes(), 10);
+        let first = outbox.next(at(1)).unwrap();
+        assert_eq!((first.payload, first.header.compressed), (&b"aaa"[..], None));
+        assert_eq!(drain(&mut outbox), ["aaa", "b", "d"], "what could not be unpacked is dropped");
+        assert_eq!((outbox.queued_bytes(), outbox.counters().dropped()), (0, 1));
+        assert_balanced(&outbox);
+    }
+
+    fn packed(method: Method, original: u32) -> Header {
+        Header { compressed: Some(Compressed { method, original }), ..header(Medium, 60) }
+    }
+
+    #[test]
     fn a_shared_payload_is_not_copied_and_is_let_go_when_taken() {
         let mut outbox = Outbox::new(SharedStorage::new(8, 1 << 20));
         let payload = Bytes::from(std::vec![7; 5000]);

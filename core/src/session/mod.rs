@@ -301,6 +301,7 @@ impl<A: Aead> Session<A> {
     pub fn attach<S: Storage>(&self, outbox: &mut Outbox<S>) {
         if let State::Up { up, .. } = &self.state {
             outbox.handle_session_start(up.max_message());
+            outbox.handle_methods(up.peer().hello().methods());
         }
     }
 
@@ -543,6 +544,7 @@ impl<A: Aead> Session<A> {
 
     fn come_up<S: Storage>(&mut self, outbox: &mut Outbox<S>, up: Up<A>) {
         outbox.handle_session_start(up.max_message());
+        outbox.handle_methods(up.peer().hello().methods());
         self.came_up = Some(up.peer().id());
         self.state = State::Up { up };
     }

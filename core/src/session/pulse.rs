@@ -159,6 +159,7 @@ mod tests {
     use crate::ids::NodeType;
     use crate::time::{TimeQuality, UnixTime};
     use crate::wire::hello::{NetworkTag, Versions};
+    use crate::wire::message::Methods;
 
     #[test]
     fn a_round_trip_of_several_heartbeats_is_measured() {
@@ -217,6 +218,7 @@ mod tests {
             max_message: 1024,
             max_record: 2048,
             window: 1 << 16,
+            compression: Methods::NONE,
             heartbeat,
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),

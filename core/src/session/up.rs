@@ -180,6 +180,9 @@ impl<A: Aead> Up<A> {
         if checked.as_ref().is_some_and(|checked| checked.longest() as u64 > u64::from(config.max_message)) {
             return Err(Reason::TooLong);
         }
+        if checked.as_ref().is_some_and(|checked| !config.compression.has_all(checked.methods())) {
+            return Err(Reason::Compression);
+        }
         let parts = checked.as_ref().map(|checked| self.parts.after(checked)).transpose()?;
         if self.renewal.peer_drains() && checked.as_ref().is_some_and(|checked| checked.count() > 0) {
             return Err(Reason::Violation);

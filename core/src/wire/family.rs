@@ -59,6 +59,14 @@ impl Family {
         Self::RANGES.iter().find(|(range, ..)| range.contains(&message_type)).map(|&(_, family, _)| family)
     }
 
+    /// Whether messages of the family may be compressed at all.
+    ///
+    /// Not where secrets stand beside what others can choose: the length of a compressed message tells how alike the two
+    /// are (CRIME, Rizzo and Duong 2012).
+    pub const fn is_compressible(self) -> bool {
+        !matches!(self, Self::Configuration | Self::Security)
+    }
+
     /// The name as it stands in logs and configuration.
     pub fn name(self) -> &'static str {
         Self::RANGES.iter().find(|&&(_, family, _)| family == self).map_or("", |&(.., name)| name)

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     cursor::{Reader, Writer},
+    message::Methods,
     reason::Reason,
     record,
     tlv::{Tlv, Tlvs},
@@ -36,7 +37,8 @@ pub struct Hello {
     pub versions: Versions,
     /// What the node is.
     pub node_type: NodeType,
-    /// What the node can do beyond version 1: [`FAST_AES`](Self::FAST_AES); others are ignored.
+    /// What the node can do beyond the least: [`FAST_AES`](Self::FAST_AES) and the
+    /// bits of [`Methods`]; others are ignored.
     pub capabilities: u16,
     /// The largest message payload that the node takes.
     pub max_message: u32,
@@ -59,6 +61,11 @@ impl Hello {
     pub const FAST_AES: u16 = 1;
     /// The longest heartbeat interval that a hello can name.
     pub const MAX_HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_UNIT_MS * u16::MAX as u64);
+
+    /// The methods of compression that the node takes.
+    pub const fn methods(&self) -> Methods {
+        Methods::from_bits(self.capabilities)
+    }
 
     /// Bytes with these optional fields.
     pub fn encoded_len(&self, extensions: &Extensions<'_>) -> usize {

@@ -26,6 +26,7 @@
 use super::{
     cursor::{Reader, Writer},
     envelope::Envelope,
+    family::Family,
     reason::Reason,
     varint,
 };
@@ -37,6 +38,8 @@ pub const DEFAULT_TTL: u32 = 60;
 pub const MAX_OVERHEAD: usize = 1 + 3 + varint::MAX_LEN + varint::MAX_LEN + 1 + 5 + 5 + (5 + 5) + (1 + 5);
 /// The most payload bytes of one part; a longer message is sent in several.
 pub const FRAGMENT_LEN: usize = 16_384;
+/// The longest bytes that say how a payload is compressed, where it would need no extension otherwise.
+pub const MAX_COMPRESSED_LEN: usize = 1 + (1 + 5);
 
 /// What a message says about itself beside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +115,14 @@ impl Method {
         self as u8
     }
 
+    /// The name as it stands in logs and configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// The method with this code, if this version knows it.
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
@@ -119,6 +130,55 @@ impl Method {
             2 => Some(Self::Zstd),
             _ => None,
         }
+    }
+}
+
+/// Methods of compression: those that a node takes, as the capability bits of its hello, or those of some messages.
+///
+/// A method's bit is that of its code, so bit 0 is none's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Methods(u16);
+
+impl Methods {
+    /// No compression.
+    pub const NONE: Self = Self(0);
+    /// LZ4, which needs no heap and no memory beside the output.
+    pub const LZ4: Self = Self::NONE.and(Method::Lz4);
+    /// All that this version knows.
+    pub const ALL: Self = Self::LZ4.and(Method::Zstd);
+
+    /// The methods among capability bits; the other bits mean something else.
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
+    /// As capability bits.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The same and this method.
+    #[must_use]
+    pub const fn and(self, method: Method) -> Self {
+        Self(self.0 | 1 << method.code())
+    }
+
+    /// Whether the method is among them.
+    #[inline]
+    pub const fn has(self, method: Method) -> bool {
+        self.0 & 1 << method.code() != 0
+    }
+
+    /// Whether all of `others` are among them.
+    #[inline]
+    pub const fn has_all(self, others: Self) -> bool {
+        others.0 & !self.0 == 0
+    }
+}
+
+impl FromIterator<Method> for Methods {
+    fn from_iter<I: IntoIterator<Item = Method>>(methods: I) -> Self {
+        methods.into_iter().fold(Self::NONE, Self::and)
     }
 }
 
@@ -307,6 +367,7 @@ pub struct Checked<'a> {
     count: usize,
     longest: usize,
     has_parts: bool,
+    methods: Methods,
 }
 
 impl<'a> Checked<'a> {
@@ -335,6 +396,12 @@ impl<'a> Checked<'a> {
         self.has_parts
     }
 
+    /// How messages among them are compressed, to hold against what this node said it takes.
+    #[inline]
+    pub const fn methods(&self) -> Methods {
+        self.methods
+    }
+
     /// The messages in order.
     #[inline]
     pub const fn messages(&self) -> Messages<'a> {
@@ -349,7 +416,8 @@ impl<'a> Checked<'a> {
 /// Checks a record's body of messages as a whole.
 ///
 /// `previous_sequence` is the one last received in this direction of the session, if any. [`Reason::Version`] for a full
-/// envelope of another version, else [`Reason::Malformed`].
+/// envelope of another version, [`Reason::Compression`] for a compressed message of a family that never is, else
+/// [`Reason::Malformed`].
 #[inline]
 pub fn check(body: &[u8], previous_sequence: Option<u64>) -> Result<Checked<'_>, Reason> {
     let mut reader = Reader::new(body);
@@ -357,10 +425,17 @@ pub fn check(body: &[u8], previous_sequence: Option<u64>) -> Result<Checked<'_>,
     let mut count = 0;
     let mut longest = 0;
     let mut has_parts = false;
+    let mut methods = Methods::NONE;
     while !reader.is_empty() {
         let payload_len = match read(&mut reader, &mut previous)? {
             Message::Compact { header, payload } => {
                 has_parts |= header.part.is_some();
+                if let Some(compressed) = header.compressed {
+                    methods = methods.and(compressed.method);
+                    if !may_be_compressed(header.kind) {
+                        return Err(Reason::Compression);
+                    }
+                }
                 whole_len(&header, payload.len())
             }
             Message::Full { envelope, .. } => envelope.payload.len(),
@@ -368,7 +443,21 @@ pub fn check(body: &[u8], previous_sequence: Option<u64>) -> Result<Checked<'_>,
         longest = longest.max(payload_len);
         count += 1;
     }
-    Ok(Checked { body, previous_sequence, last_sequence: previous.sequence, count, longest, has_parts })
+    Ok(Checked {
+        body,
+        previous_sequence,
+        last_sequence: previous.sequence,
+        count,
+        longest,
+        has_parts,
+        methods,
+    })
+}
+
+/// Whether messages of this type may be compressed; of types without a family nobody knows better.
+#[cold]
+fn may_be_compressed(kind: u16) -> bool {
+    Family::of(kind).is_none_or(Family::is_compressible)
 }
 
 /// The most bytes that a message of which `len` bytes are here takes up once it is whole and plain.

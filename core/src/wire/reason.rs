@@ -113,6 +113,9 @@ reasons! {
     NoReceiver = 0x0409, "nobody receives messages on this node";
     /// The sender gave the message up before all of it was sent.
     Cancelled = 0x040A, "its sender gave the message up";
+    /// A received payload does not decompress to the length that it named, or a queued one is compressed as the peer does
+    /// not take it.
+    BadCompression = 0x040B, "the receiver cannot decompress the message";
 }
 
 impl Reason {

@@ -24,6 +24,7 @@ use self::kinds::{
     Choice, FilePath, Filter, Kind, List, Maybe, Network, Number, Problem, Raw, Span, Switch, Text,
 };
 use crate::address::{Endpoint, Host, HostPort, PeerAddr};
+use crate::compression::{Method, Rule};
 use crate::keyfile;
 use crate::options::UnknownTypes;
 
@@ -274,6 +275,17 @@ settings! {
         outbox_bytes: usize = 8 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
         /// Received batches that wait for the application; when they are full the peer is slowed down.
         inbox_batches: usize = 256, Number::<usize>::plain(1, 65_536);
+    }
+
+    /// Which messages travel compressed: none, unless a type is named here.
+    compression: Compression {
+        /// Message types that the node compresses for peers that take it, where that makes them shorter; the first that
+        /// names a type counts. Not for types in whose messages a stranger can choose a part beside a secret.
+        send: Vec<Rule> = Vec::new(),
+            List(Text::<Rule>::new("TYPE=METHOD or FIRST-LAST=METHOD, as 0x1000-0x10ff=lz4; METHOD is lz4 or zstd; the families configuration and security are never compressed"));
+        /// Methods of compression that the node takes from its peers.
+        accept: Vec<Method> = Method::ALL.to_vec(),
+            List(Choice(&[("lz4", Method::Lz4), ("zstd", Method::Zstd)]));
     }
 
     /// How long the node waits.

@@ -438,6 +438,7 @@ impl Desk {
             Ok(peer) => {
                 let mut lane = peer.lane();
                 if lane.is_owned_by(self.token) {
+                    lane.handle_methods(offer.hello().methods(), &self.hub.codec);
                     self.session.attach(&mut lane.outbox);
                     peer.cipher.send_replace(Some(offer.cipher()));
                 }

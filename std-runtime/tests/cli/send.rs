@@ -31,6 +31,50 @@ fn text_file_and_standard_input_arrive_as_they_are() {
 }
 
 #[test]
+fn what_is_sent_compressed_arrives_as_it_is() {
+    let home = Home::new();
+    let text = "a line like all the others\n".repeat(1000);
+    home.write("letter.txt", &text);
+    let (listener, address) = home.listen(&["--json", "--count", "2"]);
+    let send = ["send", "--ephemeral-key", "--to", &address, "--file", "letter.txt", "--compress"];
+
+    for method in ["lz4", "zstd"] {
+        let sent = home.hyphal(&[&send[..], &[method]].concat());
+
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+        assert_eq!(listener.json()["payload"], text);
+    }
+    assert_eq!(listener.end().0, Some(0));
+}
+
+#[test]
+fn security_and_configuration_are_not_sent_compressed() {
+    let home = Home::new();
+    let (_listener, peer) = home.listen(&[]);
+
+    for (kind, family) in [("768", "configuration"), ("2560", "security")] {
+        let sent = home.hyphal(&[
+            "send",
+            "--ephemeral-key",
+            "--to",
+            &peer,
+            "--type",
+            kind,
+            "--compress",
+            "lz4",
+            "hello",
+        ]);
+
+        assert_eq!(sent.code, Some(2), "{sent:?}");
+        assert!(sent.err.contains(&format!("messages of the family {family}")), "{sent:?}");
+    }
+    let rule = "compression.send=0x0300=zstd";
+    let sent = home.hyphal(&["send", "--ephemeral-key", "--to", &peer, "--set", rule, "hello"]);
+    assert_eq!(sent.code, Some(2), "{sent:?}");
+    assert!(sent.err.contains("configuration, 0x0300 to 0x03ff, are never compressed"), "{sent:?}");
+}
+
+#[test]
 fn a_broadcast_reaches_all_peers_and_is_accounted_for_each() {
     let home = Home::new();
     let (first, to_first) = home.listen(&["--json", "--count", "1"]);

@@ -5,6 +5,7 @@
 
 mod answers;
 mod clones;
+mod compression;
 mod crowds;
 mod forgery;
 mod frames;

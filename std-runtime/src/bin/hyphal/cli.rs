@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hyphal::address::PeerAddr;
+use hyphal::compression::Method;
 use hyphal::config::{Argument, Sources};
 use hyphal_core::ids::{NodeId, Priority};
 
@@ -234,6 +235,9 @@ pub(crate) struct SendArgs {
     /// The message type, a number; the default is the first one of applications
     #[arg(long = "type", value_name = "N")]
     pub(crate) kind: Option<u16>,
+    /// Compress the message, if its receiver takes that and it gets shorter
+    #[arg(long, value_enum, value_name = "METHOD")]
+    pub(crate) compress: Option<MethodArg>,
     /// Give up when the message is not confirmed after this time, as 5s
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
     pub(crate) timeout: Duration,
@@ -431,6 +435,22 @@ impl From<PriorityArg> for Priority {
             PriorityArg::Medium => Self::Medium,
             PriorityArg::High => Self::High,
             PriorityArg::Critical => Self::Critical,
+        }
+    }
+}
+
+/// A method of compression, as a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodArg {
+    Lz4,
+    Zstd,
+}
+
+impl From<MethodArg> for Method {
+    fn from(method: MethodArg) -> Self {
+        match method {
+            MethodArg::Lz4 => Self::Lz4,
+            MethodArg::Zstd => Self::Zstd,
         }
     }
 }

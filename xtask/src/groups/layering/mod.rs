@@ -56,6 +56,7 @@ const MODULES: &[Arrow] = &[
     ("record", &["noise", "aead"]),
     ("outbox", &[]),
     ("filter", &[]),
+    ("compress", &[]),
     ("session", &["handshake", "record", "outbox", "identity", "aead"]),
     ("assembly", &["session"]),
     ("health", &[]),

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyphal::compression::Rule;
 use hyphal::{MessageId, Node, NodeId, Outcome, Reason, Receipt, SendError, SendOptions};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -32,6 +33,13 @@ pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
             "there are no peers to broadcast to",
             "set peers, or pass --peer ID@HOST:PORT",
         ));
+    }
+    if let Some(method) = args.compress {
+        let kind = args.kind.unwrap_or_default();
+        let rule = Rule::new(kind..=kind, method.into()).map_err(|error| {
+            Failure::new(Exit::Usage, format!("--compress: {error}"), "send it without --compress")
+        })?;
+        setup.config.compression.send = vec![rule];
     }
     output::start_quiet_logs(global, &setup.config.log, "error");
     let payload = read_payload(args)?;
