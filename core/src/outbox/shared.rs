@@ -60,6 +60,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         };
         self.messages += 1;
         self.bytes += payload.len();
+        lane.bytes += payload.len();
         lane.queue.push_back((entry, payload));
     }
 
@@ -73,6 +74,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     fn pop(&mut self, class: Priority) -> Option<Entry> {
         let lane = &mut self.lanes.as_mut()?[class as usize];
         let (entry, payload) = lane.queue.pop_front()?;
+        lane.bytes -= payload.len();
         lane.shrink_if_empty();
         self.messages -= 1;
         self.bytes -= payload.len();
@@ -86,6 +88,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
             let Some(reason) = verdict(entry) else { return true };
             self.messages -= 1;
             self.bytes -= payload.len();
+            lane.bytes -= payload.len();
             self.ledger.settle(Fate::Dropped { ticket: entry.ticket(), reason });
             false
         });
@@ -105,6 +108,10 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     #[inline]
     fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn bytes_in(&self, class: Priority) -> usize {
+        self.lane(class).map_or(0, |lane| lane.bytes)
     }
 
     #[inline]
@@ -133,6 +140,8 @@ impl<L: Ledger> Storage for SharedStorage<L> {
 #[derive(Debug, Default)]
 struct Lane {
     queue: VecDeque<(Entry, Bytes)>,
+    /// Payload bytes in the queue.
+    bytes: usize,
     /// Always empty; its capacity is what the chunk has left.
     chunk: BytesMut,
 }
