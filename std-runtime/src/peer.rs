@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::counters::{Sent, Tally};
 use crate::error::SendError;
+use crate::message::Overflow;
 use crate::receipt::ReceiptLedger;
 use crate::signal::Signal;
 
@@ -101,16 +102,24 @@ struct Owner {
 }
 
 impl Lane {
-    /// Runs `push` if it is this sender's turn, or puts the sender in line to be woken when it may be.
+    /// Runs `push` if it is this sender's turn, or does with the sender what `overflow` says: puts it in line to be woken
+    /// when its turn may be, sends it away, or lets it go first, as it makes room for itself.
     pub(crate) fn poll_push<T>(
         &mut self,
         cx: &Context<'_>,
         place: &mut Option<u64>,
+        overflow: Overflow,
         push: impl FnOnce(&mut Self) -> Result<T, SendError>,
     ) -> Poll<Result<T, SendError>> {
         if let Some(error) = self.closed {
             self.line.leave(place);
             return Poll::Ready(Err(error));
+        }
+        if overflow != Overflow::Wait {
+            let is_turn = overflow == Overflow::Shed || self.line.is_turn_of(*place);
+            let result = if is_turn { push(self) } else { Err(SendError::QueueFull) };
+            self.line.leave(place);
+            return Poll::Ready(result);
         }
         if self.line.is_turn_of(*place) {
             match push(self) {
@@ -132,7 +141,7 @@ impl Lane {
         place: &mut Option<u64>,
         push: impl FnOnce(&mut Self) -> Result<T, SendError>,
     ) -> Poll<Result<T, SendError>> {
-        let polled = self.poll_push(cx, place, push);
+        let polled = self.poll_push(cx, place, Overflow::Wait, push);
         if polled.is_pending() && !self.is_attached() {
             self.line.leave(place);
             return Poll::Ready(Err(SendError::QueueFull));
@@ -148,6 +157,17 @@ impl Lane {
         match self.closed {
             Some(error) => Err(error),
             None if !self.line.is_turn_of(None) => Err(SendError::QueueFull),
+            None => push(self),
+        }
+    }
+
+    /// Runs `push` at once, unless nothing is accepted: for a sender that makes room for itself.
+    pub(crate) fn push_first<T>(
+        &mut self,
+        push: impl FnOnce(&mut Self) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        match self.closed {
+            Some(error) => Err(error),
             None => push(self),
         }
     }
@@ -318,9 +338,10 @@ impl Place {
     pub(crate) fn poll_push<T>(
         &mut self,
         cx: &Context<'_>,
+        overflow: Overflow,
         push: impl FnOnce(&mut Lane) -> Result<T, SendError>,
     ) -> Poll<Result<T, SendError>> {
-        self.peer.lane().poll_push(cx, &mut self.number, push)
+        self.peer.lane().poll_push(cx, &mut self.number, overflow, push)
     }
 
     /// See [`Lane::poll_push_attached`].

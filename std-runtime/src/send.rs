@@ -18,11 +18,11 @@ use hyphal_core::wire::family::Family;
 use crate::builder::MAX_MESSAGE;
 use crate::error::{BatchError, SendError};
 use crate::hub::Hub;
-use crate::message::{Outgoing, Payload, SendOptions};
+use crate::message::{Outgoing, Overflow, Payload, SendOptions};
 use crate::peer::{Lane, Peer, Place};
 use crate::receipt::Receipt;
 
-/// Queues one message, waiting for room.
+/// Queues one message, or does what its options say if there is no room.
 pub(crate) async fn send(
     hub: &Hub,
     peer: NodeId,
@@ -31,10 +31,11 @@ pub(crate) async fn send(
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     check(&message)?;
     let mut place = Place::new(hub.peer(&peer).ok_or(SendError::UnknownPeer)?);
-    poll_fn(|cx| place.poll_push(cx, |lane| push(hub, lane, &message, is_tracked))).await
+    let overflow = message.options.overflow;
+    poll_fn(|cx| place.poll_push(cx, overflow, |lane| push(hub, lane, &message, is_tracked))).await
 }
 
-/// Queues one message if there is room at once.
+/// Queues one message if there is room at once, or if it makes room for itself.
 pub(crate) fn try_send(
     hub: &Hub,
     peer: NodeId,
@@ -43,7 +44,11 @@ pub(crate) fn try_send(
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     check(message)?;
     let peer = hub.peer(&peer).ok_or(SendError::UnknownPeer)?;
-    peer.lane().try_push(|lane| push(hub, lane, message, is_tracked))
+    let mut lane = peer.lane();
+    match message.options.overflow {
+        Overflow::Wait | Overflow::Fail => lane.try_push(|lane| push(hub, lane, message, is_tracked)),
+        Overflow::Shed => lane.push_first(|lane| push(hub, lane, message, is_tracked)),
+    }
 }
 
 fn push(
@@ -57,10 +62,21 @@ fn push(
     }
     let sequence = hub.sequence.fetch_add(1, Relaxed);
     let header = header(message.kind, message.options, sequence, false);
-    let ticket = lane.outbox.push(hub.clock.now(), header, message.payload.for_outbox())?;
+    let now = hub.clock.now();
+    make_room(lane, now, message.options, message.payload.len());
+    let ticket = lane.outbox.push(now, header, message.payload.for_outbox())?;
     let receipt = is_tracked.then(|| lane.outbox.ledger().track(ticket));
     wake(hub, lane);
     Ok((hub.message_id(sequence), receipt))
+}
+
+/// Sheds other messages for the sake of one of `len` bytes, if its options say so.
+#[inline]
+fn make_room(lane: &mut Lane, now: Instant, options: SendOptions, len: usize) {
+    if options.overflow == Overflow::Shed && !lane.outbox.space_for(len) {
+        // Whether it sufficed shows when the message is pushed.
+        lane.outbox.make_room(now, len, options.priority);
+    }
 }
 
 /// A batch on its way into a peer's queue, from [`Node::send_batch`](crate::Node::send_batch).
@@ -93,7 +109,8 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
     fn poll_next_part(&mut self, cx: &Context<'_>) -> Poll<Result<Part, SendError>> {
         let Self { hub, place, messages, accepted } = self;
         let Some(place) = place else { return Poll::Ready(Err(SendError::UnknownPeer)) };
-        place.poll_push(cx, |lane| {
+        let overflow = messages.peek().map_or(Overflow::Wait, |message| message.options.overflow);
+        place.poll_push(cx, overflow, |lane| {
             let now = hub.clock.now();
             let mut numbers = Numbers::new(hub);
             let mut kind = None;
@@ -103,6 +120,9 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                     break Ok(Part::More);
                 }
                 let Some(message) = messages.peek() else { break Ok(Part::Last) };
+                if message.options.overflow != overflow {
+                    break Ok(Part::More);
+                }
                 if kind != Some(message.kind) {
                     if let Err(error) = check(message) {
                         break Err(error);
@@ -112,6 +132,7 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                 if message.payload.len() > MAX_MESSAGE as usize {
                     break Err(SendError::TooLong { max: MAX_MESSAGE });
                 }
+                make_room(lane, now, message.options, message.payload.len());
                 let header = header(message.kind, message.options, numbers.peek(), false);
                 if let Err(error) = lane.outbox.push(now, header, message.payload.for_outbox()) {
                     break Err(error.into());
@@ -210,8 +231,8 @@ pub struct Broadcast {
     pub refused: Vec<(NodeId, SendError)>,
 }
 
-/// Queues one message for all peers, sharing its payload. Waits for room at peers as long as they have a session; the
-/// others take it if there is room at once, and strangers that are not here are passed over.
+/// Queues one message for all peers, sharing its payload. Unless its options say otherwise, waits for room at peers as long
+/// as they have a session; the others take it if there is room at once, and strangers that are not here are passed over.
 pub(crate) async fn broadcast(
     hub: &Hub,
     kind: u16,
@@ -241,6 +262,7 @@ pub(crate) async fn broadcast(
 struct Wave {
     now: Instant,
     header: Header,
+    options: SendOptions,
     payload: Bytes,
     is_tracked: bool,
     result: Broadcast,
@@ -263,6 +285,7 @@ impl Wave {
         let mut wave = Self {
             now: hub.clock.now(),
             header: header(kind, options, sequence, true),
+            options,
             payload,
             is_tracked,
             result: Broadcast {
@@ -278,7 +301,7 @@ impl Wave {
                 continue;
             }
             match lane.try_push(|lane| wave.push(hub, lane)) {
-                Err(SendError::QueueFull) if lane.is_attached() => {
+                Err(SendError::QueueFull) if options.overflow == Overflow::Wait && lane.is_attached() => {
                     let number = lane.reserve_place();
                     drop(lane);
                     places.push(Place { peer: Arc::clone(peer), number });
@@ -298,6 +321,7 @@ impl Wave {
         if !has_room || !lane.takes_broadcasts() {
             return Err(SendError::QueueFull);
         }
+        make_room(lane, self.now, self.options, self.payload.len());
         let payload = outbox::Payload::Shared(self.payload.clone());
         let ticket: Ticket = lane.outbox.push(self.now, self.header, payload)?;
         let receipt = self.is_tracked.then(|| lane.outbox.ledger().track(ticket));

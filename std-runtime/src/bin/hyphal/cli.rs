@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hyphal::Overflow;
 use hyphal::address::PeerAddr;
 use hyphal::config::{Argument, Sources};
 use hyphal_core::ids::{NodeId, Priority};
@@ -231,6 +232,9 @@ pub(crate) struct SendArgs {
     /// Drop the message when it could not be sent after this many seconds; 0 = never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) ttl: u32,
+    /// What to do if the queue to the peer is full
+    #[arg(long, value_enum, default_value_t = OverflowArg::Wait)]
+    pub(crate) overflow: OverflowArg,
     /// The message type, a number; the default is the first one of applications
     #[arg(long = "type", value_name = "N")]
     pub(crate) kind: Option<u16>,
@@ -431,6 +435,27 @@ impl From<PriorityArg> for Priority {
             PriorityArg::Medium => Self::Medium,
             PriorityArg::High => Self::High,
             PriorityArg::Critical => Self::Critical,
+        }
+    }
+}
+
+/// What becomes of a message that finds the queue full.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OverflowArg {
+    /// Wait for room
+    Wait,
+    /// Give up at once
+    Fail,
+    /// Drop queued messages that are not more urgent
+    Shed,
+}
+
+impl From<OverflowArg> for Overflow {
+    fn from(overflow: OverflowArg) -> Self {
+        match overflow {
+            OverflowArg::Wait => Self::Wait,
+            OverflowArg::Fail => Self::Fail,
+            OverflowArg::Shed => Self::Shed,
         }
     }
 }
