@@ -25,6 +25,7 @@ mod clock;
 mod parts;
 mod pulse;
 mod renewal;
+mod spread;
 mod up;
 
 use rand_core::CryptoRng;
@@ -137,7 +138,7 @@ impl<A: Aead> Session<A> {
     /// Opens a session on a link that this end dialled. `expect` says who may answer, and by which handshake.
     ///
     /// Draws the attempt's id and what the ephemeral key is made of from `rng`, twice if the first hint may be unknown to
-    /// the peer; nothing else in a session is random.
+    /// the peer; nothing is random in a session after that.
     pub fn connect(
         now: Instant,
         wall: Wall,

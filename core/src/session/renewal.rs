@@ -4,9 +4,10 @@
 //! Drain and nothing is under way, the session closes and nothing is in doubt. Whoever holds on to messages for too long
 //! ends the waiting: then what is under way is unconfirmed, as after any close.
 
+use super::spread::Spread;
 use crate::time::{Duration, Instant};
 
-/// The age at which a session makes way for a fresh handshake.
+/// The age at which a session makes way for a fresh handshake at the latest; each does so up to a twentieth earlier.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long what is under way may take to be acknowledged then.
@@ -30,8 +31,9 @@ enum Stage {
 }
 
 impl Renewal {
-    pub(super) fn new(established_at: Instant) -> Self {
-        Self { stage: Stage::Young, due_at: established_at.after(MAX_AGE), peer_drains: false }
+    pub(super) fn new(established_at: Instant, spread: Spread) -> Self {
+        let due_at = established_at.after(MAX_AGE - spread.early(MAX_AGE));
+        Self { stage: Stage::Young, due_at, peer_drains: false }
     }
 
     /// The peer's Drain.
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_session_is_young_for_a_day() {
-        let mut renewal = Renewal::new(NOW);
+        let mut renewal = Renewal::new(NOW, Spread::LATEST);
 
         renewal.handle_timeout(NOW.after(MAX_AGE - Duration::from_micros(1)));
         assert!(renewal.is_young());
@@ -106,11 +108,11 @@ mod tests {
 
     #[test]
     fn both_drains_make_it_agreed_in_either_order() {
-        let mut first = Renewal::new(NOW);
+        let mut first = Renewal::new(NOW, Spread::LATEST);
         first.handle_timeout(NOW.after(MAX_AGE));
         first.handle_sent();
         first.handle_drain(NOW.after(MAX_AGE));
-        let mut second = Renewal::new(NOW);
+        let mut second = Renewal::new(NOW, Spread::LATEST);
         second.handle_drain(NOW);
         assert!(second.owes_drain());
         second.handle_sent();
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn patience_begins_with_draining_and_is_not_renewed() {
-        let mut renewal = Renewal::new(NOW);
+        let mut renewal = Renewal::new(NOW, Spread::LATEST);
 
         renewal.handle_drain(NOW);
         renewal.handle_sent();

@@ -10,6 +10,7 @@ use super::clock::{self, PeerClock};
 use super::parts::Parts;
 use super::pulse::Pulse;
 use super::renewal::Renewal;
+use super::spread::Spread;
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{Hints, MessageId, NodeId, Priority};
@@ -43,6 +44,7 @@ pub(super) struct Up<A> {
     received: u64,
     acks: Acks,
     clock: PeerClock,
+    spread: Spread,
     pulse: Pulse,
     renewal: Renewal,
 }
@@ -99,6 +101,7 @@ impl<A: Aead> Up<A> {
             (true, true) => First::Proof,
             (true, false) => First::Ordinary,
         };
+        let spread = Spread::of(&finished.sending);
         Self {
             peer: finished.peer,
             sealer: Sealer::new(now, finished.peer.cipher(), &finished.sending),
@@ -111,8 +114,9 @@ impl<A: Aead> Up<A> {
             received: 0,
             acks: Acks::default(),
             clock: PeerClock::new(now),
-            pulse: Pulse::new(now, config, finished.peer.hello()),
-            renewal: Renewal::new(now),
+            spread,
+            pulse: Pulse::new(now, config, finished.peer.hello(), spread),
+            renewal: Renewal::new(now, spread),
         }
     }
 
@@ -120,8 +124,8 @@ impl<A: Aead> Up<A> {
     pub(super) fn handle_accept(&mut self, now: Instant, config: &Config) {
         self.established_at = now;
         self.clock = PeerClock::new(now);
-        self.pulse = Pulse::new(now, config, self.peer.hello());
-        self.renewal = Renewal::new(now);
+        self.pulse = Pulse::new(now, config, self.peer.hello(), self.spread);
+        self.renewal = Renewal::new(now, self.spread);
     }
 
     /// The initiator's first record has verified. Its silence counts from here.
