@@ -13,6 +13,9 @@ use crate::time::{Duration, Instant};
 /// What leads from one key to the next.
 const REKEY_LABEL: &[u8] = b"hyphal/1 rekey";
 
+/// What leads to the places of a session in time.
+const SPREAD_LABEL: &[u8] = b"hyphal/1 spread";
+
 /// Records that one direction may seal. Far below the 2^64 - 1 of the Noise specification, so that no path can reach it.
 const MOST_RECORDS: u64 = 1 << 48;
 
@@ -121,6 +124,13 @@ impl<A: Aead> Opener<A> {
     pub(crate) fn rekey(&mut self) {
         self.key = self.key.next();
     }
+}
+
+/// Eight bytes that only the two ends of a session can tell, for where it stands among others in time.
+pub(crate) fn places(sending: &SplitKey) -> [u8; 8] {
+    let (bytes, _) = noise::hkdf2(sending.as_bytes(), SPREAD_LABEL);
+    let [a, b, c, d, e, f, g, h, ..] = *bytes.as_bytes();
+    [a, b, c, d, e, f, g, h]
 }
 
 /// A key, ready for use, and what the next one is made of.

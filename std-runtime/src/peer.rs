@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::counters::{Sent, Tally};
 use crate::error::SendError;
 use crate::message::Overflow;
+use crate::pulse::Settled;
 use crate::receipt::ReceiptLedger;
 use crate::signal::Signal;
 
@@ -43,6 +44,8 @@ impl Peer {
             outbox: Outbox::new(storage),
             line: Line::default(),
             owner: None,
+            heir: None,
+            reported: Settled::default(),
             is_known: false,
             closed: None,
             low_messages: max_messages / 2,
@@ -86,6 +89,10 @@ pub(crate) struct Lane {
     pub(crate) outbox: Outbox,
     line: Line,
     owner: Option<Owner>,
+    /// The link that takes over when the owner, whose session makes way for it, lets go.
+    heir: Option<Owner>,
+    /// What was reported of the outbox's counters, by whichever link.
+    reported: Settled,
     /// Whether the user has added the peer, or it is a stranger that connected.
     is_known: bool,
     /// Why nothing is accepted any more.
@@ -214,8 +221,9 @@ impl Lane {
         self.is_known || self.is_attached()
     }
 
+    /// The link whose session stays.
     pub(crate) fn signal(&self) -> Option<&Arc<Signal>> {
-        self.owner.as_ref().map(|owner| &owner.signal)
+        self.heir.as_ref().or(self.owner.as_ref()).map(|link| &link.signal)
     }
 
     /// Whether the link of this token owns the lane.
@@ -227,13 +235,28 @@ impl Lane {
     pub(crate) fn hand_to(&mut self, token: u64, signal: Arc<Signal>) {
         self.outbox.handle_session_end();
         self.owner = Some(Owner { token, signal });
+        self.heir = None;
     }
 
-    /// The link's session ended.
+    /// The same, but an owner whose session makes way keeps the lane until it has heard of all that it has in flight.
+    pub(crate) fn bequeath_to(&mut self, token: u64, signal: Arc<Signal>) {
+        if self.owner.is_some() {
+            self.heir = Some(Owner { token, signal });
+        } else {
+            self.hand_to(token, signal);
+        }
+    }
+
+    /// The link's session ended. An heir takes the lane and is told.
     pub(crate) fn detach(&mut self, token: u64) {
+        self.heir.take_if(|heir| heir.token == token);
         if self.is_owned_by(token) {
             self.outbox.handle_session_end();
-            self.owner = None;
+            self.owner = self.heir.take();
+            if let Some(heir) = &self.owner {
+                heir.signal.wake();
+                return;
+            }
             if !self.is_known {
                 self.outbox.clear_broadcasts(Reason::PeerGone);
             }
@@ -252,8 +275,16 @@ impl Lane {
     pub(crate) fn abandon(&mut self, reason: Reason) {
         self.close(SendError::UnknownPeer);
         self.owner = None;
+        self.heir = None;
         self.outbox.clear(reason);
         self.outbox.handle_session_end();
+    }
+
+    /// What the outbox settled since this was asked last.
+    pub(crate) fn take_settled(&mut self) -> Settled {
+        let outbox::Counters { confirmed, unconfirmed, .. } = self.outbox.counters();
+        let before = std::mem::replace(&mut self.reported, Settled { confirmed, unconfirmed });
+        Settled { confirmed: confirmed - before.confirmed, unconfirmed: unconfirmed - before.unconfirmed }
     }
 
     pub(crate) fn sent(&self) -> Sent {

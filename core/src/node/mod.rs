@@ -144,8 +144,14 @@ pub enum Standing {
     Keep,
     /// The session that came up stays; close the one with this token with [`Reason::Replaced`].
     ReplaceOld(u64),
+    /// The session that came up stays. Retire the one with this token, which crossed it, with [`Reason::Replaced`]: it
+    /// keeps the peer's outbox until it has ended.
+    RetireOld(u64),
     /// Close the session that came up with this reason; it never counted.
     CloseNew(Reason),
+    /// Retire the session that came up with [`Reason::Replaced`]: it crossed another one, which stays. It gets no outbox, but
+    /// the peer may have sent messages over it.
+    RetireNew,
 }
 
 /// The application's verdict on an exchange with a peer.
@@ -322,6 +328,9 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// (one dialled by each end) the one whose initiator has the smaller id; of two by the same initiator the newer. Only
     /// sessions that came up within [`CROSSING`] of each other can have crossed: an older one gives way, because the peer
     /// would not dial if it still had it.
+    ///
+    /// Of two that crossed both ends may have sent messages over either, so the one that goes is retired and loses none. In
+    /// all other cases the peer has given the old one up.
     pub fn handle_peer_up(&mut self, now: Instant, id: NodeId, session: SessionRef) -> Standing {
         if let Err(reason) = self.judge(&id, session.dialled) {
             self.end_refused_dial(now, &id, session, reason);
@@ -342,9 +351,10 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
             return Standing::Keep;
         }
         let is_young = self.table.peer(index).is_some_and(|peer| peer.session_age(now) <= CROSSING);
-        if old.is_some_and(|old| is_young && !replaces(&self.own, &id, &old, &session)) {
+        let has_crossed = is_young && old.is_some_and(|old| crossed(&old, &session));
+        if has_crossed && !wins(&self.own, &id, &session) {
             self.end_refused_dial(now, &id, session, Reason::Replaced);
-            return Standing::CloseNew(Reason::Replaced);
+            return Standing::RetireNew;
         }
         let replaced = self.update(index, |peer, _, _| {
             if peer.is_leaving() {
@@ -352,7 +362,8 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
             }
             peer.session_up(now, session)
         });
-        replaced.map_or(Standing::Keep, Standing::ReplaceOld)
+        let replace = if has_crossed { Standing::RetireOld } else { Standing::ReplaceOld };
+        replaced.map_or(Standing::Keep, replace)
     }
 
     /// A session ended. One that was replaced, refused or closed by an action is known to have ended; that changes nothing.
@@ -554,14 +565,15 @@ impl Tally {
 /// How long two dials that passed each other can take to come up: a generous handshake timeout.
 pub const CROSSING: Duration = Duration::from_secs(10);
 
-/// Whether `new` takes the place of `old`, which is as young. Both ends decide alike, since each sees the other's `dialled` negated.
-fn replaces(own: &NodeId, peer: &NodeId, old: &SessionRef, new: &SessionRef) -> bool {
-    let crossed = old.dialled != new.dialled;
-    if old.boot_id != new.boot_id || !crossed {
-        return true;
-    }
+/// Whether each end dialled one of two young sessions.
+fn crossed(old: &SessionRef, new: &SessionRef) -> bool {
+    old.boot_id == new.boot_id && old.dialled != new.dialled
+}
+
+/// Whether the session stays of two that crossed. Both ends decide alike, since each sees the other's `dialled` negated.
+fn wins(own: &NodeId, peer: &NodeId, session: &SessionRef) -> bool {
     let own_dials_win = own < peer;
-    new.dialled == own_dials_win
+    session.dialled == own_dials_win
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -350,6 +350,25 @@ fn another_boot_of_the_peer_takes_the_place_of_the_old_session_whoever_dialled()
 }
 
 #[test]
+fn of_two_young_sessions_that_crossed_the_one_of_the_larger_initiator_retires() {
+    for (peer, dialled_wins) in [(id(1), own() < id(1)), (id(255), own() < id(255))] {
+        for dialled_first in [true, false] {
+            let mut node = node(Trust::Open);
+            node.add_peer(at(0), peer, PeerConfig::default()).unwrap();
+            let session = |token, dialled| SessionRef { token, boot_id: 1, dialled };
+            node.handle_peer_up(at(0), peer, session(1, dialled_first));
+
+            let standing = node.handle_peer_up(at(1), peer, session(2, !dialled_first));
+
+            let expected =
+                if dialled_first == dialled_wins { Standing::RetireNew } else { Standing::RetireOld(1) };
+            assert_eq!(standing, expected);
+            assert_eq!(node.sessions(), 1);
+        }
+    }
+}
+
+#[test]
 fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
     for (dialled, peer) in [(true, id(1)), (true, id(255)), (false, id(1)), (false, id(255))] {
         let mut node = node(Trust::Open);

@@ -15,7 +15,8 @@
 //! Message 1 of KK can be a replay. So until the initiator's first record has verified, the responder says nothing but
 //! message 2 and Accept, and nobody hears of a peer.
 //!
-//! After a day both ends say Drain, and the session closes as worn once nothing is under way; the dialler dials again.
+//! A session that makes way for another, because it is a day old or because two crossed, says Drain at both ends and closes
+//! once nothing is under way.
 //!
 //! Invariant: each call leaves the session consistent, in any order of calls; after `Closed` nothing happens any more,
 //! and everything unacknowledged in the outbox has been reported as unconfirmed.
@@ -351,7 +352,8 @@ impl<A: Aead> Session<A> {
             State::Up { up, .. } => {
                 up.handle_timeout(now);
                 if up.is_overdue(now) {
-                    self.close(now, Reason::Worn);
+                    let reason = up.reason_to_retire();
+                    self.close(now, reason);
                 }
             }
             State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
@@ -398,7 +400,8 @@ impl<A: Aead> Session<A> {
             State::AwaitProof { up, .. } => up.poll_accept(now, buf),
             State::Up { up, .. } => {
                 if up.is_worn() || up.is_drained(outbox) {
-                    self.close(now, Reason::Worn);
+                    let reason = if up.is_worn() { Reason::Worn } else { up.reason_to_retire() };
+                    self.close(now, reason);
                     return self.poll_transmit(now, outbox, buf);
                 }
                 up.poll_record(now, outbox, buf)
@@ -462,6 +465,17 @@ impl<A: Aead> Session<A> {
                 self.closed = Some(Closed { reason, by_peer: false, detail: 0 });
             }
             State::Farewell { .. } | State::Closed => {}
+        }
+    }
+
+    /// The session makes way for another one with the same peer: it sends no more messages, goes on taking and acknowledging
+    /// those of the peer, and closes with `reason` when nothing is under way in either direction, after 5 s at the latest.
+    ///
+    /// Queued messages stay in the outbox. It is for the session to use until it has ended; then attach the other one to it.
+    pub fn retire(&mut self, now: Instant, reason: Reason) {
+        match &mut self.state {
+            State::Up { up, .. } => up.retire(now, reason),
+            _ => self.close(now, reason),
         }
     }
 

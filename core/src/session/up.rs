@@ -15,7 +15,7 @@ use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{Hints, MessageId, NodeId, Priority};
 use crate::outbox::{Outbox, Storage};
-use crate::record::{Opener, Sealer};
+use crate::record::{self, Opener, Sealer};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
 use crate::wire::message::{self, Compressed, Encoder, FRAGMENT_LEN, MessageHeader, Part, Place};
@@ -101,7 +101,7 @@ impl<A: Aead> Up<A> {
             (true, true) => First::Proof,
             (true, false) => First::Ordinary,
         };
-        let spread = Spread::of(&finished.sending);
+        let spread = Spread::of(record::places(&finished.sending));
         Self {
             peer: finished.peer,
             sealer: Sealer::new(now, finished.peer.cipher(), &finished.sending),
@@ -130,7 +130,7 @@ impl<A: Aead> Up<A> {
 
     /// The initiator's first record has verified. Its silence counts from here.
     pub(super) fn handle_proof(&mut self, now: Instant, config: &Config) {
-        self.pulse = Pulse::new(now, config, self.peer.hello());
+        self.pulse = Pulse::new(now, config, self.peer.hello(), self.spread);
     }
 
     pub(super) fn hints(&self) -> Hints {
@@ -258,7 +258,17 @@ impl<A: Aead> Up<A> {
         self.renewal.is_agreed() && outbox.in_flight() == 0 && self.acks.is_settled()
     }
 
-    /// Whether the session is old and the peer keeps it from ending in good order.
+    /// The session makes way for another one.
+    pub(super) fn retire(&mut self, now: Instant, reason: Reason) {
+        self.renewal.retire(now, reason);
+    }
+
+    /// What the session closes with when it has made way.
+    pub(super) fn reason_to_retire(&self) -> Reason {
+        self.renewal.reason()
+    }
+
+    /// Whether the session should make way and the peer keeps it from ending in good order.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.renewal.is_over(now)
     }

@@ -2,6 +2,7 @@
 
 mod back_pressure;
 mod broadcast;
+mod crossing;
 mod exchange;
 mod limits;
 mod pair;
