@@ -59,6 +59,11 @@ impl<A: Aead> Sealer<A> {
         }
     }
 
+    /// The key in use.
+    fn key(&self) -> &Secret {
+        &self.key.key
+    }
+
     /// Records sealed so far, which is also the counter of the next one.
     pub(crate) fn count(&self) -> u64 {
         self.counter
@@ -109,6 +114,11 @@ impl<A: Aead> Opener<A> {
         Self { key: RecordKey::first(cipher, split), counter: 0 }
     }
 
+    /// The key in use.
+    fn key(&self) -> &Secret {
+        &self.key.key
+    }
+
     /// Opens `buf`, ciphertext and tag, as the next record in order, and gives its counter.
     pub(crate) fn open(&mut self, header: &[u8], buf: &mut [u8]) -> Result<u64, Forged> {
         let counter = self.counter;
@@ -131,6 +141,50 @@ pub(crate) fn places(sending: &SplitKey) -> [u8; 8] {
     let (bytes, _) = noise::hkdf2(sending.as_bytes(), SPREAD_LABEL);
     let [a, b, c, d, e, f, g, h, ..] = *bytes.as_bytes();
     [a, b, c, d, e, f, g, h]
+}
+
+/// The first record keys of a session: with a recording of it, all that is needed to read every record.
+///
+/// Wiped when dropped; `Debug` does not show the keys.
+#[derive(Debug)]
+pub struct SessionKeys {
+    frame_id: u64,
+    dialled: bool,
+    cipher: Cipher,
+    sending: Secret,
+    receiving: Secret,
+}
+
+impl SessionKeys {
+    pub(crate) fn of<A: Aead>(
+        frame_id: u64,
+        dialled: bool,
+        cipher: Cipher,
+        sealer: &Sealer<A>,
+        opener: &Opener<A>,
+    ) -> Self {
+        Self { frame_id, dialled, cipher, sending: sealer.key().clone(), receiving: opener.key().clone() }
+    }
+
+    /// The message id of the handshake's frames, by which the session is found in a recording.
+    pub const fn frame_id(&self) -> u64 {
+        self.frame_id
+    }
+
+    /// What seals the records.
+    pub const fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    /// The first record key of the records that the initiator seals.
+    pub const fn initiator(&self) -> &[u8; 32] {
+        if self.dialled { self.sending.as_bytes() } else { self.receiving.as_bytes() }
+    }
+
+    /// The first record key of the records that the responder seals.
+    pub const fn responder(&self) -> &[u8; 32] {
+        if self.dialled { self.receiving.as_bytes() } else { self.sending.as_bytes() }
+    }
 }
 
 /// A key, ready for use, and what the next one is made of.

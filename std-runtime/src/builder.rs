@@ -1,5 +1,6 @@
 //! What a node is made of. It checks every number once and starts the tasks; afterwards it is gone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::config::{Config, TrustPolicy};
 use crate::control::{Control, CoreNode};
 use crate::error::StartError;
 use crate::hub::{Hub, Plan};
+use crate::key_log::KeyLog;
 use crate::listener::Listener;
 use crate::node::Node;
 use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
@@ -39,6 +41,7 @@ pub struct NodeBuilder {
     quality: TimeQuality,
     max_skew: Duration,
     unknown_types: UnknownTypes,
+    key_log: Option<PathBuf>,
     policy: node::Config,
 }
 
@@ -58,6 +61,7 @@ impl NodeBuilder {
             quality: TimeQuality::Synced,
             max_skew: Duration::from_secs(60),
             unknown_types: UnknownTypes::default(),
+            key_log: None,
             policy: node::Config::default(),
         }
     }
@@ -149,6 +153,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Appends the keys of every session to this file, from which recordings of them can be decrypted (docs/cli.md). Whoever
+    /// reads the file reads everything that the node sends and receives; it is made for its owner only, and refused if
+    /// others can read it.
+    pub fn key_log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_log = Some(path.into());
+        self
+    }
+
     /// Backoff, breaker, health and removal of peers. Trust is set by [`trust`](Self::trust).
     pub fn peer_policy(mut self, policy: node::Config) -> Self {
         self.policy = policy;
@@ -190,6 +202,19 @@ impl NodeBuilder {
             }
         }
 
+        let key_log = match &self.key_log {
+            None => None,
+            Some(path) => {
+                let failed = |error| StartError::KeyLog { path: path.clone(), error };
+                let key_log = KeyLog::open(path).map_err(failed)?;
+                tracing::warn!(
+                    path = %path.display(),
+                    "the keys of all sessions are logged: whoever reads the file can decrypt this node's traffic"
+                );
+                Some(key_log)
+            }
+        };
+
         let own = identity.id();
         let plan = Plan {
             identity,
@@ -199,6 +224,7 @@ impl NodeBuilder {
             timeouts: self.timeouts,
             tcp: self.tcp,
             unknown_types: self.unknown_types,
+            key_log,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
         let hub = Arc::new(Hub::new(plan, sender));
@@ -298,6 +324,7 @@ impl From<&Config> for NodeBuilder {
             .limits(limits)
             .timeouts(timeouts)
             .tcp(tcp);
+        let builder = config.key_log.iter().fold(builder, |builder, path| builder.key_log(path));
         let builder = config.listen.iter().cloned().fold(builder, Self::listen);
         // A peer with an address may also be listed among the admitted; it is dialled then.
         let admitted = config.trust.admit.iter().filter(|id| config.peers.iter().all(|peer| peer.id != **id));

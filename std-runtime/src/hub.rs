@@ -20,6 +20,7 @@ use crate::clock::{self, Clock};
 use crate::control::Command;
 use crate::counters::{NodeTally, Sent};
 use crate::event::Event;
+use crate::key_log::KeyLog;
 use crate::log::Throttle;
 use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
@@ -71,6 +72,7 @@ pub(crate) struct Plan {
     pub(crate) timeouts: Timeouts,
     pub(crate) tcp: TcpOptions,
     pub(crate) unknown_types: UnknownTypes,
+    pub(crate) key_log: Option<KeyLog>,
 }
 
 impl Hub {

@@ -40,6 +40,7 @@
 
 pub mod address;
 pub mod config;
+mod key_log;
 pub mod keyfile;
 
 mod buffers;

@@ -44,6 +44,7 @@ use crate::wire::reason::Reason;
 use crate::wire::record as layout;
 
 pub use crate::handshake::{Config, Expect, Offer, Resumption, Wall};
+pub use crate::record::SessionKeys;
 pub use up::{Mark, Message, Messages};
 
 use up::{Content, Opened, Up};
@@ -68,6 +69,16 @@ pub struct Session<A> {
     /// The peer of a session that is up, until the caller has heard of it, even if the session ends before.
     came_up: Option<NodeId>,
     closed: Option<Closed>,
+    key_log: KeyLog,
+}
+
+/// Whether the caller may have the session's keys.
+#[derive(Clone, Copy)]
+enum KeyLog {
+    Refused,
+    Asked,
+    /// They are there, in the session whose handshake's frames bear this id.
+    Due(u64),
 }
 
 enum State<A> {
@@ -165,7 +176,36 @@ impl<A: Aead> Session<A> {
 
     fn new(now: Instant, config: Config, handshake: Handshake<A>) -> Self {
         let deadline_at = now.after(config.handshake_timeout);
-        Self { config, state: State::Handshake { handshake, deadline_at }, came_up: None, closed: None }
+        Self {
+            config,
+            state: State::Handshake { handshake, deadline_at },
+            came_up: None,
+            closed: None,
+            key_log: KeyLog::Refused,
+        }
+    }
+
+    /// From now on [`poll_keys`](Self::poll_keys) hands out the keys, once. To be called before the handshake is over, and only
+    /// for a user who wants to decrypt recordings: whoever gets them can read everything that the session carries.
+    pub const fn log_keys(&mut self) {
+        self.key_log = KeyLog::Asked;
+    }
+
+    /// The first keys of the session, once they are there and if [`log_keys`](Self::log_keys) was called. Poll it after
+    /// each [`poll_transmit`](Self::poll_transmit) and [`handle_verdict`](Self::handle_verdict) and before any further input.
+    pub fn poll_keys(&mut self) -> Option<SessionKeys> {
+        let KeyLog::Due(frame_id) = self.key_log else { return None };
+        self.key_log = KeyLog::Refused;
+        match &self.state {
+            State::AwaitAccept { up, .. } | State::Up { up } => Some(up.keys(frame_id)),
+            _ => None,
+        }
+    }
+
+    fn on_keys(&mut self, frame_id: u64) {
+        if matches!(self.key_log, KeyLog::Asked) {
+            self.key_log = KeyLog::Due(frame_id);
+        }
     }
 
     /// Takes bytes from the link, at most one frame or record of them; call it again with the rest.
@@ -292,7 +332,11 @@ impl<A: Aead> Session<A> {
         let deadline_at = *deadline_at;
         match handshake.handle_verdict(verdict) {
             Ok(None) => {}
-            Ok(Some(finished)) => self.on_finished(now, outbox, &finished, deadline_at),
+            Ok(Some(finished)) => {
+                let frame_id = handshake.frame_id();
+                self.on_keys(frame_id);
+                self.on_finished(now, outbox, &finished, deadline_at);
+            }
             Err(refused) => {
                 let _ = self.on_refused(now, refused, 0);
             }
@@ -390,7 +434,11 @@ impl<A: Aead> Session<A> {
                 };
                 match flight.end {
                     None => {}
-                    Some(Ok(finished)) => self.on_finished(now, outbox, &finished, deadline_at),
+                    Some(Ok(finished)) => {
+                        let frame_id = handshake.frame_id();
+                        self.on_keys(frame_id);
+                        self.on_finished(now, outbox, &finished, deadline_at);
+                    }
                     Some(Err(refused)) => {
                         let _ = self.on_refused(now, refused, 0);
                     }

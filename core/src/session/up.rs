@@ -15,7 +15,7 @@ use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{Hints, MessageId, NodeId, Priority};
 use crate::outbox::{Outbox, Storage};
-use crate::record::{self, Opener, Sealer};
+use crate::record::{self, Opener, Sealer, SessionKeys};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
 use crate::wire::message::{self, Compressed, Encoder, FRAGMENT_LEN, MessageHeader, Part, Place};
@@ -135,6 +135,11 @@ impl<A: Aead> Up<A> {
 
     pub(super) fn hints(&self) -> Hints {
         self.hints
+    }
+
+    /// The keys, which are the first ones until a record was received.
+    pub(super) fn keys(&self, frame_id: u64) -> SessionKeys {
+        SessionKeys::of(frame_id, self.peer.dialled(), self.peer.cipher(), &self.sealer, &self.opener)
     }
 
     pub(super) fn peer(&self) -> &Offer {

@@ -218,6 +218,10 @@ settings! {
         /// File of the identity key. A relative path counts from the directory of the configuration file, or from the
         /// working directory; `~/` is the home directory.
         key: PathBuf = PathBuf::new(), FilePath;
+        /// File to which the keys of every session are appended, for decrypting recordings of this node's traffic. Whoever
+        /// reads it can read everything the node sends and receives. It is made with mode 0600 and refused if others can
+        /// read it. Relative paths as for `key`.
+        key_log: Option<PathBuf> = None, Maybe { word: "off", means: "no keys are logged", kind: FilePath };
         /// Name of the network. Only nodes that give the same name have sessions; it is no password.
         network: String = "hyphal".to_owned(), Network;
         /// What the node is in the network: a heavy server, a relay or a client.

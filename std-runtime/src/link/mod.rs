@@ -125,9 +125,12 @@ impl<L: Line> Link<L> {
         hub: Arc<Hub>,
         line: L,
         remote: Endpoint,
-        session: Session<RingCipher>,
+        mut session: Session<RingCipher>,
         origin: Origin,
     ) -> Self {
+        if hub.plan.key_log.is_some() {
+            session.log_keys();
+        }
         let signal = Arc::new(Signal::default());
         let desk = Desk {
             token: hub.next_token(),
@@ -301,6 +304,16 @@ impl Desk {
         false
     }
 
+    /// Writes the keys down, if the user wants them and they are new.
+    fn log_keys(&mut self) {
+        if let Some(key_log) = &self.hub.plan.key_log
+            && let Some(keys) = self.session.poll_keys()
+            && let Err(error) = key_log.write(&keys)
+        {
+            tracing::warn!(%error, "cannot write the key log");
+        }
+    }
+
     /// Bytes were read from the line.
     fn count_received(&self, len: usize) {
         self.hub.tally.traffic.bytes_received.fetch_add(len as u64, Relaxed);
@@ -420,6 +433,7 @@ impl Desk {
         }
         let now = self.hub.clock.now();
         self.with_outbox(|session, outbox| session.handle_verdict(now, outbox, verdict));
+        self.log_keys();
     }
 
     /// Tells the control task of the session, which decides whether it stays.

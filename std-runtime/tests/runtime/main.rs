@@ -4,6 +4,7 @@ mod back_pressure;
 mod broadcast;
 mod crossing;
 mod exchange;
+mod key_log;
 mod limits;
 mod pair;
 mod rejection;

@@ -48,6 +48,9 @@ pub(crate) struct Global {
     /// Log this to standard error: off, error, warn, info, debug, trace, or MODULE=LEVEL,... [variable: HYPHAL_LOG_FILTER]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// Append the keys of every session to this file: whoever reads it can decrypt the traffic [variable: HYPHAL_KEY_LOG]
+    #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) key_log: Option<String>,
     /// Set any setting, as limits.max_connections=50 or timeouts.connect=2s; may be repeated
     #[arg(long, global = true, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<Assignment>,
@@ -67,6 +70,7 @@ impl Global {
             set("--set", setting, std::slice::from_ref(value));
         }
         set("--key", "key", self.key.as_slice());
+        set("--key-log", "key_log", self.key_log.as_slice());
         set("--network", "network", self.network.as_slice());
         set("--log", "log.filter", self.log.as_slice());
         set("--listen", "listen", &node.listen);
