@@ -54,6 +54,8 @@ pub(crate) enum Command {
     DialFailed {
         id: NodeId,
         reason: Reason,
+        /// How long the peer wants to be left alone.
+        least_wait: Duration,
     },
     AddPeer {
         id: NodeId,
@@ -165,7 +167,9 @@ impl Control {
                 self.plan_sweep();
             }
             Command::Report { id, token, report } => self.node.handle_report(&id, token, &report),
-            Command::DialFailed { id, reason } => self.node.handle_dial_failed(now, &id, reason),
+            Command::DialFailed { id, reason, least_wait } => {
+                self.node.handle_dial_refused(now, &id, reason, least_wait);
+            }
             Command::AddPeer { id, endpoint, reply } => {
                 // A removal that is not told yet must not take the peer away again.
                 self.carry_out();

@@ -16,7 +16,7 @@
 //!
 //! Laws, each held by a test: polls may come in any order and number; on `Err` nothing has changed; after
 //! `handle_timeout(t)` a deadline lies after `t`; at most one session per peer, and both ends keep the same one; at most
-//! one dial is outstanding for each time that a peer was added. What is told is derived by comparison, so it is bounded by the table: a peer's
+//! one dial to a peer is outstanding, also if it was removed and added again meanwhile. What is told is derived by comparison, so it is bounded by the table: a peer's
 //! states between two polls are told as the last one, and the counters of the listing tell the rest.
 
 mod config;
@@ -242,7 +242,8 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
 
     /// Removes a peer: its session is closed, it is not dialled, and under [`Trust::Pinned`] not admitted any more.
     ///
-    /// The place in the table is free when the actions and events about the peer have been polled.
+    /// The place in the table is free when the actions and events about the peer have been polled, and a dial to it that is
+    /// outstanding has been answered for.
     pub fn remove_peer(&mut self, id: &NodeId) -> Result<(), UnknownPeer> {
         let index = self.find_present(id).ok_or(UnknownPeer)?;
         self.update(index, |peer, _, _| peer.leave(Removal::ByUser));
@@ -388,8 +389,17 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// A reason from a cleartext refusal is a hint that anyone on the path can forge: pass `Busy`, `Version` or `Limit` as they
     /// are, and any other as [`Reason::Busy`], so that a forger cannot make this node give a peer up.
     pub fn handle_dial_failed(&mut self, now: Instant, id: &NodeId, reason: Reason) {
-        if let Some(index) = self.find_present(id) {
-            self.update(index, |peer, config, rng| peer.dial_failed(config, now, reason, rng));
+        self.handle_dial_refused(now, id, reason, Duration::ZERO);
+    }
+
+    /// The same where the peer asked for a wait of at least `least`, as the detail of [`Reason::Busy`] does.
+    ///
+    /// Of that 30 s count at most, since anyone on the path can forge a cleartext refusal. A wait that is longer anyway stays.
+    pub fn handle_dial_refused(&mut self, now: Instant, id: &NodeId, reason: Reason, least: Duration) {
+        let least = least.min(MOST_DEFERRED);
+        if let Ok(index) = self.find(id) {
+            self.update(index, |peer, config, rng| peer.dial_failed(config, now, reason, least, rng));
+            self.drop_if_gone(index);
         }
     }
 
@@ -437,9 +447,10 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// A session that this node dialled is not kept, so its dial is over.
     fn end_refused_dial(&mut self, now: Instant, id: &NodeId, session: SessionRef, reason: Reason) {
         if session.dialled
-            && let Some(index) = self.find_present(id)
+            && let Ok(index) = self.find(id)
         {
             self.update(index, |peer, config, rng| peer.dial_superseded(config, now, reason, rng));
+            self.drop_if_gone(index);
         }
     }
 
@@ -564,6 +575,9 @@ impl Tally {
 
 /// How long two dials that passed each other can take to come up: a generous handshake timeout.
 pub const CROSSING: Duration = Duration::from_secs(10);
+
+/// The longest wait that a peer can impose.
+const MOST_DEFERRED: Duration = Duration::from_secs(30);
 
 /// Whether each end dialled one of two young sessions.
 fn crossed(old: &SessionRef, new: &SessionRef) -> bool {

@@ -210,6 +210,66 @@ fn a_dial_that_succeeds_after_its_peer_was_removed_is_closed() {
 }
 
 #[test]
+fn a_peer_removed_and_added_again_while_it_is_dialled_is_not_dialled_twice() {
+    let mut node = node(Trust::Pinned);
+    node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+    node.remove_peer(&id(1)).unwrap();
+    while node.poll_event().is_some() {}
+
+    node.add_peer(at(1), id(1), PeerConfig::default()).unwrap();
+
+    assert_eq!(actions(&mut node), []);
+    assert_eq!(node.handle_peer_up(at(2), id(1), dialled(1)), Standing::Keep);
+}
+
+#[test]
+fn a_dial_of_the_older_addition_that_fails_schedules_the_next_one() {
+    let mut node = node(Trust::Pinned);
+    node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+    actions(&mut node);
+    node.remove_peer(&id(1)).unwrap();
+    node.add_peer(at(1), id(1), PeerConfig::default()).unwrap();
+
+    node.handle_dial_failed(at(2), &id(1), Reason::Unreachable);
+
+    assert!(matches!(node.peer(&id(1)).unwrap().dial, DialStatus::At(_)));
+}
+
+#[test]
+fn a_removed_peer_keeps_its_place_until_its_dial_is_answered_for() {
+    for succeeds in [true, false] {
+        let mut node = Node::new(own(), Config::default(), FixedTable::<1>::new(), rng());
+        node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+        actions(&mut node);
+        node.remove_peer(&id(1)).unwrap();
+        while node.poll_event().is_some() {}
+        assert_eq!(node.add_peer(at(1), id(2), PeerConfig::default()), Err(AddPeerError::Full));
+
+        if succeeds {
+            node.handle_peer_up(at(2), id(1), dialled(1));
+        } else {
+            node.handle_dial_failed(at(2), &id(1), Reason::Unreachable);
+        }
+
+        assert_eq!(node.add_peer(at(3), id(2), PeerConfig::default()), Ok(()));
+    }
+}
+
+#[test]
+fn a_busy_peer_is_left_alone_for_as_long_as_it_asks_within_bounds() {
+    for (asked, waited) in [(Duration::from_secs(20), 20), (Duration::from_secs(3600), 30)] {
+        let mut node = node(Trust::Pinned);
+        node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+        actions(&mut node);
+
+        node.handle_dial_refused(at(1), &id(1), Reason::Busy, asked);
+
+        assert_eq!(node.peer(&id(1)).unwrap().dial, DialStatus::At(at(1 + waited)));
+    }
+}
+
+#[test]
 fn a_peer_added_again_before_its_close_was_polled_still_has_its_old_session_closed() {
     let mut node = node(Trust::Pinned);
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();

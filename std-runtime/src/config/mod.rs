@@ -270,7 +270,7 @@ settings! {
         max_connections: usize = 4096, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections from one IPv4 address or one IPv6 /64.
         max_connections_per_address: usize = 128, Number::<usize>::plain(1, 1_000_000);
-        /// Accepted connections whose handshake is not finished.
+        /// Accepted connections whose handshake is not finished. One IPv4 address or IPv6 /64 takes a quarter of them at most.
         max_handshakes: usize = 256, Number::<usize>::plain(1, 100_000);
         /// Messages that wait to be sent to one peer; those under way do not count.
         outbox_messages: usize = 8192, Number::<usize>::plain(1, 16_777_216);

@@ -517,7 +517,9 @@ impl Desk {
             }
             // A session that was announced and not let in is known to have ended.
             (None, Origin::Dialled(id)) if !self.is_announced => {
-                Some(Command::DialFailed { id: *id, reason })
+                // What the detail says depends on the reason: of Busy it is a wait in milliseconds.
+                let millis = if reason == Reason::Busy { why.detail } else { 0 };
+                Some(Command::DialFailed { id: *id, reason, least_wait: Duration::from_millis(millis) })
             }
             (None, _) => None,
         };
