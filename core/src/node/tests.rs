@@ -213,7 +213,7 @@ fn a_dial_that_succeeds_after_its_peer_was_removed_is_closed() {
 fn a_peer_removed_and_added_again_while_it_is_dialled_is_not_dialled_twice() {
     let mut node = node(Trust::Pinned);
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
-    assert_eq!(actions(&mut node), [Action::Dial { id: id(1) }]);
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
     node.remove_peer(&id(1)).unwrap();
     while node.poll_event().is_some() {}
 
@@ -415,7 +415,7 @@ fn of_two_young_sessions_that_crossed_the_one_of_the_larger_initiator_retires() 
         for dialled_first in [true, false] {
             let mut node = node(Trust::Open);
             node.add_peer(at(0), peer, PeerConfig::default()).unwrap();
-            let session = |token, dialled| SessionRef { token, boot_id: 1, dialled };
+            let session = |token, dialled| SessionRef { token, boot_id: 1, dialled, hints: None };
             node.handle_peer_up(at(0), peer, session(1, dialled_first));
 
             let standing = node.handle_peer_up(at(1), peer, session(2, !dialled_first));
@@ -503,7 +503,7 @@ fn a_session_that_is_not_kept_leaves_no_hints() {
 
     let standing = node.handle_peer_up(at(1), id(1), with_hints(lost, 3));
 
-    assert_eq!(standing, Standing::CloseNew(Reason::Replaced));
+    assert_eq!(standing, Standing::RetireNew);
     assert_eq!((node.take_hint(&hint(4)), node.take_hint(&hint(2))), (None, Some(id(1))));
 }
 
