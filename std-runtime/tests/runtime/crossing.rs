@@ -11,7 +11,7 @@ async fn crossing_dials_lose_no_message() {
     let mut crossed = 0;
     for round in 0..30 {
         let (left, right) = (listening(builder()).await, listening(builder()).await);
-        let (to_left, to_right) = (left.local_addrs()[0].to_string(), right.local_addrs()[0].to_string());
+        let (to_left, to_right) = (left.local_addrs()[0].clone(), right.local_addrs()[0].clone());
 
         let (of_left, of_right) = tokio::join!(
             left.add_peer(right.id(), Some(to_right)),

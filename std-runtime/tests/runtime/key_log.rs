@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::pair::{builder, listening, up, within};
+use crate::pair::{builder, listening, tcp_port, up, within};
 
 #[tokio::test]
 async fn a_recorded_session_is_readable_with_the_logged_keys() {
@@ -21,7 +21,7 @@ async fn a_recorded_session_is_readable_with_the_logged_keys() {
     let server = listening(builder()).await;
     let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = relay.local_addr().unwrap().to_string();
-    let target = server.local_addrs()[0];
+    let target = tcp_port(&server);
     let recording = tokio::spawn(async move {
         let (client, _) = relay.accept().await.unwrap();
         let server = TcpStream::connect(target).await.unwrap();
