@@ -13,6 +13,9 @@ use crate::time::{Duration, Instant};
 /// What leads from one key to the next.
 const REKEY_LABEL: &[u8] = b"hyphal/1 rekey";
 
+/// What leads to the places of a session in time.
+const SPREAD_LABEL: &[u8] = b"hyphal/1 spread";
+
 /// Records that one direction may seal. Far below the 2^64 - 1 of the Noise specification, so that no path can reach it.
 const MOST_RECORDS: u64 = 1 << 48;
 
@@ -54,6 +57,11 @@ impl<A: Aead> Sealer<A> {
             since: now,
             is_proven: false,
         }
+    }
+
+    /// The key in use.
+    fn key(&self) -> &Secret {
+        &self.key.key
     }
 
     /// Records sealed so far, which is also the counter of the next one.
@@ -106,6 +114,11 @@ impl<A: Aead> Opener<A> {
         Self { key: RecordKey::first(cipher, split), counter: 0 }
     }
 
+    /// The key in use.
+    fn key(&self) -> &Secret {
+        &self.key.key
+    }
+
     /// Opens `buf`, ciphertext and tag, as the next record in order, and gives its counter.
     pub(crate) fn open(&mut self, header: &[u8], buf: &mut [u8]) -> Result<u64, Forged> {
         let counter = self.counter;
@@ -120,6 +133,57 @@ impl<A: Aead> Opener<A> {
     /// The record just opened said that the next key follows.
     pub(crate) fn rekey(&mut self) {
         self.key = self.key.next();
+    }
+}
+
+/// Eight bytes that only the two ends of a session can tell, for where it stands among others in time.
+pub(crate) fn places(sending: &SplitKey) -> [u8; 8] {
+    let (bytes, _) = noise::hkdf2(sending.as_bytes(), SPREAD_LABEL);
+    let [a, b, c, d, e, f, g, h, ..] = *bytes.as_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// The first record keys of a session: with a recording of it, all that is needed to read every record.
+///
+/// Wiped when dropped; `Debug` does not show the keys.
+#[derive(Debug)]
+pub struct SessionKeys {
+    frame_id: u64,
+    dialled: bool,
+    cipher: Cipher,
+    sending: Secret,
+    receiving: Secret,
+}
+
+impl SessionKeys {
+    pub(crate) fn of<A: Aead>(
+        frame_id: u64,
+        dialled: bool,
+        cipher: Cipher,
+        sealer: &Sealer<A>,
+        opener: &Opener<A>,
+    ) -> Self {
+        Self { frame_id, dialled, cipher, sending: sealer.key().clone(), receiving: opener.key().clone() }
+    }
+
+    /// The message id of the handshake's frames, by which the session is found in a recording.
+    pub const fn frame_id(&self) -> u64 {
+        self.frame_id
+    }
+
+    /// What seals the records.
+    pub const fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+
+    /// The first record key of the records that the initiator seals.
+    pub const fn initiator(&self) -> &[u8; 32] {
+        if self.dialled { self.sending.as_bytes() } else { self.receiving.as_bytes() }
+    }
+
+    /// The first record key of the records that the responder seals.
+    pub const fn responder(&self) -> &[u8; 32] {
+        if self.dialled { self.receiving.as_bytes() } else { self.sending.as_bytes() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a node is made of. It checks every number once and starts the tasks; afterwards it is gone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::config::{Config, TrustPolicy};
 use crate::control::{Control, CoreNode};
 use crate::error::StartError;
 use crate::hub::{Hub, Plan};
+use crate::key_log::KeyLog;
 use crate::listener::Listener;
 use crate::node::Node;
 use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
@@ -42,6 +44,7 @@ pub struct NodeBuilder {
     unknown_types: UnknownTypes,
     rules: Vec<Rule>,
     accepts: Methods,
+    key_log: Option<PathBuf>,
     policy: node::Config,
 }
 
@@ -63,6 +66,7 @@ impl NodeBuilder {
             unknown_types: UnknownTypes::default(),
             rules: Vec::new(),
             accepts: Methods::ALL,
+            key_log: None,
             policy: node::Config::default(),
         }
     }
@@ -167,6 +171,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Appends the keys of every session to this file, from which recordings of them can be decrypted (docs/cli.md). Whoever
+    /// reads the file reads everything that the node sends and receives; it is made for its owner only, and refused if
+    /// others can read it.
+    pub fn key_log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_log = Some(path.into());
+        self
+    }
+
     /// Backoff, breaker, health and removal of peers. Trust is set by [`trust`](Self::trust).
     pub fn peer_policy(mut self, policy: node::Config) -> Self {
         self.policy = policy;
@@ -209,6 +221,19 @@ impl NodeBuilder {
             }
         }
 
+        let key_log = match &self.key_log {
+            None => None,
+            Some(path) => {
+                let failed = |error| StartError::KeyLog { path: path.clone(), error };
+                let key_log = KeyLog::open(path).map_err(failed)?;
+                tracing::warn!(
+                    path = %path.display(),
+                    "the keys of all sessions are logged: whoever reads the file can decrypt this node's traffic"
+                );
+                Some(key_log)
+            }
+        };
+
         let own = identity.id();
         let plan = Plan {
             identity,
@@ -219,6 +244,7 @@ impl NodeBuilder {
             tcp: self.tcp,
             unknown_types: self.unknown_types,
             rules: self.rules,
+            key_log,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
         let hub = Arc::new(Hub::new(plan, sender));
@@ -320,6 +346,7 @@ impl From<&Config> for NodeBuilder {
             .tcp(tcp);
         let builder = config.compression.send.iter().fold(builder, |builder, rule| builder.compress(*rule));
         let builder = builder.accept_compressed(config.compression.accept.iter().copied().collect());
+        let builder = config.key_log.iter().fold(builder, |builder, path| builder.key_log(path));
         let builder = config.listen.iter().cloned().fold(builder, Self::listen);
         // A peer with an address may also be listed among the admitted; it is dialled then.
         let admitted = config.trust.admit.iter().filter(|id| config.peers.iter().all(|peer| peer.id != **id));

@@ -54,6 +54,8 @@ pub(crate) enum Command {
     DialFailed {
         id: NodeId,
         reason: Reason,
+        /// How long the peer wants to be left alone.
+        least_wait: Duration,
     },
     AddPeer {
         id: NodeId,
@@ -81,8 +83,16 @@ pub(crate) struct PeerUp {
     pub(crate) id: NodeId,
     pub(crate) session: SessionRef,
     pub(crate) signal: Arc<Signal>,
-    /// The peer, whose lane belongs to the link from here on, or why the session is to be closed.
-    pub(crate) reply: oneshot::Sender<Result<Arc<Peer>, Reason>>,
+    /// Who the peer is and what becomes of the session, or why it is to be closed.
+    pub(crate) reply: oneshot::Sender<Result<Admitted, Reason>>,
+}
+
+/// A session that was not refused.
+pub(crate) struct Admitted {
+    /// Its peer, whose lane belongs to the link from here on, or as soon as a session that it crossed has let go of it.
+    pub(crate) peer: Arc<Peer>,
+    /// Whether it crossed another one and makes way for it: it gets no lane, and takes what is under way to it.
+    pub(crate) is_retired: bool,
 }
 
 /// The control task's own state.
@@ -157,7 +167,9 @@ impl Control {
                 self.plan_sweep();
             }
             Command::Report { id, token, report } => self.node.handle_report(&id, token, &report),
-            Command::DialFailed { id, reason } => self.node.handle_dial_failed(now, &id, reason),
+            Command::DialFailed { id, reason, least_wait } => {
+                self.node.handle_dial_refused(now, &id, reason, least_wait);
+            }
             Command::AddPeer { id, endpoint, reply } => {
                 // A removal that is not told yet must not take the peer away again.
                 self.carry_out();
@@ -182,7 +194,8 @@ impl Control {
 
     fn handle_peer_up(&mut self, now: Instant, up: PeerUp) {
         let PeerUp { id, session, signal, reply } = up;
-        match self.node.handle_peer_up(now, id, session) {
+        let standing = self.node.handle_peer_up(now, id, session);
+        match standing {
             Standing::CloseNew(reason) => {
                 let _ = reply.send(Err(reason));
                 return;
@@ -192,13 +205,22 @@ impl Control {
                     old.close(Reason::Replaced);
                 }
             }
-            Standing::Keep => {}
+            Standing::RetireOld(token) => {
+                if let Some(old) = self.links.get(&token) {
+                    old.retire();
+                }
+            }
+            Standing::Keep | Standing::RetireNew => {}
         }
         self.forget_evicted();
         let peer = self.hub.peer_or_new(id);
         self.links.insert(session.token, Arc::clone(&signal));
-        peer.lane().hand_to(session.token, signal);
-        let _ = reply.send(Ok(peer));
+        match standing {
+            Standing::RetireNew => {}
+            Standing::RetireOld(_) => peer.lane().bequeath_to(session.token, signal),
+            _ => peer.lane().hand_to(session.token, signal),
+        }
+        let _ = reply.send(Ok(Admitted { peer, is_retired: standing == Standing::RetireNew }));
     }
 
     /// Does what the node wants done and tells what happened.

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use getrandom::SysRng;
 use hyphal_core::ids::{Hint, NodeId};
@@ -42,7 +43,7 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, hint: Option<Hint>, endpoint
                 "cannot connect: {error}"
             );
             // A control task that has ended meanwhile does not need to know.
-            let _ = hub.control.send(Command::DialFailed { id, reason }).await;
+            let _ = hub.control.send(Command::DialFailed { id, reason, least_wait: Duration::ZERO }).await;
         }
     }
 }

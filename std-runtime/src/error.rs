@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use hyphal_core::ids::NodeId;
 use hyphal_core::node;
@@ -98,6 +99,13 @@ pub enum StartError {
         /// Why.
         error: AddPeerError,
     },
+    /// The key log cannot be opened, or others can read it.
+    KeyLog {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// What the builder was given as an endpoint is none.
     Endpoint(BadEndpoint),
     /// An endpoint cannot be listened on, as when another process uses the port.
@@ -129,6 +137,7 @@ impl fmt::Display for StartError {
                     "cannot listen on {endpoint}: the {noun} is in use; stop the other {user} or choose another {noun}"
                 )
             }
+            Self::KeyLog { path, error } => write!(f, "cannot use the key log {}: {error}", path.display()),
             Self::Listen { endpoint, error } => write!(f, "cannot listen on {endpoint}: {error}"),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
         }
@@ -138,7 +147,7 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen { error, .. } => Some(error),
+            Self::Listen { error, .. } | Self::KeyLog { error, .. } => Some(error),
             Self::Peer { error, .. } => Some(error),
             Self::Endpoint(error) => Some(error),
             _ => None,

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hyphal_core::identity::Identity;
@@ -21,6 +21,7 @@ use crate::compression::{Codec, Rule};
 use crate::control::Command;
 use crate::counters::{NodeTally, Sent};
 use crate::event::Event;
+use crate::key_log::KeyLog;
 use crate::log::Throttle;
 use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
@@ -75,6 +76,7 @@ pub(crate) struct Plan {
     pub(crate) unknown_types: UnknownTypes,
     /// The message types that are compressed.
     pub(crate) rules: Vec<Rule>,
+    pub(crate) key_log: Option<KeyLog>,
 }
 
 impl Hub {
@@ -233,14 +235,33 @@ impl Inbox {
 /// How many connections of which kind are open, and whether another one may come in.
 #[derive(Default)]
 pub(crate) struct Doors {
-    handshakes: AtomicUsize,
-    connections: Mutex<Connections>,
+    visitors: Mutex<Visitors>,
 }
 
 #[derive(Default)]
-struct Connections {
-    total: usize,
-    by_address: HashMap<IpAddr, usize>,
+struct Visitors {
+    all: Count,
+    by_address: HashMap<IpAddr, Count>,
+}
+
+/// Connections, and how many of them have not finished their handshake.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    connections: usize,
+    handshakes: usize,
+}
+
+impl Visitors {
+    /// Changes the counts of all and of the address, if there is one.
+    fn count(&mut self, address: Option<IpAddr>, change: impl Fn(&mut Count)) {
+        change(&mut self.all);
+        let Some(address) = address else { return };
+        let here = self.by_address.entry(address).or_default();
+        change(here);
+        if here.connections == 0 && here.handshakes == 0 {
+            self.by_address.remove(&address);
+        }
+    }
 }
 
 impl Doors {
@@ -248,30 +269,35 @@ impl Doors {
     ///
     /// Connections that come from no IP address, because they begin within this process, are limited in all only.
     pub(crate) fn admit(hub: &Arc<Hub>, address: Option<IpAddr>) -> Result<(Seat, Attempt), Reason> {
-        let doors = &hub.doors;
         let address = address.map(origin);
-        let mut connections = doors.connections();
-        let here = address.and_then(|address| connections.by_address.get(&address).copied()).unwrap_or(0);
-        if connections.total >= hub.plan.limits.connections || here >= hub.plan.limits.connections_per_address
+        let limits = &hub.plan.limits;
+        let mut visitors = hub.doors.visitors();
+        let known = address.and_then(|address| visitors.by_address.get(&address));
+        let here = known.copied().unwrap_or_default();
+        if visitors.all.connections >= limits.connections
+            || here.connections >= limits.connections_per_address
         {
             return Err(Reason::Limit);
         }
-        if doors.handshakes.load(Ordering::Relaxed) >= hub.plan.limits.handshakes {
+        let share = (limits.handshakes / HANDSHAKE_SHARE).max(1);
+        if visitors.all.handshakes >= limits.handshakes || here.handshakes >= share {
             return Err(Reason::Busy);
         }
-        doors.handshakes.fetch_add(1, Ordering::Relaxed);
-        connections.total += 1;
-        if let Some(address) = address {
-            connections.by_address.insert(address, here + 1);
-        }
-        drop(connections);
-        Ok((Seat { hub: Arc::clone(hub), address }, Attempt { hub: Arc::clone(hub) }))
+        visitors.count(address, |count| {
+            count.connections += 1;
+            count.handshakes += 1;
+        });
+        drop(visitors);
+        Ok((Seat { hub: Arc::clone(hub), address }, Attempt { hub: Arc::clone(hub), address }))
     }
 
-    fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    fn visitors(&self) -> MutexGuard<'_, Visitors> {
+        self.visitors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// One address takes at most one part in so many of the places for handshakes, so that it cannot keep the others out.
+const HANDSHAKE_SHARE: usize = 4;
 
 /// The place of a connection that a peer opened, given back when it ends.
 pub(crate) struct Seat {
@@ -281,26 +307,19 @@ pub(crate) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut connections = self.hub.doors.connections();
-        connections.total -= 1;
-        let Some(address) = self.address else { return };
-        if let Some(here) = connections.by_address.get_mut(&address) {
-            *here -= 1;
-            if *here == 0 {
-                connections.by_address.remove(&address);
-            }
-        }
+        self.hub.doors.visitors().count(self.address, |count| count.connections -= 1);
     }
 }
 
 /// The place of a handshake that a peer began, given back when it has proven itself or failed.
 pub(crate) struct Attempt {
     hub: Arc<Hub>,
+    address: Option<IpAddr>,
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.hub.doors.handshakes.fetch_sub(1, Ordering::Relaxed);
+        self.hub.doors.visitors().count(self.address, |count| count.handshakes -= 1);
     }
 }
 

@@ -25,8 +25,8 @@
 //! ```
 //!
 //! # Who waits for whom
-//! All queues are bounded. A sender waits while its peer's queue is full ([`Node::send_direct`]), or is told at once
-//! ([`Node::try_send_direct`]). A receiver that does not come back for more makes its links stop reading, which in turn
+//! All queues are bounded. A sender waits while its peer's queue is full ([`Node::send_direct`]), is told at once
+//! ([`Node::try_send_direct`]), or has less urgent messages dropped ([`Overflow`]). A receiver that does not come back for more makes its links stop reading, which in turn
 //! fills the senders' queues: nothing is dropped for lack of room. *Delivered* means that the receiving application took
 //! the message and came back for more.
 //!
@@ -45,6 +45,7 @@
 pub mod address;
 pub mod compression;
 pub mod config;
+mod key_log;
 pub mod keyfile;
 
 mod buffers;
@@ -90,7 +91,7 @@ pub use builder::NodeBuilder;
 pub use counters::{Compression, Counters, Sent};
 pub use error::{AddPeerError, BatchError, PeerError, SendError, StartError};
 pub use event::{Event, Events};
-pub use message::{Batch, Message, MessageRef, Outgoing, Payload, SendOptions};
+pub use message::{Batch, Message, MessageRef, Outgoing, Overflow, Payload, SendOptions};
 pub use node::{Node, PeerInfo};
 pub use options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 pub use receipt::{Outcome, Receipt};

@@ -22,6 +22,24 @@ pub struct SendOptions {
     pub priority: Priority,
     /// Seconds after which the message is worthless, 0 = never. It is not sent or delivered later.
     pub ttl: u32,
+    /// What happens while the queue to the peer is full.
+    pub overflow: Overflow,
+}
+
+/// What happens to a message for which the queue to its peer has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// It waits for its turn.
+    #[default]
+    Wait,
+    /// It is refused at once, as [`QueueFull`](crate::SendError::QueueFull); also if others wait for room.
+    Fail,
+    /// It drops queued messages that are not more urgent, as [`Reason::Shed`](crate::Reason::Shed): the least urgent first, and
+    /// of a class the oldest. Refused as `QueueFull` if that would not make room; then nothing is dropped.
+    ///
+    /// For values that the next one outdates, such as positions and measurements. It does not wait behind others that do,
+    /// so these wait longer; only a broadcast is refused at a peer for which others wait.
+    Shed,
 }
 
 impl SendOptions {
@@ -39,11 +57,17 @@ impl SendOptions {
     pub const fn ttl(self, ttl: u32) -> Self {
         Self { ttl, ..self }
     }
+
+    /// The same with another answer to a full queue.
+    #[must_use]
+    pub const fn overflow(self, overflow: Overflow) -> Self {
+        Self { overflow, ..self }
+    }
 }
 
 impl Default for SendOptions {
     fn default() -> Self {
-        Self { priority: Priority::default(), ttl: Self::DEFAULT_TTL }
+        Self { priority: Priority::default(), ttl: Self::DEFAULT_TTL, overflow: Overflow::default() }
     }
 }
 

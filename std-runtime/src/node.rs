@@ -69,7 +69,8 @@ impl Node {
         &self.inner.addresses
     }
 
-    /// Queues a message for one peer, waiting while its queue is full. It is sent when a session is up.
+    /// Queues a message for one peer, waiting while its queue is full unless the [`overflow`](SendOptions::overflow) of its
+    /// options says otherwise. It is sent when a session is up.
     ///
     /// That holds for an absent stranger too: the message waits until it comes back, its place in a full table is given
     /// away or it is removed, or the time to live passes.
@@ -77,7 +78,7 @@ impl Node {
     /// Cancellation safe: dropped before it is ready, it has queued nothing.
     ///
     /// # Errors
-    /// Anything of [`SendError`] but `QueueFull`.
+    /// Anything of [`SendError`]; `QueueFull` only if the message does not wait.
     pub async fn send_direct(
         &self,
         peer: NodeId,
@@ -91,10 +92,10 @@ impl Node {
 
     /// The same, with a receipt that tells what became of the message.
     ///
-    /// At most 65,536 receipts to one peer may be open; further tracked messages wait.
+    /// At most 65,536 receipts to one peer may be open; further tracked messages find the queue full.
     ///
     /// # Errors
-    /// Anything of [`SendError`] but `QueueFull`.
+    /// Anything of [`SendError`]; `QueueFull` only if the message does not wait.
     pub async fn send_direct_tracked(
         &self,
         peer: NodeId,
@@ -107,7 +108,7 @@ impl Node {
         Ok((id, receipt.expect("a tracked message has a receipt")))
     }
 
-    /// Queues a message for one peer if there is room at once and nobody waits for it.
+    /// Queues a message for one peer if there is room at once and nobody waits for it, or if it may shed others.
     ///
     /// # Errors
     /// Anything of [`SendError`].
@@ -122,7 +123,8 @@ impl Node {
         Ok(send::try_send(self.hub(), peer, &message, false)?.0)
     }
 
-    /// Queues many messages for one peer, with one lock and one wake-up for many, waiting whenever the queue is full.
+    /// Queues many messages for one peer, with one lock and one wake-up for many, waiting whenever the queue is full unless
+    /// the options of a message say otherwise: one that is refused ends the batch.
     ///
     /// This is the fast way: millions of small messages a second. See [`SendBatch`] for stopping half-way.
     pub fn send_batch<'m, I>(&self, peer: NodeId, messages: I) -> SendBatch<'m, I::IntoIter>
@@ -135,7 +137,8 @@ impl Node {
     /// Queues one message for all peers, sharing its payload and its id.
     ///
     /// Waits for room in the queues of peers as long as they have a session. At a peer without one the message is queued if
-    /// there is room at once, and refused as `QueueFull` if not, so that an absent peer holds nobody up.
+    /// there is room at once, and refused as `QueueFull` if not, so that an absent peer holds nobody up. With another
+    /// [`overflow`](SendOptions::overflow) it waits for nobody.
     ///
     /// Strangers, peers that connected and were never added, get it only while they have a session: one that is absent
     /// is passed over, and broadcasts that are still queued for it when its session ends are dropped (`PeerGone`).

@@ -10,7 +10,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections from one IPv4 address or IPv6 /64 (128).
     pub connections_per_address: usize,
-    /// Connections from peers whose handshake is under way (256).
+    /// Connections from peers whose handshake is under way (256); from one IPv4 address or IPv6 /64 at most a quarter of
+    /// them, at least one.
     pub handshakes: usize,
     /// Peers that the node knows at once, strangers included (16,384).
     pub peers: usize,

@@ -18,6 +18,8 @@ use tokio::sync::watch;
 use crate::compression::{Codec, Methods};
 use crate::counters::{Sent, Tally};
 use crate::error::SendError;
+use crate::message::Overflow;
+use crate::pulse::Settled;
 use crate::receipt::ReceiptLedger;
 use crate::signal::Signal;
 
@@ -43,6 +45,8 @@ impl Peer {
             outbox: Outbox::new(storage),
             line: Line::default(),
             owner: None,
+            heir: None,
+            reported: Settled::default(),
             is_known: false,
             closed: None,
             takes: Methods::ALL,
@@ -87,6 +91,10 @@ pub(crate) struct Lane {
     pub(crate) outbox: Outbox,
     line: Line,
     owner: Option<Owner>,
+    /// The link that takes over when the owner, whose session makes way for it, lets go.
+    heir: Option<Owner>,
+    /// What was reported of the outbox's counters, by whichever link.
+    reported: Settled,
     /// Whether the user has added the peer, or it is a stranger that connected.
     is_known: bool,
     /// Why nothing is accepted any more.
@@ -105,16 +113,24 @@ struct Owner {
 }
 
 impl Lane {
-    /// Runs `push` if it is this sender's turn, or puts the sender in line to be woken when it may be.
+    /// Runs `push` if it is this sender's turn, or does with the sender what `overflow` says: puts it in line to be woken
+    /// when its turn may be, sends it away, or lets it go first, as it makes room for itself.
     pub(crate) fn poll_push<T>(
         &mut self,
         cx: &Context<'_>,
         place: &mut Option<u64>,
+        overflow: Overflow,
         push: impl FnOnce(&mut Self) -> Result<T, SendError>,
     ) -> Poll<Result<T, SendError>> {
         if let Some(error) = self.closed {
             self.line.leave(place);
             return Poll::Ready(Err(error));
+        }
+        if overflow != Overflow::Wait {
+            let is_turn = overflow == Overflow::Shed || self.line.is_turn_of(*place);
+            let result = if is_turn { push(self) } else { Err(SendError::QueueFull) };
+            self.line.leave(place);
+            return Poll::Ready(result);
         }
         if self.line.is_turn_of(*place) {
             match push(self) {
@@ -136,7 +152,7 @@ impl Lane {
         place: &mut Option<u64>,
         push: impl FnOnce(&mut Self) -> Result<T, SendError>,
     ) -> Poll<Result<T, SendError>> {
-        let polled = self.poll_push(cx, place, push);
+        let polled = self.poll_push(cx, place, Overflow::Wait, push);
         if polled.is_pending() && !self.is_attached() {
             self.line.leave(place);
             return Poll::Ready(Err(SendError::QueueFull));
@@ -152,6 +168,17 @@ impl Lane {
         match self.closed {
             Some(error) => Err(error),
             None if !self.line.is_turn_of(None) => Err(SendError::QueueFull),
+            None => push(self),
+        }
+    }
+
+    /// Runs `push` at once, unless nothing is accepted: for a sender that makes room for itself.
+    pub(crate) fn push_first<T>(
+        &mut self,
+        push: impl FnOnce(&mut Self) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        match self.closed {
+            Some(error) => Err(error),
             None => push(self),
         }
     }
@@ -198,8 +225,9 @@ impl Lane {
         self.is_known || self.is_attached()
     }
 
+    /// The link whose session stays.
     pub(crate) fn signal(&self) -> Option<&Arc<Signal>> {
-        self.owner.as_ref().map(|owner| &owner.signal)
+        self.heir.as_ref().or(self.owner.as_ref()).map(|link| &link.signal)
     }
 
     /// Whether the link of this token owns the lane.
@@ -211,6 +239,7 @@ impl Lane {
     pub(crate) fn hand_to(&mut self, token: u64, signal: Arc<Signal>) {
         self.outbox.handle_session_end();
         self.owner = Some(Owner { token, signal });
+        self.heir = None;
     }
 
     /// The peer says how it takes messages compressed. What is queued otherwise is decompressed: it left from here so,
@@ -225,11 +254,25 @@ impl Lane {
         self.takes
     }
 
-    /// The link's session ended.
+    /// The same, but an owner whose session makes way keeps the lane until it has heard of all that it has in flight.
+    pub(crate) fn bequeath_to(&mut self, token: u64, signal: Arc<Signal>) {
+        if self.owner.is_some() {
+            self.heir = Some(Owner { token, signal });
+        } else {
+            self.hand_to(token, signal);
+        }
+    }
+
+    /// The link's session ended. An heir takes the lane and is told.
     pub(crate) fn detach(&mut self, token: u64) {
+        self.heir.take_if(|heir| heir.token == token);
         if self.is_owned_by(token) {
             self.outbox.handle_session_end();
-            self.owner = None;
+            self.owner = self.heir.take();
+            if let Some(heir) = &self.owner {
+                heir.signal.wake();
+                return;
+            }
             if !self.is_known {
                 self.outbox.clear_broadcasts(Reason::PeerGone);
             }
@@ -248,8 +291,16 @@ impl Lane {
     pub(crate) fn abandon(&mut self, reason: Reason) {
         self.close(SendError::UnknownPeer);
         self.owner = None;
+        self.heir = None;
         self.outbox.clear(reason);
         self.outbox.handle_session_end();
+    }
+
+    /// What the outbox settled since this was asked last.
+    pub(crate) fn take_settled(&mut self) -> Settled {
+        let outbox::Counters { confirmed, unconfirmed, .. } = self.outbox.counters();
+        let before = std::mem::replace(&mut self.reported, Settled { confirmed, unconfirmed });
+        Settled { confirmed: confirmed - before.confirmed, unconfirmed: unconfirmed - before.unconfirmed }
     }
 
     pub(crate) fn sent(&self) -> Sent {
@@ -334,9 +385,10 @@ impl Place {
     pub(crate) fn poll_push<T>(
         &mut self,
         cx: &Context<'_>,
+        overflow: Overflow,
         push: impl FnOnce(&mut Lane) -> Result<T, SendError>,
     ) -> Poll<Result<T, SendError>> {
-        self.peer.lane().poll_push(cx, &mut self.number, push)
+        self.peer.lane().poll_push(cx, &mut self.number, overflow, push)
     }
 
     /// See [`Lane::poll_push_attached`].

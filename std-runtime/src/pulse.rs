@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use hyphal_core::node::LinkReport;
-use hyphal_core::outbox;
 use hyphal_core::time::Instant;
 
 /// The observations since the last report.
@@ -14,19 +13,17 @@ pub(crate) struct Pulse {
     report_at: Option<Instant>,
     rtt: Option<Duration>,
     missed: u32,
-    confirmed: u64,
-    unconfirmed: u64,
+    /// What no report has told yet.
+    unsent: Settled,
 }
 
 impl Pulse {
     pub(crate) fn new(interval: Duration) -> Self {
-        Self { interval, report_at: None, rtt: None, missed: 0, confirmed: 0, unconfirmed: 0 }
+        Self { interval, report_at: None, rtt: None, missed: 0, unsent: Settled::default() }
     }
 
-    /// The session is up; what the outbox counted before is not this link's.
-    pub(crate) fn handle_up(&mut self, now: Instant, counters: outbox::Counters) {
-        self.confirmed = counters.confirmed;
-        self.unconfirmed = counters.unconfirmed;
+    /// The session is up.
+    pub(crate) fn handle_up(&mut self, now: Instant) {
         // Half an interval after each heartbeat, so that its answer has had time to arrive.
         self.report_at = Some(now.after(self.interval + self.interval / 2));
     }
@@ -40,38 +37,42 @@ impl Pulse {
         self.report_at
     }
 
-    /// The report, if it is due.
+    /// The report, if it is due; `settled` gives what the outbox settled since somebody reported it last.
     pub(crate) fn poll_report(
         &mut self,
         now: Instant,
-        counters: impl FnOnce() -> outbox::Counters,
+        settled: impl FnOnce() -> Settled,
     ) -> Option<LinkReport> {
         if self.report_at.is_none_or(|at| at > now) {
             return None;
         }
         self.report_at = Some(now.after(self.interval));
         self.missed = if self.rtt.is_some() { 0 } else { self.missed.saturating_add(1) };
-        Some(self.last_report(counters()))
+        Some(self.last_report(settled()))
     }
 
     /// What was observed since the last report.
-    pub(crate) fn last_report(&mut self, counters: outbox::Counters) -> LinkReport {
-        let report = LinkReport {
+    pub(crate) fn last_report(&mut self, settled: Settled) -> LinkReport {
+        let unsent = std::mem::take(&mut self.unsent);
+        LinkReport {
             rtt: self.rtt.take(),
             missed_heartbeats: self.missed,
             failures: 0,
-            confirmed: counters.confirmed.saturating_sub(self.confirmed),
-            unconfirmed: counters.unconfirmed.saturating_sub(self.unconfirmed),
-        };
-        self.confirmed = counters.confirmed;
-        self.unconfirmed = counters.unconfirmed;
-        report
+            confirmed: unsent.confirmed + settled.confirmed,
+            unconfirmed: unsent.unconfirmed + settled.unconfirmed,
+        }
     }
 
     /// The last report did not reach the control task: the next one tells the same.
     pub(crate) fn handle_unsent(&mut self, report: &LinkReport) {
         self.rtt = self.rtt.or(report.rtt);
-        self.confirmed -= report.confirmed;
-        self.unconfirmed -= report.unconfirmed;
+        self.unsent = Settled { confirmed: report.confirmed, unconfirmed: report.unconfirmed };
     }
+}
+
+/// Messages whose fate was settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) confirmed: u64,
+    pub(crate) unconfirmed: u64,
 }

@@ -19,11 +19,11 @@ use crate::builder::MAX_MESSAGE;
 use crate::compression::{Methods, Packed};
 use crate::error::{BatchError, SendError};
 use crate::hub::Hub;
-use crate::message::{Outgoing, Payload, SendOptions};
+use crate::message::{Outgoing, Overflow, Payload, SendOptions};
 use crate::peer::{Lane, Peer, Place};
 use crate::receipt::Receipt;
 
-/// Queues one message, waiting for room.
+/// Queues one message, or does what its options say if there is no room.
 pub(crate) async fn send(
     hub: &Hub,
     peer: NodeId,
@@ -32,11 +32,13 @@ pub(crate) async fn send(
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     check(&message)?;
     let mut place = Place::new(hub.peer(&peer).ok_or(SendError::UnknownPeer)?);
+    let overflow = message.options.overflow;
     let packed = pack(hub, &place.peer, &message);
-    poll_fn(|cx| place.poll_push(cx, |lane| push(hub, lane, &message, packed.as_ref(), is_tracked))).await
+    poll_fn(|cx| place.poll_push(cx, overflow, |lane| push(hub, lane, &message, packed.as_ref(), is_tracked)))
+        .await
 }
 
-/// Queues one message if there is room at once.
+/// Queues one message if there is room at once, or if it makes room for itself.
 pub(crate) fn try_send(
     hub: &Hub,
     peer: NodeId,
@@ -46,7 +48,12 @@ pub(crate) fn try_send(
     check(message)?;
     let peer = hub.peer(&peer).ok_or(SendError::UnknownPeer)?;
     let packed = pack(hub, &peer, message);
-    peer.lane().try_push(|lane| push(hub, lane, message, packed.as_ref(), is_tracked))
+    let mut lane = peer.lane();
+    let push = |lane: &mut Lane| push(hub, lane, message, packed.as_ref(), is_tracked);
+    match message.options.overflow {
+        Overflow::Wait | Overflow::Fail => lane.try_push(push),
+        Overflow::Shed => lane.push_first(push),
+    }
 }
 
 /// The message compressed, if somebody wants that and the peer takes it. Before the lane is locked: it takes its time.
@@ -68,7 +75,9 @@ fn push(
     }
     let sequence = hub.sequence.fetch_add(1, Relaxed);
     let header = header(message.kind, message.options, sequence, false);
-    let ticket = enqueue(hub, lane, hub.clock.now(), header, message.payload.for_outbox(), packed)?;
+    let now = hub.clock.now();
+    make_room(lane, now, message.options, message.payload.len());
+    let ticket = enqueue(hub, lane, now, header, message.payload.for_outbox(), packed)?;
     let receipt = is_tracked.then(|| lane.outbox.ledger().track(ticket));
     wake(hub, lane);
     Ok((hub.message_id(sequence), receipt))
@@ -92,6 +101,15 @@ fn enqueue(
     let ticket = lane.outbox.push(now, header, outbox::Payload::Shared(bytes.clone()))?;
     hub.tally.traffic.packed.add(*compressed, bytes.len());
     Ok(ticket)
+}
+
+/// Sheds other messages for the sake of one of `len` bytes, if its options say so.
+#[inline]
+fn make_room(lane: &mut Lane, now: Instant, options: SendOptions, len: usize) {
+    if options.overflow == Overflow::Shed && !lane.outbox.space_for(len) {
+        // Whether it sufficed shows when the message is pushed.
+        lane.outbox.make_room(now, len, options.priority);
+    }
 }
 
 /// A batch on its way into a peer's queue, from [`Node::send_batch`](crate::Node::send_batch).
@@ -126,7 +144,8 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
     fn poll_next_part(&mut self, cx: &Context<'_>) -> Poll<Result<Part, SendError>> {
         let Self { hub, place, messages, packed, accepted } = self;
         let Some(place) = place else { return Poll::Ready(Err(SendError::UnknownPeer)) };
-        place.poll_push(cx, |lane| {
+        let overflow = messages.peek().map_or(Overflow::Wait, |message| message.options.overflow);
+        place.poll_push(cx, overflow, |lane| {
             let now = hub.clock.now();
             let mut numbers = Numbers::new(hub);
             let mut kind = None;
@@ -138,6 +157,9 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                     break Ok(Part::More);
                 }
                 let Some(message) = messages.peek() else { break Ok(Part::Last) };
+                if message.options.overflow != overflow {
+                    break Ok(Part::More);
+                }
                 if kind != Some(message.kind) {
                     if let Err(error) = check(message) {
                         break Err(error);
@@ -148,6 +170,7 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                 if message.payload.len() > MAX_MESSAGE as usize {
                     break Err(SendError::TooLong { max: MAX_MESSAGE });
                 }
+                make_room(lane, now, message.options, message.payload.len());
                 let header = header(message.kind, message.options, numbers.peek(), false);
                 let payload = message.payload.for_outbox();
                 let result = if is_packing {
@@ -260,8 +283,8 @@ pub struct Broadcast {
     pub refused: Vec<(NodeId, SendError)>,
 }
 
-/// Queues one message for all peers, sharing its payload. Waits for room at peers as long as they have a session; the
-/// others take it if there is room at once, and strangers that are not here are passed over.
+/// Queues one message for all peers, sharing its payload. Unless its options say otherwise, waits for room at peers as long
+/// as they have a session; the others take it if there is room at once, and strangers that are not here are passed over.
 pub(crate) async fn broadcast(
     hub: &Hub,
     kind: u16,
@@ -291,6 +314,7 @@ pub(crate) async fn broadcast(
 struct Wave {
     now: Instant,
     header: Header,
+    options: SendOptions,
     payload: Bytes,
     packed: Option<Packed>,
     is_tracked: bool,
@@ -316,6 +340,7 @@ impl Wave {
         let mut wave = Self {
             now: hub.clock.now(),
             header: header(kind, options, sequence, true),
+            options,
             payload,
             packed,
             is_tracked,
@@ -332,7 +357,7 @@ impl Wave {
                 continue;
             }
             match lane.try_push(|lane| wave.push(hub, lane)) {
-                Err(SendError::QueueFull) if lane.is_attached() => {
+                Err(SendError::QueueFull) if options.overflow == Overflow::Wait && lane.is_attached() => {
                     let number = lane.reserve_place();
                     drop(lane);
                     places.push(Place { peer: Arc::clone(peer), number });
@@ -352,6 +377,7 @@ impl Wave {
         if !has_room || !lane.takes_broadcasts() {
             return Err(SendError::QueueFull);
         }
+        make_room(lane, self.now, self.options, self.payload.len());
         let payload = outbox::Payload::Shared(self.payload.clone());
         let ticket = enqueue(hub, lane, self.now, self.header, payload, self.packed.as_ref())?;
         let receipt = self.is_tracked.then(|| lane.outbox.ledger().track(ticket));

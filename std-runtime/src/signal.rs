@@ -15,6 +15,7 @@ pub(crate) struct Signal {
     /// The code of the reason to close with; 0 = go on.
     close: AtomicU16,
     ping: AtomicBool,
+    retire: AtomicBool,
 }
 
 impl Signal {
@@ -35,6 +36,17 @@ impl Signal {
             0 => None,
             _ => Reason::from_code(self.close.swap(0, Ordering::AcqRel)),
         }
+    }
+
+    /// Orders the link to make way for another one without losing a message.
+    pub(crate) fn retire(&self) {
+        self.retire.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// The order to make way, once.
+    pub(crate) fn take_retire(&self) -> bool {
+        self.retire.load(Ordering::Acquire) && self.retire.swap(false, Ordering::AcqRel)
     }
 
     /// Asks the link to measure the round trip time.

@@ -86,6 +86,8 @@ struct Link {
     dialling: Option<NodeId>,
     /// The peer whose outbox the session writes, once the node has said that it stays.
     counts_for: Option<NodeId>,
+    /// The peer whose outbox a session that makes way for this one still has.
+    inherits_from: Option<NodeId>,
     own_outbox: LabOutbox,
 }
 
@@ -337,6 +339,7 @@ impl Net {
             end: LinkEnd::new(session),
             dialling: expect.and_then(|expect| expect.id()),
             counts_for: None,
+            inherits_from: None,
             own_outbox: lab_outbox(),
         };
         process.next_token += 1;
@@ -371,6 +374,13 @@ impl Net {
         if let Some(homes) = self.streams.get_mut(&stream) {
             homes[side as usize] = None;
         }
+    }
+}
+
+impl Link {
+    /// Whether the session counts for this peer, or will.
+    fn is_of(&self, id: NodeId) -> bool {
+        self.counts_for == Some(id) || self.inherits_from == Some(id)
     }
 }
 
@@ -482,22 +492,38 @@ impl Process {
         link.dialling = None;
         let hints = link.end.session.hints();
         let session = SessionRef { token, boot_id, dialled, hints };
-        let replaced = match self.node.handle_peer_up(now, id, session) {
-            Standing::CloseNew(reason) => {
-                self.link(stream).end.session.close(now, reason);
-                return;
-            }
-            Standing::Keep => None,
-            Standing::ReplaceOld(token) => Some(token),
-        };
-        if let Some(old) = self.links.values_mut().find(|link| Some(link.token) == replaced) {
-            old.counts_for = None;
-            old.end.session.close(now, Reason::Replaced);
-        }
         self.peer(id);
-        let (link, peer) = (self.links.get_mut(&stream), self.peers.get_mut(&id));
-        if let (Some(link), Some(peer)) = (link, peer) {
+        match self.node.handle_peer_up(now, id, session) {
+            Standing::CloseNew(reason) => self.link(stream).end.session.close(now, reason),
+            Standing::RetireNew => self.link(stream).end.session.retire(now, Reason::Replaced),
+            Standing::Keep => self.attach(id, stream),
+            Standing::ReplaceOld(token) => {
+                for old in self.links.values_mut().filter(|link| link.is_of(id)) {
+                    old.counts_for = None;
+                    old.inherits_from = None;
+                    if old.token == token {
+                        old.end.session.close(now, Reason::Replaced);
+                    }
+                }
+                self.attach(id, stream);
+            }
+            Standing::RetireOld(token) => {
+                if let Some(old) = self.links.values_mut().find(|link| link.token == token) {
+                    old.end.session.retire(now, Reason::Replaced);
+                }
+                if self.links.values().any(|link| link.counts_for == Some(id)) {
+                    self.link(stream).inherits_from = Some(id);
+                } else {
+                    self.attach(id, stream);
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, id: NodeId, stream: StreamId) {
+        if let (Some(link), Some(peer)) = (self.links.get_mut(&stream), self.peers.get_mut(&id)) {
             link.counts_for = Some(id);
+            link.inherits_from = None;
             link.end.session.attach(&mut peer.outbox);
         }
     }
@@ -523,10 +549,16 @@ impl Process {
         self.report(stream);
         let link = self.link(stream);
         let (token, dialling, counts_for) = (link.token, link.dialling.take(), link.counts_for.take());
-        if let Some(id) = counts_for {
+        let inherits_from = link.inherits_from.take();
+        if let Some(id) = counts_for.or(inherits_from) {
             self.node.handle_peer_down(now, &id, token, reason);
         } else if let Some(id) = dialling {
             self.node.handle_dial_failed(now, &id, reason);
+        }
+        let heir =
+            self.links.iter().find(|(_, link)| counts_for.is_some() && link.inherits_from == counts_for);
+        if let (Some(id), Some(heir)) = (counts_for, heir.map(|(stream, _)| *stream)) {
+            self.attach(id, heir);
         }
     }
 

@@ -1,6 +1,6 @@
 //! On an idle link both ends hear from each other often enough, and learn how long the way is.
 
-use hyphal_core::time::Duration;
+use hyphal_core::time::{Duration, Instant};
 use hyphal_lab::{
     network::Side,
     pair::{Pair, Setup},
@@ -51,4 +51,27 @@ fn ends_with_different_heartbeats_do_not_take_each_other_for_dead() {
 
     assert!(pair.opener().link.session.is_up());
     assert!(pair.target().link.session.is_up());
+}
+
+#[test]
+fn links_made_in_the_same_instant_do_not_beat_together() {
+    const INTERVAL: Duration = Duration::from_secs(1);
+    let mut tenths = [0; 10];
+    for seed in Seed::series(100) {
+        let mut pair = Pair::up(&seed);
+        let up_at = pair.now();
+        let mut beats: Vec<Instant> = Vec::new();
+        pair.drive_until(Duration::from_secs(5), |pair| {
+            if pair.opener().link.round_trips.len() > beats.len() {
+                beats.push(pair.now());
+            }
+            false
+        });
+
+        assert!(beats.windows(2).all(|beats| beats[1].since(beats[0]) <= INTERVAL), "{beats:?}");
+        let place = beats[beats.len() - 1].since(up_at).as_micros() % INTERVAL.as_micros();
+        tenths[(place * 10 / INTERVAL.as_micros()) as usize] += 1;
+    }
+
+    assert!(tenths.iter().all(|links| *links < 25), "{tenths:?}");
 }

@@ -298,6 +298,11 @@ impl<A: Aead> Handshake<A> {
         Self { step, own, link, frame_id: 0 }
     }
 
+    /// The message id that the attempt's frames bear.
+    pub(crate) const fn frame_id(&self) -> u64 {
+        self.frame_id
+    }
+
     /// Takes the frame at the start of `bytes`.
     pub(crate) fn handle_bytes(&mut self, bytes: &mut [u8]) -> Result<Heard, Refused> {
         // What comes behind the frame that the caller is asked about has its turn after the answer.

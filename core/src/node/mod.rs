@@ -16,7 +16,7 @@
 //!
 //! Laws, each held by a test: polls may come in any order and number; on `Err` nothing has changed; after
 //! `handle_timeout(t)` a deadline lies after `t`; at most one session per peer, and both ends keep the same one; at most
-//! one dial is outstanding for each time that a peer was added. What is told is derived by comparison, so it is bounded by the table: a peer's
+//! one dial to a peer is outstanding, also if it was removed and added again meanwhile. What is told is derived by comparison, so it is bounded by the table: a peer's
 //! states between two polls are told as the last one, and the counters of the listing tell the rest.
 
 mod config;
@@ -144,8 +144,14 @@ pub enum Standing {
     Keep,
     /// The session that came up stays; close the one with this token with [`Reason::Replaced`].
     ReplaceOld(u64),
+    /// The session that came up stays. Retire the one with this token, which crossed it, with [`Reason::Replaced`]: it
+    /// keeps the peer's outbox until it has ended.
+    RetireOld(u64),
     /// Close the session that came up with this reason; it never counted.
     CloseNew(Reason),
+    /// Retire the session that came up with [`Reason::Replaced`]: it crossed another one, which stays. It gets no outbox, but
+    /// the peer may have sent messages over it.
+    RetireNew,
 }
 
 /// The application's verdict on an exchange with a peer.
@@ -236,7 +242,8 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
 
     /// Removes a peer: its session is closed, it is not dialled, and under [`Trust::Pinned`] not admitted any more.
     ///
-    /// The place in the table is free when the actions and events about the peer have been polled.
+    /// The place in the table is free when the actions and events about the peer have been polled, and a dial to it that is
+    /// outstanding has been answered for.
     pub fn remove_peer(&mut self, id: &NodeId) -> Result<(), UnknownPeer> {
         let index = self.find_present(id).ok_or(UnknownPeer)?;
         self.update(index, |peer, _, _| peer.leave(Removal::ByUser));
@@ -322,6 +329,9 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// (one dialled by each end) the one whose initiator has the smaller id; of two by the same initiator the newer. Only
     /// sessions that came up within [`CROSSING`] of each other can have crossed: an older one gives way, because the peer
     /// would not dial if it still had it.
+    ///
+    /// Of two that crossed both ends may have sent messages over either, so the one that goes is retired and loses none. In
+    /// all other cases the peer has given the old one up.
     pub fn handle_peer_up(&mut self, now: Instant, id: NodeId, session: SessionRef) -> Standing {
         if let Err(reason) = self.judge(&id, session.dialled) {
             self.end_refused_dial(now, &id, session, reason);
@@ -342,9 +352,10 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
             return Standing::Keep;
         }
         let is_young = self.table.peer(index).is_some_and(|peer| peer.session_age(now) <= CROSSING);
-        if old.is_some_and(|old| is_young && !replaces(&self.own, &id, &old, &session)) {
+        let has_crossed = is_young && old.is_some_and(|old| crossed(&old, &session));
+        if has_crossed && !wins(&self.own, &id, &session) {
             self.end_refused_dial(now, &id, session, Reason::Replaced);
-            return Standing::CloseNew(Reason::Replaced);
+            return Standing::RetireNew;
         }
         let replaced = self.update(index, |peer, _, _| {
             if peer.is_leaving() {
@@ -352,7 +363,8 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
             }
             peer.session_up(now, session)
         });
-        replaced.map_or(Standing::Keep, Standing::ReplaceOld)
+        let replace = if has_crossed { Standing::RetireOld } else { Standing::ReplaceOld };
+        replaced.map_or(Standing::Keep, replace)
     }
 
     /// A session ended. One that was replaced, refused or closed by an action is known to have ended; that changes nothing.
@@ -377,8 +389,17 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// A reason from a cleartext refusal is a hint that anyone on the path can forge: pass `Busy`, `Version` or `Limit` as they
     /// are, and any other as [`Reason::Busy`], so that a forger cannot make this node give a peer up.
     pub fn handle_dial_failed(&mut self, now: Instant, id: &NodeId, reason: Reason) {
-        if let Some(index) = self.find_present(id) {
-            self.update(index, |peer, config, rng| peer.dial_failed(config, now, reason, rng));
+        self.handle_dial_refused(now, id, reason, Duration::ZERO);
+    }
+
+    /// The same where the peer asked for a wait of at least `least`, as the detail of [`Reason::Busy`] does.
+    ///
+    /// Of that 30 s count at most, since anyone on the path can forge a cleartext refusal. A wait that is longer anyway stays.
+    pub fn handle_dial_refused(&mut self, now: Instant, id: &NodeId, reason: Reason, least: Duration) {
+        let least = least.min(MOST_DEFERRED);
+        if let Ok(index) = self.find(id) {
+            self.update(index, |peer, config, rng| peer.dial_failed(config, now, reason, least, rng));
+            self.drop_if_gone(index);
         }
     }
 
@@ -426,9 +447,10 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// A session that this node dialled is not kept, so its dial is over.
     fn end_refused_dial(&mut self, now: Instant, id: &NodeId, session: SessionRef, reason: Reason) {
         if session.dialled
-            && let Some(index) = self.find_present(id)
+            && let Ok(index) = self.find(id)
         {
             self.update(index, |peer, config, rng| peer.dial_superseded(config, now, reason, rng));
+            self.drop_if_gone(index);
         }
     }
 
@@ -554,14 +576,18 @@ impl Tally {
 /// How long two dials that passed each other can take to come up: a generous handshake timeout.
 pub const CROSSING: Duration = Duration::from_secs(10);
 
-/// Whether `new` takes the place of `old`, which is as young. Both ends decide alike, since each sees the other's `dialled` negated.
-fn replaces(own: &NodeId, peer: &NodeId, old: &SessionRef, new: &SessionRef) -> bool {
-    let crossed = old.dialled != new.dialled;
-    if old.boot_id != new.boot_id || !crossed {
-        return true;
-    }
+/// The longest wait that a peer can impose.
+const MOST_DEFERRED: Duration = Duration::from_secs(30);
+
+/// Whether each end dialled one of two young sessions.
+fn crossed(old: &SessionRef, new: &SessionRef) -> bool {
+    old.boot_id == new.boot_id && old.dialled != new.dialled
+}
+
+/// Whether the session stays of two that crossed. Both ends decide alike, since each sees the other's `dialled` negated.
+fn wins(own: &NodeId, peer: &NodeId, session: &SessionRef) -> bool {
     let own_dials_win = own < peer;
-    new.dialled == own_dials_win
+    session.dialled == own_dials_win
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -1,8 +1,8 @@
 //! One peer as the node knows it: its session, when it is dialled next, and what the user has not been told yet.
 //!
 //! It draws waits and keeps deadlines, but never looks at another peer. What is told to the user is derived by comparing
-//! the present with what was told last, so it needs no queue. Invariant: a peer that leaves has no session and no dial;
-//! it stays only until its last action and events are polled.
+//! the present with what was told last, so it needs no queue. Invariant: a peer that leaves has no session;
+//! it stays only until its last action and events are polled and its dial, if one is outstanding, is answered for.
 
 use super::{
     Action, NodeEvent, Removal,
@@ -227,10 +227,12 @@ impl Peer {
         }
     }
 
-    /// Becomes known again before its removal was told; a session that is to be closed still will be.
+    /// Becomes known again before it was gone; a session that is to be closed still will be, and a dial that is outstanding
+    /// counts as this addition's.
     pub(super) fn revive(&mut self, now: Instant, config: Option<PeerConfig>) {
         let fresh = Self::new(now, self.id, config);
-        *self = Self { close: self.close, told: Told { leaving: false, ..self.told }, ..fresh };
+        let dial = if self.dial == DialStatus::Outstanding { self.dial } else { fresh.dial };
+        *self = Self { dial, close: self.close, told: Told { leaving: false, ..self.told }, ..fresh };
     }
 
     /// A session took the place of none or of an older one, whose token is returned.
@@ -258,7 +260,10 @@ impl Peer {
     ) {
         if self.dial == DialStatus::Outstanding {
             self.hints.handle_dial_over(reason);
-            self.schedule(config, now, reason, rng);
+            self.dial = DialStatus::Idle;
+            if self.leaving.is_none() {
+                self.schedule(config, now, reason, rng);
+            }
         }
     }
 
@@ -289,8 +294,19 @@ impl Peer {
         }
     }
 
-    pub(super) fn dial_failed(&mut self, config: &Config, now: Instant, reason: Reason, rng: &mut impl Rng) {
+    pub(super) fn dial_failed(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        reason: Reason,
+        least_wait: Duration,
+        rng: &mut impl Rng,
+    ) {
         if self.dial != DialStatus::Outstanding {
+            return;
+        }
+        if self.leaving.is_some() {
+            self.dial = DialStatus::Idle;
             return;
         }
         self.last_reason = Some(reason);
@@ -302,6 +318,9 @@ impl Peer {
             self.breaker.handle_failure(&config.breaker, now);
         }
         self.schedule(config, now, reason, rng);
+        if let DialStatus::At(at) = &mut self.dial {
+            *at = (*at).max(now.after(least_wait));
+        }
     }
 
     pub(super) fn report(&mut self, config: &Config, token: u64, report: &LinkReport) {
@@ -331,7 +350,9 @@ impl Peer {
             self.last_reason = Some(Reason::PeerRemoved);
         }
         self.hints = KeptHints::default();
-        self.dial = DialStatus::Idle;
+        if self.dial != DialStatus::Outstanding {
+            self.dial = DialStatus::Idle;
+        }
         self.leaving = Some(removal);
     }
 
@@ -470,9 +491,10 @@ impl Peer {
         None
     }
 
-    /// Whether the peer left and everything about it was polled.
+    /// Whether the peer left, everything about it was polled, and no dial to it is outstanding.
     pub(super) fn is_gone(&self) -> bool {
-        self.is_leaving() && !self.has_action() && !self.has_event()
+        let is_dialled = self.dial == DialStatus::Outstanding;
+        self.is_leaving() && !is_dialled && !self.has_action() && !self.has_event()
     }
 
     pub(super) const fn is_leaving(&self) -> bool {

@@ -210,6 +210,66 @@ fn a_dial_that_succeeds_after_its_peer_was_removed_is_closed() {
 }
 
 #[test]
+fn a_peer_removed_and_added_again_while_it_is_dialled_is_not_dialled_twice() {
+    let mut node = node(Trust::Pinned);
+    node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
+    node.remove_peer(&id(1)).unwrap();
+    while node.poll_event().is_some() {}
+
+    node.add_peer(at(1), id(1), PeerConfig::default()).unwrap();
+
+    assert_eq!(actions(&mut node), []);
+    assert_eq!(node.handle_peer_up(at(2), id(1), dialled(1)), Standing::Keep);
+}
+
+#[test]
+fn a_dial_of_the_older_addition_that_fails_schedules_the_next_one() {
+    let mut node = node(Trust::Pinned);
+    node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+    actions(&mut node);
+    node.remove_peer(&id(1)).unwrap();
+    node.add_peer(at(1), id(1), PeerConfig::default()).unwrap();
+
+    node.handle_dial_failed(at(2), &id(1), Reason::Unreachable);
+
+    assert!(matches!(node.peer(&id(1)).unwrap().dial, DialStatus::At(_)));
+}
+
+#[test]
+fn a_removed_peer_keeps_its_place_until_its_dial_is_answered_for() {
+    for succeeds in [true, false] {
+        let mut node = Node::new(own(), Config::default(), FixedTable::<1>::new(), rng());
+        node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+        actions(&mut node);
+        node.remove_peer(&id(1)).unwrap();
+        while node.poll_event().is_some() {}
+        assert_eq!(node.add_peer(at(1), id(2), PeerConfig::default()), Err(AddPeerError::Full));
+
+        if succeeds {
+            node.handle_peer_up(at(2), id(1), dialled(1));
+        } else {
+            node.handle_dial_failed(at(2), &id(1), Reason::Unreachable);
+        }
+
+        assert_eq!(node.add_peer(at(3), id(2), PeerConfig::default()), Ok(()));
+    }
+}
+
+#[test]
+fn a_busy_peer_is_left_alone_for_as_long_as_it_asks_within_bounds() {
+    for (asked, waited) in [(Duration::from_secs(20), 20), (Duration::from_secs(3600), 30)] {
+        let mut node = node(Trust::Pinned);
+        node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+        actions(&mut node);
+
+        node.handle_dial_refused(at(1), &id(1), Reason::Busy, asked);
+
+        assert_eq!(node.peer(&id(1)).unwrap().dial, DialStatus::At(at(1 + waited)));
+    }
+}
+
+#[test]
 fn a_peer_added_again_before_its_close_was_polled_still_has_its_old_session_closed() {
     let mut node = node(Trust::Pinned);
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
@@ -350,6 +410,25 @@ fn another_boot_of_the_peer_takes_the_place_of_the_old_session_whoever_dialled()
 }
 
 #[test]
+fn of_two_young_sessions_that_crossed_the_one_of_the_larger_initiator_retires() {
+    for (peer, dialled_wins) in [(id(1), own() < id(1)), (id(255), own() < id(255))] {
+        for dialled_first in [true, false] {
+            let mut node = node(Trust::Open);
+            node.add_peer(at(0), peer, PeerConfig::default()).unwrap();
+            let session = |token, dialled| SessionRef { token, boot_id: 1, dialled, hints: None };
+            node.handle_peer_up(at(0), peer, session(1, dialled_first));
+
+            let standing = node.handle_peer_up(at(1), peer, session(2, !dialled_first));
+
+            let expected =
+                if dialled_first == dialled_wins { Standing::RetireNew } else { Standing::RetireOld(1) };
+            assert_eq!(standing, expected);
+            assert_eq!(node.sessions(), 1);
+        }
+    }
+}
+
+#[test]
 fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
     for (dialled, peer) in [(true, id(1)), (true, id(255)), (false, id(1)), (false, id(255))] {
         let mut node = node(Trust::Open);
@@ -424,7 +503,7 @@ fn a_session_that_is_not_kept_leaves_no_hints() {
 
     let standing = node.handle_peer_up(at(1), id(1), with_hints(lost, 3));
 
-    assert_eq!(standing, Standing::CloseNew(Reason::Replaced));
+    assert_eq!(standing, Standing::RetireNew);
     assert_eq!((node.take_hint(&hint(4)), node.take_hint(&hint(2))), (None, Some(id(1))));
 }
 

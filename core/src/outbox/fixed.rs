@@ -189,6 +189,11 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
         self.bytes
     }
 
+    fn bytes_in(&self, class: Priority) -> usize {
+        let first = self.slot(self.queues[class as usize].first);
+        core::iter::successors(first, |slot| self.slot(slot.behind)).map(|slot| slot.len as usize).sum()
+    }
+
     fn has_room(&self, len: usize) -> bool {
         usize::from(self.used) < SLOTS && len <= BYTES - self.bytes
     }

@@ -121,6 +121,32 @@ impl<S: Storage> Outbox<S> {
         Ok(entry.ticket())
     }
 
+    /// Makes room for a payload of `len` bytes at the cost of messages that are not more urgent than `priority`: the least
+    /// urgent class goes first, and within a class the oldest. Says whether the payload would be queued now.
+    ///
+    /// They are dropped as [`Reason::Shed`]. Nothing is shed that need not go, and nothing at all if it would not suffice.
+    pub fn make_room(&mut self, now: Instant, len: usize, priority: Priority) -> bool {
+        if u32::try_from(len).map_or(true, |len| len > self.max_message()) {
+            return false;
+        }
+        if !self.storage.has_room(len) {
+            self.drop_expired(now);
+        }
+        let (lesser, more_urgent) = Priority::ALL.split_at(priority as usize + 1);
+        let kept: usize = more_urgent.iter().map(|&class| self.storage.bytes_in(class)).sum();
+        let suffices = kept as u64 + len as u64 <= u64::from(self.storage.max_payload());
+        if suffices {
+            for &class in lesser {
+                while !self.storage.has_room(len) && self.storage.len(class) > 0 {
+                    self.drop_front(class, Reason::Shed);
+                }
+            }
+        }
+        let has_room = self.storage.has_room(len);
+        self.rest();
+        has_room
+    }
+
     /// Shows what to write next, until [`take`](Self::take) takes of it or something more urgent comes.
     ///
     /// Messages that have expired or that the peer does not take are dropped on the way.
@@ -600,6 +626,8 @@ pub struct Counters {
     pub peer_gone: u64,
     /// Dropped since the sender wanted it no more.
     pub cancelled: u64,
+    /// Dropped by `make_room` for the sake of others.
+    pub shed: u64,
     /// Dropped by `clear` for any other reason.
     pub cleared: u64,
 }
@@ -607,7 +635,7 @@ pub struct Counters {
 impl Counters {
     /// All that were dropped, whatever the reason.
     pub const fn dropped(&self) -> u64 {
-        self.expired + self.peer_limit + self.peer_gone + self.cancelled + self.cleared
+        self.expired + self.peer_limit + self.peer_gone + self.cancelled + self.shed + self.cleared
     }
 
     fn count_drop(&mut self, reason: Reason) {
@@ -616,6 +644,7 @@ impl Counters {
             Reason::PeerLimit => &mut self.peer_limit,
             Reason::PeerGone => &mut self.peer_gone,
             Reason::Cancelled => &mut self.cancelled,
+            Reason::Shed => &mut self.shed,
             _ => &mut self.cleared,
         } += 1;
     }
@@ -690,6 +719,8 @@ pub trait Storage {
     fn is_empty(&self) -> bool;
     /// Payload bytes in all queues.
     fn bytes(&self) -> usize;
+    /// Payload bytes in the queue.
+    fn bytes_in(&self, class: Priority) -> usize;
     /// Whether a payload of this length can be pushed now.
     fn has_room(&self, len: usize) -> bool;
     /// The longest payload that an empty storage takes.

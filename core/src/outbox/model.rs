@@ -16,6 +16,10 @@ enum Step {
         len: usize,
         ttl: u32,
     },
+    MakeRoom {
+        class: Priority,
+        len: usize,
+    },
     Next,
     /// Takes so many bytes, or all if there are no more.
     NextAndTake {
@@ -45,11 +49,12 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let class = prop::sample::select(Priority::ALL.to_vec());
-    let pushed = class.clone();
-    let len = prop_oneof![0..80_usize, 0..80_usize, Just(BYTES), Just(BYTES + 1)];
+    let (pushed, made_room_for) = (class.clone(), class.clone());
+    let len = || prop_oneof![0..80_usize, 0..80_usize, Just(BYTES), Just(BYTES + 1)];
     let ttl = prop::sample::select(vec![0, 1, 2, 5, 60]);
     prop_oneof![
-        12 => (pushed, len, ttl).prop_map(|(class, len, ttl)| Step::Push { class, len, ttl }),
+        12 => (pushed, len(), ttl).prop_map(|(class, len, ttl)| Step::Push { class, len, ttl }),
+        3 => (made_room_for, len()).prop_map(|(class, len)| Step::MakeRoom { class, len }),
         2 => Just(Step::Next),
         6 => Just(Step::NextAndTake { len: usize::MAX }),
         4 => (0..100_usize).prop_map(|len| Step::NextAndTake { len }),
@@ -93,6 +98,9 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
                 let payload = vec![sequence as u8; len];
                 let pushed = outbox.push(now, header, Payload::Copied(&payload));
                 assert_eq!(pushed, model.push(now, header, payload), "{step:?}");
+            }
+            Step::MakeRoom { class, len } => {
+                assert_eq!(outbox.make_room(now, len, class), model.make_room(now, len, class), "{step:?}");
             }
             Step::Next => compare_next(&mut outbox, &mut model, now),
             Step::NextAndTake { len } => {
@@ -234,6 +242,29 @@ impl Model {
             told: None,
         });
         Ok(ticket)
+    }
+
+    /// Sheds as naively as can be: tries on a copy of the states whether it suffices.
+    fn make_room(&mut self, now: Instant, len: usize, priority: Priority) -> bool {
+        if len > self.peer_max.unwrap_or(u32::MAX).min(BYTES as u32) as usize {
+            return false;
+        }
+        if !self.has_room(len) {
+            self.expire(now);
+        }
+        let mut shed = Vec::new();
+        while !self.has_room(len) {
+            let class = Priority::ALL.into_iter().find(|&class| self.queue(class).next().is_some());
+            let oldest = class.filter(|&class| class <= priority).and_then(|class| self.queue(class).next());
+            let Some(oldest) = oldest else {
+                shed.into_iter().for_each(|i: usize| self.messages[i].state = State::Queued);
+                return false;
+            };
+            self.messages[oldest].state = State::Dropped(Reason::Shed);
+            shed.push(oldest);
+        }
+        shed.into_iter().for_each(|i| self.messages[i].drop_for(Reason::Shed));
+        true
     }
 
     fn next(&mut self, now: Instant) {

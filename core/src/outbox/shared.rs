@@ -60,7 +60,9 @@ impl<L: Ledger> Storage for SharedStorage<L> {
             Payload::Shared(bytes) => bytes,
         };
         self.messages += 1;
-        self.bytes += Self::weight(&entry.header, payload.len());
+        let weight = Self::weight(&entry.header, payload.len());
+        self.bytes += weight;
+        lane.bytes += weight;
         lane.queue.push_back((entry, payload));
     }
 
@@ -74,9 +76,11 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     fn pop(&mut self, class: Priority) -> Option<Entry> {
         let lane = &mut self.lanes.as_mut()?[class as usize];
         let (entry, payload) = lane.queue.pop_front()?;
+        let weight = Self::weight(&entry.header, payload.len());
+        lane.bytes -= weight;
         lane.shrink_if_empty();
         self.messages -= 1;
-        self.bytes -= Self::weight(&entry.header, payload.len());
+        self.bytes -= weight;
         Some(entry)
     }
 
@@ -86,7 +90,9 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         lane.queue.retain(|(entry, payload)| {
             let Some(reason) = verdict(entry) else { return true };
             self.messages -= 1;
-            self.bytes -= Self::weight(&entry.header, payload.len());
+            let weight = Self::weight(&entry.header, payload.len());
+            self.bytes -= weight;
+            lane.bytes -= weight;
             self.ledger.settle(Fate::Dropped { ticket: entry.ticket(), reason });
             false
         });
@@ -99,11 +105,14 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         mut original: impl FnMut(&mut Header, &[u8]) -> Option<Bytes>,
     ) {
         let Some(lanes) = &mut self.lanes else { return };
-        for (entry, payload) in &mut lanes[class as usize].queue {
-            let weight = Self::weight(&entry.header, payload.len());
+        let Lane { queue, bytes, .. } = &mut lanes[class as usize];
+        for (entry, payload) in queue {
+            let before = Self::weight(&entry.header, payload.len());
             if let Some(original) = original(&mut entry.header, payload) {
                 *payload = original;
-                self.bytes = self.bytes - weight + Self::weight(&entry.header, payload.len());
+                let after = Self::weight(&entry.header, payload.len());
+                *bytes = *bytes - before + after;
+                self.bytes = self.bytes - before + after;
             }
         }
     }
@@ -126,6 +135,10 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     #[inline]
     fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn bytes_in(&self, class: Priority) -> usize {
+        self.lane(class).map_or(0, |lane| lane.bytes)
     }
 
     #[inline]
@@ -154,6 +167,8 @@ impl<L: Ledger> Storage for SharedStorage<L> {
 #[derive(Debug, Default)]
 struct Lane {
     queue: VecDeque<(Entry, Bytes)>,
+    /// Payload bytes in the queue.
+    bytes: usize,
     /// Always empty; its capacity is what the chunk has left.
     chunk: BytesMut,
 }

@@ -82,6 +82,10 @@ for_every_storage! {
     an_abandonment_is_forgotten_with_its_session
     what_is_in_flight_cannot_be_cancelled
     a_message_that_is_too_long_before_its_compression_is_refused
+    the_least_urgent_and_oldest_messages_are_shed_first
+    more_urgent_messages_are_never_shed
+    nothing_is_shed_where_it_would_not_make_room
+    what_expired_goes_before_anything_is_shed
 }
 
 fn messages_of_a_class_leave_in_the_order_of_push<S: Small>() {
@@ -616,6 +620,60 @@ fn a_message_that_is_too_long_before_its_compression_is_refused<S: Small>() {
     assert_eq!(outbox.counters().peer_limit, 1);
     let fits = Header { compressed: compressed(100), ..header(Low, 0) };
     assert!(outbox.push(at(0), fits, Payload::Copied(b"short")).is_ok());
+}
+
+fn the_least_urgent_and_oldest_messages_are_shed_first<S: Small>() {
+    let mut outbox = S::small();
+    for (class, text) in [(Medium, "m1"), (Low, "l1"), (High, "h1"), (Low, "l2"), (Medium, "m2")] {
+        push(&mut outbox, class, 0, text).unwrap();
+    }
+    push_len(&mut outbox, Critical, 240).unwrap();
+
+    assert!(outbox.make_room(at(0), 10, Medium));
+
+    let shed = |class, ordinal| Fate::Dropped { ticket: Ticket { class, ordinal }, reason: Reason::Shed };
+    assert_eq!(outbox.ledger().as_slice(), [shed(Low, 1), shed(Low, 2)]);
+    assert!(outbox.make_room(at(0), 12, Medium));
+    assert_eq!(outbox.ledger().as_slice(), [shed(Low, 1), shed(Low, 2), shed(Medium, 1)]);
+    assert_eq!(outbox.counters().shed, 3);
+    assert_balanced(&outbox);
+}
+
+fn more_urgent_messages_are_never_shed<S: Small>() {
+    let mut outbox = S::small();
+    for _ in 0..8 {
+        push(&mut outbox, High, 0, "h").unwrap();
+    }
+
+    assert!(!outbox.make_room(at(0), 1, Medium));
+    assert!(outbox.make_room(at(0), 1, High));
+
+    assert_eq!(outbox.queued(), 7);
+}
+
+fn nothing_is_shed_where_it_would_not_make_room<S: Small>() {
+    let mut outbox = S::small();
+    push_len(&mut outbox, High, 200).unwrap();
+    push_len(&mut outbox, Low, 50).unwrap();
+
+    assert!(!outbox.make_room(at(0), 57, Medium));
+    assert!(!outbox.make_room(at(0), 257, Critical));
+
+    assert_eq!((outbox.queued(), outbox.counters().shed), (2, 0));
+    assert!(outbox.make_room(at(0), 56, Medium));
+}
+
+fn what_expired_goes_before_anything_is_shed<S: Small>() {
+    let mut outbox = S::small();
+    push(&mut outbox, Low, 0, "old").unwrap();
+    for _ in 0..7 {
+        push(&mut outbox, Critical, 1, "short").unwrap();
+    }
+
+    assert!(outbox.make_room(at(1), 5, Low));
+
+    assert_eq!((outbox.counters().expired, outbox.counters().shed), (7, 0));
+    assert_eq!(drain(&mut outbox), ["old"]);
 }
 
 #[test]

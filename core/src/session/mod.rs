@@ -15,7 +15,8 @@
 //! Message 1 of KK can be a replay. So until the initiator's first record has verified, the responder says nothing but
 //! message 2 and Accept, and nobody hears of a peer.
 //!
-//! After a day both ends say Drain, and the session closes as worn once nothing is under way; the dialler dials again.
+//! A session that makes way for another, because it is a day old or because two crossed, says Drain at both ends and closes
+//! once nothing is under way.
 //!
 //! Invariant: each call leaves the session consistent, in any order of calls; after `Closed` nothing happens any more,
 //! and everything unacknowledged in the outbox has been reported as unconfirmed.
@@ -25,6 +26,7 @@ mod clock;
 mod parts;
 mod pulse;
 mod renewal;
+mod spread;
 mod up;
 
 use rand_core::CryptoRng;
@@ -42,6 +44,7 @@ use crate::wire::reason::Reason;
 use crate::wire::record as layout;
 
 pub use crate::handshake::{Config, Expect, Offer, Resumption, Wall};
+pub use crate::record::SessionKeys;
 pub use up::{Mark, Message, Messages};
 
 use up::{Content, Opened, Up};
@@ -66,6 +69,16 @@ pub struct Session<A> {
     /// The peer of a session that is up, until the caller has heard of it, even if the session ends before.
     came_up: Option<NodeId>,
     closed: Option<Closed>,
+    key_log: KeyLog,
+}
+
+/// Whether the caller may have the session's keys.
+#[derive(Clone, Copy)]
+enum KeyLog {
+    Refused,
+    Asked,
+    /// They are there, in the session whose handshake's frames bear this id.
+    Due(u64),
 }
 
 enum State<A> {
@@ -137,7 +150,7 @@ impl<A: Aead> Session<A> {
     /// Opens a session on a link that this end dialled. `expect` says who may answer, and by which handshake.
     ///
     /// Draws the attempt's id and what the ephemeral key is made of from `rng`, twice if the first hint may be unknown to
-    /// the peer; nothing else in a session is random.
+    /// the peer; nothing is random in a session after that.
     pub fn connect(
         now: Instant,
         wall: Wall,
@@ -163,7 +176,36 @@ impl<A: Aead> Session<A> {
 
     fn new(now: Instant, config: Config, handshake: Handshake<A>) -> Self {
         let deadline_at = now.after(config.handshake_timeout);
-        Self { config, state: State::Handshake { handshake, deadline_at }, came_up: None, closed: None }
+        Self {
+            config,
+            state: State::Handshake { handshake, deadline_at },
+            came_up: None,
+            closed: None,
+            key_log: KeyLog::Refused,
+        }
+    }
+
+    /// From now on [`poll_keys`](Self::poll_keys) hands out the keys, once. To be called before the handshake is over, and only
+    /// for a user who wants to decrypt recordings: whoever gets them can read everything that the session carries.
+    pub const fn log_keys(&mut self) {
+        self.key_log = KeyLog::Asked;
+    }
+
+    /// The first keys of the session, once they are there and if [`log_keys`](Self::log_keys) was called. Poll it after
+    /// each [`poll_transmit`](Self::poll_transmit) and [`handle_verdict`](Self::handle_verdict) and before any further input.
+    pub fn poll_keys(&mut self) -> Option<SessionKeys> {
+        let KeyLog::Due(frame_id) = self.key_log else { return None };
+        self.key_log = KeyLog::Refused;
+        match &self.state {
+            State::AwaitAccept { up, .. } | State::Up { up } => Some(up.keys(frame_id)),
+            _ => None,
+        }
+    }
+
+    fn on_keys(&mut self, frame_id: u64) {
+        if matches!(self.key_log, KeyLog::Asked) {
+            self.key_log = KeyLog::Due(frame_id);
+        }
     }
 
     /// Takes bytes from the link, at most one frame or record of them; call it again with the rest.
@@ -290,7 +332,11 @@ impl<A: Aead> Session<A> {
         let deadline_at = *deadline_at;
         match handshake.handle_verdict(verdict) {
             Ok(None) => {}
-            Ok(Some(finished)) => self.on_finished(now, outbox, &finished, deadline_at),
+            Ok(Some(finished)) => {
+                let frame_id = handshake.frame_id();
+                self.on_keys(frame_id);
+                self.on_finished(now, outbox, &finished, deadline_at);
+            }
             Err(refused) => {
                 let _ = self.on_refused(now, refused, 0);
             }
@@ -351,7 +397,8 @@ impl<A: Aead> Session<A> {
             State::Up { up, .. } => {
                 up.handle_timeout(now);
                 if up.is_overdue(now) {
-                    self.close(now, Reason::Worn);
+                    let reason = up.reason_to_retire();
+                    self.close(now, reason);
                 }
             }
             State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
@@ -388,7 +435,11 @@ impl<A: Aead> Session<A> {
                 };
                 match flight.end {
                     None => {}
-                    Some(Ok(finished)) => self.on_finished(now, outbox, &finished, deadline_at),
+                    Some(Ok(finished)) => {
+                        let frame_id = handshake.frame_id();
+                        self.on_keys(frame_id);
+                        self.on_finished(now, outbox, &finished, deadline_at);
+                    }
                     Some(Err(refused)) => {
                         let _ = self.on_refused(now, refused, 0);
                     }
@@ -398,7 +449,8 @@ impl<A: Aead> Session<A> {
             State::AwaitProof { up, .. } => up.poll_accept(now, buf),
             State::Up { up, .. } => {
                 if up.is_worn() || up.is_drained(outbox) {
-                    self.close(now, Reason::Worn);
+                    let reason = if up.is_worn() { Reason::Worn } else { up.reason_to_retire() };
+                    self.close(now, reason);
                     return self.poll_transmit(now, outbox, buf);
                 }
                 up.poll_record(now, outbox, buf)
@@ -462,6 +514,17 @@ impl<A: Aead> Session<A> {
                 self.closed = Some(Closed { reason, by_peer: false, detail: 0 });
             }
             State::Farewell { .. } | State::Closed => {}
+        }
+    }
+
+    /// The session makes way for another one with the same peer: it sends no more messages, goes on taking and acknowledging
+    /// those of the peer, and closes with `reason` when nothing is under way in either direction, after 5 s at the latest.
+    ///
+    /// Queued messages stay in the outbox. It is for the session to use until it has ended; then attach the other one to it.
+    pub fn retire(&mut self, now: Instant, reason: Reason) {
+        match &mut self.state {
+            State::Up { up, .. } => up.retire(now, reason),
+            _ => self.close(now, reason),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use core::num::Wrapping;
 
+use super::spread::Spread;
 use crate::handshake::Config;
 use crate::time::{Duration, Instant};
 use crate::wire::hello::Hello;
@@ -51,12 +52,13 @@ struct Ping {
 }
 
 impl Pulse {
-    pub(super) fn new(now: Instant, config: &Config, peer: &Hello) -> Self {
+    /// The first ping is due at once, the second within the interval at this session's own place, the others an interval apart.
+    pub(super) fn new(now: Instant, config: &Config, peer: &Hello, spread: Spread) -> Self {
         let interval = config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT);
         let silence = (peer.heartbeat * SILENT_AFTER).max(SHORTEST_SILENCE);
         Self {
             interval,
-            ping_at: now.after(interval),
+            ping_at: now.after(spread.first_interval(interval)),
             wants_ping: true,
             token: Wrapping(0),
             pings: [None; PINGS],
@@ -234,6 +236,6 @@ mod tests {
             time: UnixTime::default(),
             quality: TimeQuality::None,
         };
-        Pulse::new(at(0), &config, &hello)
+        Pulse::new(at(0), &config, &hello, Spread::LATEST)
     }
 }

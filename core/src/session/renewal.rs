@@ -1,12 +1,15 @@
-//! A session's age, and how it makes way for a fresh handshake. Decides when; writes no bytes and closes nothing.
+//! How a session makes way for another: for a fresh handshake when it is old, or for the one that crossed it. Decides when;
+//! writes no bytes and closes nothing.
 //!
-//! An old end says Drain and takes no more messages; the other does the same at once. When each has heard the other's
+//! An end that retires says Drain and takes no more messages; the other does the same at once. When each has heard the other's
 //! Drain and nothing is under way, the session closes and nothing is in doubt. Whoever holds on to messages for too long
 //! ends the waiting: then what is under way is unconfirmed, as after any close.
 
+use super::spread::Spread;
 use crate::time::{Duration, Instant};
+use crate::wire::reason::Reason;
 
-/// The age at which a session makes way for a fresh handshake.
+/// The age at which a session makes way for a fresh handshake at the latest; each does so up to a twentieth earlier.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long what is under way may take to be acknowledged then.
@@ -19,6 +22,8 @@ pub(super) struct Renewal {
     due_at: Instant,
     /// The peer sends no more messages.
     peer_drains: bool,
+    /// What the session closes with in the end.
+    reason: Reason,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +35,17 @@ enum Stage {
 }
 
 impl Renewal {
-    pub(super) fn new(established_at: Instant) -> Self {
-        Self { stage: Stage::Young, due_at: established_at.after(MAX_AGE), peer_drains: false }
+    pub(super) fn new(established_at: Instant, spread: Spread) -> Self {
+        let due_at = established_at.after(MAX_AGE - spread.early(MAX_AGE));
+        Self { stage: Stage::Young, due_at, peer_drains: false, reason: Reason::Worn }
+    }
+
+    /// This end has decided that the session makes way, whatever its age.
+    pub(super) fn retire(&mut self, now: Instant, reason: Reason) {
+        self.reason = reason;
+        if self.stage == Stage::Young {
+            self.begin(now);
+        }
     }
 
     /// The peer's Drain.
@@ -66,6 +80,11 @@ impl Renewal {
         self.stage == Stage::Owing
     }
 
+    /// What the session closes with when it has made way.
+    pub(super) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// Whether the peer has promised to send no more messages.
     pub(super) fn peer_drains(&self) -> bool {
         self.peer_drains
@@ -95,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_session_is_young_for_a_day() {
-        let mut renewal = Renewal::new(NOW);
+        let mut renewal = Renewal::new(NOW, Spread::LATEST);
 
         renewal.handle_timeout(NOW.after(MAX_AGE - Duration::from_micros(1)));
         assert!(renewal.is_young());
@@ -106,11 +125,11 @@ mod tests {
 
     #[test]
     fn both_drains_make_it_agreed_in_either_order() {
-        let mut first = Renewal::new(NOW);
+        let mut first = Renewal::new(NOW, Spread::LATEST);
         first.handle_timeout(NOW.after(MAX_AGE));
         first.handle_sent();
         first.handle_drain(NOW.after(MAX_AGE));
-        let mut second = Renewal::new(NOW);
+        let mut second = Renewal::new(NOW, Spread::LATEST);
         second.handle_drain(NOW);
         assert!(second.owes_drain());
         second.handle_sent();
@@ -119,8 +138,32 @@ mod tests {
     }
 
     #[test]
+    fn a_retired_session_drains_at_any_age_and_keeps_its_reason() {
+        let mut renewal = Renewal::new(NOW, Spread::LATEST);
+
+        renewal.retire(NOW, Reason::Replaced);
+        renewal.handle_sent();
+        renewal.handle_drain(NOW);
+
+        assert!(renewal.is_agreed());
+        assert_eq!(renewal.reason(), Reason::Replaced);
+    }
+
+    #[test]
+    fn who_retires_a_session_that_drains_already_changes_its_reason_only() {
+        let mut renewal = Renewal::new(NOW, Spread::LATEST);
+        renewal.handle_drain(NOW);
+        renewal.handle_sent();
+
+        renewal.retire(NOW.after(PATIENCE), Reason::Replaced);
+
+        assert!(renewal.is_agreed() && renewal.is_over(NOW.after(PATIENCE)));
+        assert_eq!(renewal.reason(), Reason::Replaced);
+    }
+
+    #[test]
     fn patience_begins_with_draining_and_is_not_renewed() {
-        let mut renewal = Renewal::new(NOW);
+        let mut renewal = Renewal::new(NOW, Spread::LATEST);
 
         renewal.handle_drain(NOW);
         renewal.handle_sent();

@@ -10,11 +10,12 @@ use super::clock::{self, PeerClock};
 use super::parts::Parts;
 use super::pulse::Pulse;
 use super::renewal::Renewal;
+use super::spread::Spread;
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{Hints, MessageId, NodeId, Priority};
 use crate::outbox::{Outbox, Storage};
-use crate::record::{Opener, Sealer};
+use crate::record::{self, Opener, Sealer, SessionKeys};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
 use crate::wire::message::{self, Compressed, Encoder, FRAGMENT_LEN, MessageHeader, Part, Place};
@@ -43,6 +44,7 @@ pub(super) struct Up<A> {
     received: u64,
     acks: Acks,
     clock: PeerClock,
+    spread: Spread,
     pulse: Pulse,
     renewal: Renewal,
 }
@@ -99,6 +101,7 @@ impl<A: Aead> Up<A> {
             (true, true) => First::Proof,
             (true, false) => First::Ordinary,
         };
+        let spread = Spread::of(record::places(&finished.sending));
         Self {
             peer: finished.peer,
             sealer: Sealer::new(now, finished.peer.cipher(), &finished.sending),
@@ -111,8 +114,9 @@ impl<A: Aead> Up<A> {
             received: 0,
             acks: Acks::default(),
             clock: PeerClock::new(now),
-            pulse: Pulse::new(now, config, finished.peer.hello()),
-            renewal: Renewal::new(now),
+            spread,
+            pulse: Pulse::new(now, config, finished.peer.hello(), spread),
+            renewal: Renewal::new(now, spread),
         }
     }
 
@@ -120,17 +124,22 @@ impl<A: Aead> Up<A> {
     pub(super) fn handle_accept(&mut self, now: Instant, config: &Config) {
         self.established_at = now;
         self.clock = PeerClock::new(now);
-        self.pulse = Pulse::new(now, config, self.peer.hello());
-        self.renewal = Renewal::new(now);
+        self.pulse = Pulse::new(now, config, self.peer.hello(), self.spread);
+        self.renewal = Renewal::new(now, self.spread);
     }
 
     /// The initiator's first record has verified. Its silence counts from here.
     pub(super) fn handle_proof(&mut self, now: Instant, config: &Config) {
-        self.pulse = Pulse::new(now, config, self.peer.hello());
+        self.pulse = Pulse::new(now, config, self.peer.hello(), self.spread);
     }
 
     pub(super) fn hints(&self) -> Hints {
         self.hints
+    }
+
+    /// The keys, which are the first ones until a record was received.
+    pub(super) fn keys(&self, frame_id: u64) -> SessionKeys {
+        SessionKeys::of(frame_id, self.peer.dialled(), self.peer.cipher(), &self.sealer, &self.opener)
     }
 
     pub(super) fn peer(&self) -> &Offer {
@@ -257,7 +266,17 @@ impl<A: Aead> Up<A> {
         self.renewal.is_agreed() && outbox.in_flight() == 0 && self.acks.is_settled()
     }
 
-    /// Whether the session is old and the peer keeps it from ending in good order.
+    /// The session makes way for another one.
+    pub(super) fn retire(&mut self, now: Instant, reason: Reason) {
+        self.renewal.retire(now, reason);
+    }
+
+    /// What the session closes with when it has made way.
+    pub(super) fn reason_to_retire(&self) -> Reason {
+        self.renewal.reason()
+    }
+
+    /// Whether the session should make way and the peer keeps it from ending in good order.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.renewal.is_over(now)
     }

@@ -24,7 +24,7 @@ pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
     for argument in &sources.arguments {
         layers.apply_argument(argument)?;
     }
-    layers.place_key(sources)?;
+    layers.place_paths(sources)?;
     layers.check()?;
     Ok(layers.config)
 }
@@ -114,24 +114,32 @@ impl Layers {
         }
     }
 
-    fn place_key(&mut self, sources: &Sources) -> Result<(), ConfigError> {
-        let key = &self.config.key;
-        let origin = self.origins.get("key");
-        let placed = match (key.strip_prefix("~"), origin) {
+    /// Makes the paths absolute, or relative to the working directory.
+    fn place_paths(&mut self, sources: &Sources) -> Result<(), ConfigError> {
+        self.config.key = self.placed("key", &self.config.key, sources)?;
+        if let Some(path) = &self.config.key_log {
+            self.config.key_log = Some(self.placed("key_log", path, sources)?);
+        }
+        Ok(())
+    }
+
+    fn placed(&self, setting: &str, path: &Path, sources: &Sources) -> Result<PathBuf, ConfigError> {
+        let origin = self.origins.get(setting);
+        match (path.strip_prefix("~"), origin) {
             (Ok(rest), _) => {
                 let home = sources.variable("HOME").ok_or_else(|| ConfigError {
                     origin: origin.cloned().unwrap_or(Origin::Default),
-                    setting: Some("key".to_owned()),
+                    setting: Some(setting.to_owned()),
                     problem: "'~' has no meaning, because the variable HOME is not set".to_owned(),
                     remedy: "write the whole path".to_owned(),
                 })?;
-                PathBuf::from(home).join(rest)
+                Ok(PathBuf::from(home).join(rest))
             }
-            (_, Some(Origin::File { path, .. })) => path.parent().unwrap_or(Path::new("")).join(key),
-            _ => return Ok(()),
-        };
-        self.config.key = placed;
-        Ok(())
+            (_, Some(Origin::File { path: file, .. })) => {
+                Ok(file.parent().unwrap_or(Path::new("")).join(path))
+            }
+            _ => Ok(path.to_owned()),
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -219,6 +219,10 @@ settings! {
         /// File of the identity key. A relative path counts from the directory of the configuration file, or from the
         /// working directory; `~/` is the home directory.
         key: PathBuf = PathBuf::new(), FilePath;
+        /// File to which the keys of every session are appended, for decrypting recordings of this node's traffic. Whoever
+        /// reads it can read everything the node sends and receives. It is made with mode 0600 and refused if others can
+        /// read it. Relative paths as for `key`.
+        key_log: Option<PathBuf> = None, Maybe { word: "off", means: "no keys are logged", kind: FilePath };
         /// Name of the network. Only nodes that give the same name have sessions; it is no password.
         network: String = "hyphal".to_owned(), Network;
         /// What the node is in the network: a heavy server, a relay or a client.
@@ -267,7 +271,7 @@ settings! {
         max_connections: usize = 4096, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections from one IPv4 address or one IPv6 /64.
         max_connections_per_address: usize = 128, Number::<usize>::plain(1, 1_000_000);
-        /// Accepted connections whose handshake is not finished.
+        /// Accepted connections whose handshake is not finished. One IPv4 address or IPv6 /64 takes a quarter of them at most.
         max_handshakes: usize = 256, Number::<usize>::plain(1, 100_000);
         /// Messages that wait to be sent to one peer; those under way do not count.
         outbox_messages: usize = 8192, Number::<usize>::plain(1, 16_777_216);

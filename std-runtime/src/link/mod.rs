@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyphal_core::ids::{Hint, NodeId};
 use hyphal_core::node::SessionRef;
-use hyphal_core::outbox::{self, SharedStorage};
+use hyphal_core::outbox::SharedStorage;
 use hyphal_core::session::{Closed, Event, Mark, Messages, Offer, Session};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
@@ -35,12 +35,12 @@ pub(crate) use self::stream::StreamLine;
 use crate::address::Endpoint;
 use crate::buffers::Pool;
 use crate::cipher::RingCipher;
-use crate::control::{Command, PeerUp};
+use crate::control::{Admitted, Command, PeerUp};
 use crate::farewell;
 use crate::hub::{Attempt, Hub, Seat};
 use crate::inflow::{Arrival, Inflow};
 use crate::peer::{Outbox, Peer};
-use crate::pulse::Pulse;
+use crate::pulse::{Pulse, Settled};
 use crate::receipt::ReceiptLedger;
 use crate::signal::Signal;
 
@@ -79,6 +79,8 @@ pub(crate) struct Desk {
     signal: Arc<Signal>,
     /// Once the control task has let the session stay.
     peer: Option<Arc<Peer>>,
+    /// Whether the session gets the peer's lane as soon as the one that makes way for it has let go.
+    awaits_lane: bool,
     /// Whether the control task has been asked.
     is_announced: bool,
     /// Since when the peer has taken no byte of those that wait.
@@ -123,9 +125,12 @@ impl<L: Line> Link<L> {
         hub: Arc<Hub>,
         line: L,
         remote: Endpoint,
-        session: Session<RingCipher>,
+        mut session: Session<RingCipher>,
         origin: Origin,
     ) -> Self {
+        if hub.plan.key_log.is_some() {
+            session.log_keys();
+        }
         let signal = Arc::new(Signal::default());
         let desk = Desk {
             token: hub.next_token(),
@@ -137,6 +142,7 @@ impl<L: Line> Link<L> {
             origin,
             signal,
             peer: None,
+            awaits_lane: false,
             is_announced: false,
             stalled_since: None,
             due_at: None,
@@ -264,6 +270,12 @@ impl Desk {
         if self.is_forgotten() {
             self.session.close(now, Reason::Shutdown);
         }
+        if self.signal.take_retire() {
+            self.session.retire(now, Reason::Replaced);
+        }
+        if self.awaits_lane {
+            self.take_lane();
+        }
         if self.signal.take_ping() {
             self.session.handle_ping_request();
         }
@@ -290,6 +302,16 @@ impl Desk {
             }
         }
         false
+    }
+
+    /// Writes the keys down, if the user wants them and they are new.
+    fn log_keys(&mut self) {
+        if let Some(key_log) = &self.hub.plan.key_log
+            && let Some(keys) = self.session.poll_keys()
+            && let Err(error) = key_log.write(&keys)
+        {
+            tracing::warn!(%error, "cannot write the key log");
+        }
     }
 
     /// Bytes were read from the line.
@@ -358,7 +380,7 @@ impl Desk {
             self.end(Reason::Stalled, false);
         }
         if let Some(peer) = &self.peer
-            && let Some(report) = self.pulse.poll_report(now, || peer.lane().outbox.counters())
+            && let Some(report) = self.pulse.poll_report(now, || settled(peer, self.token))
         {
             let command = Command::Report { id: peer.id, token: self.token, report };
             // A control task that is behind hears the same numbers with the next report.
@@ -411,6 +433,7 @@ impl Desk {
         }
         let now = self.hub.clock.now();
         self.with_outbox(|session, outbox| session.handle_verdict(now, outbox, verdict));
+        self.log_keys();
     }
 
     /// Tells the control task of the session, which decides whether it stays.
@@ -435,18 +458,27 @@ impl Desk {
         };
         let now = self.hub.clock.now();
         match standing {
-            Ok(peer) => {
-                let mut lane = peer.lane();
-                if lane.is_owned_by(self.token) {
-                    lane.handle_methods(offer.hello().methods(), &self.hub.codec);
-                    self.session.attach(&mut lane.outbox);
-                    peer.cipher.send_replace(Some(offer.cipher()));
-                }
-                self.pulse.handle_up(now, lane.outbox.counters());
-                drop(lane);
+            Ok(Admitted { peer, is_retired }) => {
+                self.pulse.handle_up(now);
                 self.peer = Some(peer);
+                self.awaits_lane = !is_retired;
+                if is_retired {
+                    self.session.retire(now, Reason::Replaced);
+                }
             }
             Err(reason) => self.session.close(now, reason),
+        }
+    }
+
+    /// Starts the peer's outbox for the session, if it is this link's by now.
+    fn take_lane(&mut self) {
+        let Some((peer, offer)) = self.peer.as_ref().zip(self.session.peer()) else { return };
+        let mut lane = peer.lane();
+        if lane.is_owned_by(self.token) {
+            lane.handle_methods(offer.hello().methods(), &self.hub.codec);
+            self.session.attach(&mut lane.outbox);
+            peer.cipher.send_replace(Some(offer.cipher()));
+            self.awaits_lane = false;
         }
     }
 
@@ -486,7 +518,9 @@ impl Desk {
             }
             // A session that was announced and not let in is known to have ended.
             (None, Origin::Dialled(id)) if !self.is_announced => {
-                Some(Command::DialFailed { id: *id, reason })
+                // What the detail says depends on the reason: of Busy it is a wait in milliseconds.
+                let millis = if reason == Reason::Busy { why.detail } else { 0 };
+                Some(Command::DialFailed { id: *id, reason, least_wait: Duration::from_millis(millis) })
             }
             (None, _) => None,
         };
@@ -517,15 +551,25 @@ impl Desk {
     }
 }
 
-/// Lets go of the peer's lane, if the link still owns it; gives the outbox's counters.
-fn release(peer: &Peer, token: u64) -> outbox::Counters {
+/// Lets go of the peer's lane, if the link still owns it; gives what its outbox settled last.
+fn release(peer: &Peer, token: u64) -> Settled {
     let mut lane = peer.lane();
-    if lane.is_owned_by(token) {
-        lane.detach(token);
+    let was_owner = lane.is_owned_by(token);
+    lane.detach(token);
+    if !was_owner {
+        return Settled::default();
+    }
+    if !lane.is_attached() {
         peer.rtt.send_replace(None);
         peer.cipher.send_replace(None);
     }
-    lane.outbox.counters()
+    lane.take_settled()
+}
+
+/// What the outbox settled since it was reported last, if that is this link's business.
+fn settled(peer: &Peer, token: u64) -> Settled {
+    let mut lane = peer.lane();
+    if lane.is_owned_by(token) { lane.take_settled() } else { Settled::default() }
 }
 
 /// The end of a connection about which the session has nothing better to say.

@@ -54,6 +54,7 @@ impl<S> StreamLine<S> {
                 }
             }
         });
+        desk.log_keys();
     }
 
     /// Takes all whole frames and records that were read, until a queue is full or somebody must be asked.

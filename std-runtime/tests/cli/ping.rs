@@ -43,6 +43,7 @@ fn json_is_one_object_with_ordered_statistics() {
     assert_eq!(summary["loss_percent"], 0);
     let [min, avg, max] = ["min", "avg", "max"].map(|name| summary["rtt_ms"][name].as_f64().unwrap());
     assert!(0.0 < min && min <= avg && avg <= max, "{summary}");
+    assert!(["AES-256-GCM", "ChaCha20-Poly1305"].contains(&summary["cipher"].as_str().unwrap()));
     assert!(summary["rtt_ms"]["mdev"].is_number() && summary["elapsed_ms"].is_number(), "{summary}");
 }
 

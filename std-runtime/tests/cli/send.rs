@@ -15,7 +15,7 @@ fn text_file_and_standard_input_arrive_as_they_are() {
 
     let text = home.hyphal(&[&to[..], &["from the command line"]].concat());
     let file = home.hyphal(&[&to[..], &["--file", "letter.txt", "--priority", "high"]].concat());
-    let mut input = home.start(&[&to[..], &["--type", "4096", "--ttl", "5"]].concat());
+    let mut input = home.start(&[&to[..], &["--type", "4096", "--ttl", "5", "--overflow", "shed"]].concat());
     input.feed(b"from \0 a pipe");
 
     assert_eq!((text.code, file.code), (Some(0), Some(0)), "{text:?} {file:?}");

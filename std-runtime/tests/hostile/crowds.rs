@@ -56,11 +56,11 @@ async fn a_node_with_too_many_handshakes_under_way_asks_to_come_back_later() {
     })
     .await;
     let mut pending = Vec::new();
-    for _ in 0..4 {
-        pending.push(Raw::connect(scene.address()).await);
+    for host in 2..6 {
+        pending.push(Raw::connect_from(&format!("127.0.0.{host}"), scene.address()).await);
     }
 
-    let mut late = Raw::connect(scene.address()).await;
+    let mut late = Raw::connect_from("127.0.0.6", scene.address()).await;
 
     let (_, millis) = late.expect_refusal(Reason::Busy).await;
     assert!(millis > 0);
@@ -69,6 +69,27 @@ async fn a_node_with_too_many_handshakes_under_way_asks_to_come_back_later() {
     assert!(pending.iter().all(|raw| !raw.has_ended()));
     scene.assert_friend_is_unharmed().await;
 
+    drop(pending);
+    soon(until_admitted(&scene)).await;
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_places_for_handshakes() {
+    let mut scene = Scene::with(|victim| {
+        let mut limits = Limits::default();
+        limits.handshakes = 8;
+        victim.limits(limits)
+    })
+    .await;
+    let pending = [Raw::connect(scene.address()).await, Raw::connect(scene.address()).await];
+
+    let mut third = Raw::connect(scene.address()).await;
+    third.expect_refusal(Reason::Busy).await;
+
+    let elsewhere = Raw::connect_from("127.0.0.2", scene.address()).await;
+    let mut hand = Hand::shake_over(elsewhere, &Papers::new()).await;
+    hand.send(&message(1, b"from elsewhere")).await;
+    assert_eq!(scene.delivered().await.payload, "from elsewhere");
     drop(pending);
     soon(until_admitted(&scene)).await;
 }

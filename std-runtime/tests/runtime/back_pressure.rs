@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyphal::{Limits, Outgoing, SendError, SendOptions};
+use hyphal::{Limits, Node, NodeId, Outcome, Outgoing, Overflow, Priority, Reason, SendError, SendOptions};
 
 use crate::pair::{builder, dialling, listening, up, within};
 
@@ -60,4 +60,73 @@ async fn a_batch_that_is_given_up_says_how_much_was_accepted() {
     assert_eq!(batch.accepted(), 100);
     drop(batch);
     assert_eq!(node.counters().sent.queued, 100);
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_wait_is_refused_by_a_full_queue() {
+    let (node, absent) = node_with_room_for(2).await;
+    let fail = SendOptions::default().overflow(Overflow::Fail);
+    node.send_direct(absent, 1, b"first", fail).await.unwrap();
+    node.send_direct(absent, 1, b"second", fail).await.unwrap();
+
+    let third = within(node.send_direct(absent, 1, b"third", fail)).await;
+    let batch = within(node.send_batch(absent, [Outgoing { options: fail, ..Outgoing::new(1, b"x") }])).await;
+    let broadcast = within(node.broadcast(1, b"all", fail)).await.unwrap();
+
+    assert_eq!(third, Err(SendError::QueueFull));
+    assert_eq!(batch.map_err(|error| (error.accepted, error.error)), Err((0, SendError::QueueFull)));
+    assert_eq!(broadcast.refused, [(absent, SendError::QueueFull)]);
+    assert_eq!(node.counters().sent.queued, 2);
+}
+
+#[tokio::test]
+async fn a_message_that_sheds_drops_the_least_urgent_and_oldest_and_their_senders_hear_of_it() {
+    let (node, absent) = node_with_room_for(3).await;
+    let class = |priority| SendOptions::default().priority(priority).overflow(Overflow::Shed);
+    let mut receipts = Vec::new();
+    for priority in [Priority::Medium, Priority::Low, Priority::High] {
+        receipts.push(node.send_direct_tracked(absent, 1, b"x", class(priority)).await.unwrap().1);
+    }
+
+    node.try_send_direct(absent, 1, b"for low", class(Priority::Medium)).unwrap();
+    let batch = [Outgoing { options: class(Priority::Medium), ..Outgoing::new(1, b"for medium") }];
+    assert_eq!(within(node.send_batch(absent, batch)).await, Ok(1));
+    let refused = within(node.send_direct(absent, 1, b"too humble", class(Priority::Low))).await;
+    let broadcast = within(node.broadcast(1, b"for medium", class(Priority::High))).await.unwrap();
+
+    assert_eq!(refused, Err(SendError::QueueFull));
+    assert_eq!(broadcast.accepted.len(), 1);
+    let high = receipts.pop().unwrap();
+    for shed in receipts {
+        assert_eq!(within(shed).await, Outcome::Dropped(Reason::Shed));
+    }
+    assert!(tokio::time::timeout(Duration::ZERO, high).await.is_err(), "a more urgent message stays");
+    let sent = node.counters().sent;
+    assert_eq!((sent.queued, sent.dropped, sent.sent), (3, 3, 6));
+}
+
+#[tokio::test]
+async fn a_message_that_sheds_does_not_stand_behind_senders_that_wait() {
+    let (node, absent) = node_with_room_for(1).await;
+    node.send_direct(absent, 1, b"first", SendOptions::default()).await.unwrap();
+    let waits = node.send_direct(absent, 1, b"waits", SendOptions::default());
+    let mut waits = std::pin::pin!(waits);
+    assert!(tokio::time::timeout(Duration::ZERO, &mut waits).await.is_err());
+    let shed = SendOptions::default().overflow(Overflow::Shed);
+
+    let direct = within(node.send_direct(absent, 1, b"fresh", shed)).await;
+    let broadcast = within(node.broadcast(1, b"all", shed)).await.unwrap();
+
+    assert!(direct.is_ok());
+    assert_eq!(broadcast.refused, [(absent, SendError::QueueFull)]);
+}
+
+/// A node whose queues hold so many messages, and a peer of it that is not there.
+async fn node_with_room_for(messages: usize) -> (Node, NodeId) {
+    let mut limits = Limits::default();
+    limits.outbox_messages = messages;
+    let node = listening(builder().limits(limits)).await;
+    let absent = crate::pair::identity().id();
+    node.add_peer(absent, None).await.unwrap();
+    (node, absent)
 }

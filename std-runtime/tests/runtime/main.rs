@@ -3,7 +3,9 @@
 mod back_pressure;
 mod broadcast;
 mod compression;
+mod crossing;
 mod exchange;
+mod key_log;
 mod limits;
 mod pair;
 mod reconnect;

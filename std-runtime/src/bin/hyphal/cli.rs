@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hyphal::Overflow;
 use hyphal::address::PeerAddr;
 use hyphal::compression::Method;
 use hyphal::config::{Argument, Sources};
@@ -48,6 +49,9 @@ pub(crate) struct Global {
     /// Log this to standard error: off, error, warn, info, debug, trace, or MODULE=LEVEL,... [variable: HYPHAL_LOG_FILTER]
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// Append the keys of every session to this file: whoever reads it can decrypt the traffic [variable: HYPHAL_KEY_LOG]
+    #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) key_log: Option<String>,
     /// Set any setting, as limits.max_connections=50 or timeouts.connect=2s; may be repeated
     #[arg(long, global = true, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<Assignment>,
@@ -67,6 +71,7 @@ impl Global {
             set("--set", setting, std::slice::from_ref(value));
         }
         set("--key", "key", self.key.as_slice());
+        set("--key-log", "key_log", self.key_log.as_slice());
         set("--network", "network", self.network.as_slice());
         set("--log", "log.filter", self.log.as_slice());
         set("--listen", "listen", &node.listen);
@@ -232,6 +237,9 @@ pub(crate) struct SendArgs {
     /// Drop the message when it could not be sent after this many seconds; 0 = never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) ttl: u32,
+    /// What to do if the queue to the peer is full
+    #[arg(long, value_enum, default_value_t = OverflowArg::Wait)]
+    pub(crate) overflow: OverflowArg,
     /// The message type, a number; the default is the first one of applications
     #[arg(long = "type", value_name = "N")]
     pub(crate) kind: Option<u16>,
@@ -451,6 +459,27 @@ impl From<MethodArg> for Method {
         match method {
             MethodArg::Lz4 => Self::Lz4,
             MethodArg::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// What becomes of a message that finds the queue full.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OverflowArg {
+    /// Wait for room
+    Wait,
+    /// Give up at once
+    Fail,
+    /// Drop queued messages that are not more urgent
+    Shed,
+}
+
+impl From<OverflowArg> for Overflow {
+    fn from(overflow: OverflowArg) -> Self {
+        match overflow {
+            OverflowArg::Wait => Self::Wait,
+            OverflowArg::Fail => Self::Fail,
+            OverflowArg::Shed => Self::Shed,
         }
     }
 }

@@ -146,6 +146,13 @@ fn check_config(config: &Config, own: Option<NodeId>, checks: &mut Vec<Check>) {
             "add ids to peers or trust.admit",
         ));
     }
+    if let Some(path) = &config.key_log {
+        checks.push(Check::warn(
+            Subject::Config,
+            format!("key_log is set: whoever reads {} can decrypt this node's traffic", path.display()),
+            "when the recording is done, unset key_log and delete the file",
+        ));
+    }
     if config.listen.is_empty() && config.peers.is_empty() {
         checks.push(Check::fail(
             Subject::Config,

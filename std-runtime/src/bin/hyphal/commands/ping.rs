@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use hyphal::address::PeerAddr;
-use hyphal::{Node, PeerError};
+use hyphal::{Cipher, Node, PeerError};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -88,6 +88,11 @@ async fn exchange(
         let line = match answer {
             Ok(Ok(rtt)) => {
                 tally.handle_answer(rtt);
+                if tally.cipher.is_none() {
+                    let peers = node.peers().await;
+                    tally.cipher =
+                        peers.iter().find(|info| info.status.id == peer.id).and_then(|info| info.cipher);
+                }
                 format!("answer from {}: seq={sequence} time={:.3} ms", peer.endpoint, millis(rtt))
             }
             Ok(Err(PeerError::NotConnected)) => format!("no session with {peer}: seq={sequence}"),
@@ -109,6 +114,8 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 struct Tally {
     sent: u64,
     rtts: Rtts,
+    /// What seals the session, once there was an answer.
+    cipher: Option<Cipher>,
 }
 
 #[derive(Default)]
@@ -140,6 +147,9 @@ impl Tally {
             "\n--- {peer} ---\n{} pings, {} answers, {}% loss, {} ms\n",
             summary.sent, summary.received, summary.loss_percent, summary.elapsed_ms
         );
+        if let Some(cipher) = summary.cipher {
+            text += &format!("sealed with {cipher}\n");
+        }
         if let Some(Statistics { min, avg, max, mdev }) = summary.rtt_ms {
             text += &format!("rtt min/avg/max/mdev = {min:.3}/{avg:.3}/{max:.3}/{mdev:.3} ms\n");
         }
@@ -181,6 +191,7 @@ struct Summary {
     loss_percent: u64,
     elapsed_ms: u128,
     rtt_ms: Option<Statistics>,
+    cipher: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -201,6 +212,7 @@ impl Summary {
             loss_percent: (lost * 100).checked_div(tally.sent).unwrap_or(0),
             elapsed_ms: elapsed.as_millis(),
             rtt_ms: tally.rtts.statistics(),
+            cipher: tally.cipher.map(Cipher::name),
         }
     }
 }

@@ -146,7 +146,8 @@ async fn queue(
     payload: &Bytes,
 ) -> Result<(Option<MessageId>, Queued), Failure> {
     let kind = args.kind.unwrap_or_default();
-    let options = SendOptions::default().priority(args.priority.into()).ttl(args.ttl);
+    let options =
+        SendOptions::default().priority(args.priority.into()).ttl(args.ttl).overflow(args.overflow.into());
     if args.broadcast {
         let sent = node.broadcast_tracked(kind, payload.clone(), options).await.map_err(unsendable)?;
         let accepted = sent
@@ -159,7 +160,9 @@ async fn queue(
     let Some(peer) = setup.config.peers.first().map(|peer| peer.id) else { return Ok((None, Vec::new())) };
     match node.send_direct_tracked(peer, kind, payload.clone(), options).await {
         Ok((id, receipt)) => Ok((Some(id), vec![(peer, Ok(receipt))])),
-        Err(error @ SendError::TooLong { .. }) => Ok((None, vec![(peer, Err(error))])),
+        Err(error @ (SendError::TooLong { .. } | SendError::QueueFull)) => {
+            Ok((None, vec![(peer, Err(error))]))
+        }
         Err(error) => Err(unsendable(error)),
     }
 }

@@ -1,5 +1,6 @@
 //! From the configuration to a running node: what all commands that run one share.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hyphal::config::Config;
 use hyphal::{AddPeerError, Identity, Node, NodeBuilder, NodeId, StartError, keyfile};
 
 use crate::cli::{Global, NodeFlags, Target};
-use crate::output::{Exit, Failure};
+use crate::output::{Exit, Failure, WARN};
 
 /// Where the identity comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,16 @@ impl Setup {
     pub(crate) async fn start(&self) -> Result<Node, Failure> {
         let identity = Identity::from_seed(self.identity.seed())
             .map_err(|_| Failure::new(Exit::Setup, "the key is no identity", "run: hyphal keygen"))?;
-        NodeBuilder::from(&self.config).identity(identity).start().await.map_err(Failure::from)
+        let node = NodeBuilder::from(&self.config).identity(identity).start().await.map_err(Failure::from)?;
+        if let Some(path) = &self.config.key_log {
+            // Said even where nothing is logged; a standard error that is gone has no reader.
+            let _ = writeln!(
+                anstream::stderr(),
+                "{WARN}warning:{WARN:#} the keys of all sessions are appended to {}: whoever reads that file can decrypt this traffic",
+                path.display()
+            );
+        }
+        Ok(node)
     }
 }
 
@@ -177,6 +187,11 @@ impl From<StartError> for Failure {
                 };
                 Self::new(Exit::Failed, message, remedy)
             }
+            StartError::KeyLog { path, error: cause } => Self::new(
+                Exit::Setup,
+                format!("cannot use the key log {}: {cause}", path.display()),
+                "choose another file with --key-log, or make it readable for its owner only: chmod 600",
+            ),
             StartError::Peer { error: AddPeerError::OwnId, .. } => Self::new(
                 Exit::Setup,
                 "the peer has this node's own id",

@@ -207,7 +207,8 @@ const NETWORK: &str = "hyphal-bench";
 const KIND: u16 = 0;
 
 /// Nothing expires while it is measured.
-const OPTIONS: SendOptions = SendOptions { priority: hyphal::Priority::Medium, ttl: 0 };
+const OPTIONS: SendOptions =
+    SendOptions { priority: hyphal::Priority::Medium, ttl: 0, overflow: hyphal::Overflow::Wait };
 
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(15);
