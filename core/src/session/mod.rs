@@ -197,7 +197,9 @@ impl<A: Aead> Session<A> {
         let KeyLog::Due(frame_id) = self.key_log else { return None };
         self.key_log = KeyLog::Refused;
         match &self.state {
-            State::AwaitAccept { up, .. } | State::Up { up } => Some(up.keys(frame_id)),
+            State::AwaitAccept { up, .. } | State::AwaitProof { up, .. } | State::Up { up } => {
+                Some(up.keys(frame_id))
+            }
             _ => None,
         }
     }
