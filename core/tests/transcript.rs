@@ -39,10 +39,10 @@ const FRAME_ID: &str = "0123456789abcdef";
 const RECORDS: [(usize, u64, &str); 7] = [
     // Accept.
     (1, 0, "01 0000 01"),
-    // Ping 0, no messages.
-    (1, 1, "10 0000 00"),
-    // Ping 0, pong 0; "hello" (Medium, type 0x1000, sequence 42); "world" (Low, same type, last, 10 s to live).
-    (0, 0, "30 0006 00 00 21 8020 05 2a 68656c6c6f 58 01 0a 776f726c64"),
+    // Ping 0, no messages; credit for 1 MiB.
+    (1, 1, "18 0000 808040 00"),
+    // Credit for 4 KiB, ping 0, pong 0; "hello" (Medium, type 0x1000, sequence 42); "world" (Low, same type, last, 10 s to live).
+    (0, 0, "38 0006 8020 00 00 21 8020 05 2a 68656c6c6f 58 01 0a 776f726c64"),
     // Everything below 1 is done; pong 0.
     (1, 2, "24 0008 01 00"),
     // Close: Shutdown.
@@ -516,7 +516,7 @@ fn config(role: usize) -> Config {
         boot_id: 0xA1A2_A3A4_A5A6_A7A8,
         max_message: 4096,
         max_record: 2048,
-        window: 1 << 16,
+        window: 4096,
         heartbeat: Duration::from_secs(60),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),
