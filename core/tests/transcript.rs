@@ -55,8 +55,8 @@ const RECORDS: [(usize, u64, &str); 7] = [
 /// The initiator's last record under its first key: before it come record 0, 719 pongs and 59 pings.
 const LAST_OF_KEY: u64 = 779;
 
-/// As [`RECORDS`], of the session that the initiator comes back for: Accept, and the ping that proves who is there.
-const KK_RECORDS: [(usize, u64, &str); 2] = [(1, 0, "01 0000 01"), (0, 0, "10 0000 00")];
+/// As [`RECORDS`], of the session that the initiator comes back for: Accept, and the ping that proves who is there, with credit.
+const KK_RECORDS: [(usize, u64, &str); 2] = [(1, 0, "01 0000 01"), (0, 0, "18 0000 8020 00")];
 const KK_FRAME_ID: &str = "fedcba9876543210";
 
 const ROLES: [&str; 2] = ["initiator", "responder"];

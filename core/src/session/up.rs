@@ -294,8 +294,7 @@ impl<A: Aead> Up<A> {
         }
         let is_proof = self.first == First::Proof;
         let has_messages = self.renewal.is_young() && outbox.has_next() && !is_proof;
-        let is_due =
-            self.acks.is_urgent() || self.grant.is_urgent() || self.pulse.wants_record() || is_proof;
+        let is_due = self.acks.is_urgent() || self.grant.is_urgent() || self.pulse.wants_record() || is_proof;
         if !is_due && !has_messages {
             return None;
         }
