@@ -40,10 +40,10 @@ const FRAME_ID: &str = "0123456789abcdef";
 const RECORDS: [(usize, u64, &str); 7] = [
     // Accept.
     (1, 0, "01 0000 01"),
-    // Ping 0, no messages.
-    (1, 1, "10 0000 00"),
-    // Ping 0, pong 0; "hello" (Medium, type 0x1000, sequence 42); "world" (Low, same type, last, 10 s to live).
-    (0, 0, "30 0006 00 00 21 8020 05 2a 68656c6c6f 58 01 0a 776f726c64"),
+    // Ping 0, no messages; credit for 1 MiB.
+    (1, 1, "18 0000 808040 00"),
+    // Credit for 4 KiB, ping 0, pong 0; "hello" (Medium, type 0x1000, sequence 42); "world" (Low, same type, last, 10 s to live).
+    (0, 0, "38 0006 8020 00 00 21 8020 05 2a 68656c6c6f 58 01 0a 776f726c64"),
     // Everything below 1 is done; pong 0.
     (1, 2, "24 0008 01 00"),
     // Close: Shutdown.
@@ -56,8 +56,8 @@ const RECORDS: [(usize, u64, &str); 7] = [
 /// The initiator's last record under its first key: before it come record 0, 720 pongs and 60 pings.
 const LAST_OF_KEY: u64 = 781;
 
-/// As [`RECORDS`], of the session that the initiator comes back for: Accept, and the ping that proves who is there.
-const KK_RECORDS: [(usize, u64, &str); 2] = [(1, 0, "01 0000 01"), (0, 0, "10 0000 00")];
+/// As [`RECORDS`], of the session that the initiator comes back for: Accept, and the ping that proves who is there, with credit.
+const KK_RECORDS: [(usize, u64, &str); 2] = [(1, 0, "01 0000 01"), (0, 0, "18 0000 8020 00")];
 const KK_FRAME_ID: &str = "fedcba9876543210";
 
 const ROLES: [&str; 2] = ["initiator", "responder"];
@@ -518,7 +518,7 @@ fn config(role: usize) -> Config {
         boot_id: 0xA1A2_A3A4_A5A6_A7A8,
         max_message: 4096,
         max_record: 2048,
-        window: 1 << 16,
+        window: 4096,
         compression: Methods::NONE,
         heartbeat: Duration::from_secs(60),
         handshake_timeout: Duration::from_secs(5),

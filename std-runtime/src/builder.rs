@@ -207,7 +207,7 @@ impl NodeBuilder {
             max_message: self.limits.max_message,
             max_record: u16::MAX,
             compression: self.accepts,
-            window: 1 << 20,
+            window: self.limits.window,
             heartbeat: self.timeouts.heartbeat,
             handshake_timeout: self.timeouts.handshake,
             max_skew: self.max_skew,
@@ -317,6 +317,7 @@ impl From<&Config> for NodeBuilder {
             outbox_messages: config.limits.outbox_messages,
             outbox_bytes: config.limits.outbox_bytes,
             queue_batches: config.limits.inbox_batches,
+            window: config.limits.window,
             max_message: config.limits.max_message,
             ..Limits::default()
         };

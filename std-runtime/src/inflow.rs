@@ -1,7 +1,8 @@
 //! From an opened record to the queues of subscriptions, and back to its acknowledgement.
 //!
 //! Records are acknowledged in order, when the application is done with all of their messages. A batch that finds a queue
-//! full is kept here, one record at most, and the link stops reading until it is delivered.
+//! full is kept here until the queue has room. The link goes on reading: what it holds for the application, here and in
+//! queues, is bounded by the credit that the peer was given.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -46,23 +47,19 @@ pub(crate) struct Inflow {
     unconsumed: VecDeque<(Mark, Weak<Consumption>)>,
     /// What came so far of messages that are sent in parts, one of each priority at most.
     unfinished: [Vec<u8>; Priority::ALL.len()],
-    /// What a full queue did not take.
-    held_back: VecDeque<(Arc<Queue>, Delivery)>,
+    /// What full queues did not take.
+    held_back: Vec<Backlog>,
+}
+
+/// What waits for room in a queue, oldest first.
+struct Backlog {
+    queue: Arc<Queue>,
+    deliveries: VecDeque<Delivery>,
 }
 
 impl Inflow {
     pub(crate) fn new(signal: Arc<Signal>) -> Self {
-        Self {
-            signal,
-            unconsumed: VecDeque::new(),
-            unfinished: Default::default(),
-            held_back: VecDeque::new(),
-        }
-    }
-
-    /// Whether a queue is full and the link must not read.
-    pub(crate) fn is_blocked(&self) -> bool {
-        !self.held_back.is_empty()
+        Self { signal, unconsumed: VecDeque::new(), unfinished: Default::default(), held_back: Vec::new() }
     }
 
     /// The end of the last record up to which the application is done with everything, if there is a new one.
@@ -219,21 +216,24 @@ impl Inflow {
         (!batch.entries.is_empty()).then_some(batch)
     }
 
-    /// Tries again what a full queue did not take; says whether the link may read again.
-    pub(crate) fn retry(&mut self, hub: &Hub) -> bool {
-        while let Some((queue, delivery)) = self.held_back.pop_front() {
-            match queue.push(delivery, &self.signal) {
-                Pushed::Queued => {}
-                Pushed::Full(delivery) => {
-                    self.held_back.push_front((queue, delivery));
-                    return false;
-                }
-                Pushed::Closed(delivery) => {
-                    hub.tally.traffic.drop_messages(Reason::NoReceiver, delivery.batch.len() as u64);
+    /// Tries again what full queues did not take.
+    pub(crate) fn retry(&mut self, hub: &Hub) {
+        let Self { signal, held_back, .. } = self;
+        held_back.retain_mut(|Backlog { queue, deliveries }| {
+            while let Some(delivery) = deliveries.pop_front() {
+                match queue.push(delivery, signal) {
+                    Pushed::Queued => {}
+                    Pushed::Full(delivery) => {
+                        deliveries.push_front(delivery);
+                        return true;
+                    }
+                    Pushed::Closed(delivery) => {
+                        hub.tally.traffic.drop_messages(Reason::NoReceiver, delivery.batch.len() as u64);
+                    }
                 }
             }
-        }
-        true
+            false
+        });
     }
 
     /// Remembers a record until nobody works on it.
@@ -249,14 +249,17 @@ impl Inflow {
     }
 
     fn push(&mut self, hub: &Hub, peer: &Peer, queue: &Arc<Queue>, delivery: Delivery) {
-        // What came before goes before.
-        if self.held_back.iter().any(|(held_for, _)| Arc::ptr_eq(held_for, queue)) {
-            self.held_back.push_back((Arc::clone(queue), delivery));
+        // Nothing overtakes what waits already.
+        if let Some(backlog) = self.held_back.iter_mut().find(|backlog| Arc::ptr_eq(&backlog.queue, queue)) {
+            backlog.deliveries.push_back(delivery);
             return;
         }
         match queue.push(delivery, &self.signal) {
             Pushed::Queued => {}
-            Pushed::Full(delivery) => self.held_back.push_back((Arc::clone(queue), delivery)),
+            Pushed::Full(delivery) => {
+                let deliveries = VecDeque::from([delivery]);
+                self.held_back.push(Backlog { queue: Arc::clone(queue), deliveries });
+            }
             Pushed::Closed(delivery) => drop_unread(hub, peer, delivery.batch.len()),
         }
     }

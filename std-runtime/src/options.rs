@@ -23,6 +23,8 @@ pub struct Limits {
     pub queue_batches: usize,
     /// Bytes that wait in one subscription, or in the inbox (8 MiB).
     pub queue_bytes: usize,
+    /// Bytes of messages of one peer that the node holds until the application is done with them (4 MiB).
+    pub window: u32,
     /// The longest payload that this node takes, in bytes (61,440).
     pub max_message: u32,
 }
@@ -38,6 +40,7 @@ impl Default for Limits {
             outbox_bytes: 8 << 20,
             queue_batches: 256,
             queue_bytes: 8 << 20,
+            window: 4 << 20,
             max_message: 60 * 1024,
         }
     }

@@ -1,6 +1,6 @@
 //! The bounded queue between links and one subscription, in batches.
 //!
-//! A full queue is not an error: the link keeps the batch, stops reading, and is woken when half of the queue is free.
+//! A full queue is not an error: the link keeps the batch, and is woken when half of the queue is free.
 //! Any number of links push, any number of readers pop; no lock is held while anyone waits.
 
 use std::collections::VecDeque;

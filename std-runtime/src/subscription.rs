@@ -74,8 +74,8 @@ impl Filter {
 /// Received messages that match a [`Filter`], in order. Dropping it ends the subscription; messages that wait in it then count
 /// as dropped with [`Reason::NoReceiver`], and senders are not told the difference.
 ///
-/// A message that matches several subscriptions goes to each. While its queue is full the links whose messages it would
-/// take stop reading, so a slow receiver slows its senders and loses nothing.
+/// A message that matches several subscriptions goes to each. While its queue is full the peers whose messages it would
+/// take are given no credit for more, so a slow receiver slows its senders and loses nothing.
 #[derive(Debug)]
 pub struct Subscription {
     reader: Reader,

@@ -137,8 +137,12 @@ pub struct End {
     pub given: BTreeMap<Hint, NodeId>,
     /// Whether its application takes messages without ever being done with them.
     pub hoards: bool,
+    /// Up to where it has hoarded.
+    pub hoarded: Option<Mark>,
     /// What its application received, in order.
     pub delivered: Vec<Delivered>,
+    /// The parts of messages that came, in order.
+    pub parts: Vec<Delivered>,
     /// What its filter kept from the application, and why.
     pub filtered: Vec<(MessageId, Reason)>,
 }
@@ -154,7 +158,9 @@ impl End {
             verdict: setup.verdict,
             given: setup.given.clone(),
             hoards: false,
+            hoarded: None,
             delivered: Vec::new(),
+            parts: Vec::new(),
             filtered: Vec::new(),
         }
     }
@@ -166,14 +172,33 @@ impl End {
 
     fn take(&mut self, now: Instant, mark: Mark, messages: Vec<Delivered>) {
         for message in messages {
+            let Some(message) = self.join(message) else { continue };
             match self.filter.check(message.id, message.priority, message.age, message.ttl) {
                 Ok(()) => self.delivered.push(message),
                 Err(reason) => self.filtered.push((message.id, reason)),
             }
         }
-        if !self.hoards {
+        if self.hoards {
+            self.hoarded = Some(mark);
+        } else {
             self.link.session.handle_consumed(now, mark);
         }
+    }
+
+    /// The message, if it came as a whole or this is its last part.
+    fn join(&mut self, message: Delivered) -> Option<Delivered> {
+        let Some(part) = message.part else { return Some(message) };
+        let is_last = part.end(message.payload.len()) == Some(part.total) && !part.is_abandonment();
+        let id = message.id;
+        self.parts.push(message.clone());
+        if !is_last {
+            return None;
+        }
+        let payload = self.parts.iter().filter(|part| part.id == id).flat_map(|part| part.payload.clone());
+        // A message that began anew in another session came from its start again: the last bytes are the whole.
+        let payload: Vec<u8> = payload.collect();
+        let whole = payload[payload.len() - part.total as usize..].to_vec();
+        Some(Delivered { part: None, payload: whole, ..message })
     }
 }
 
@@ -269,6 +294,15 @@ impl Pair {
     pub fn send(&mut self, from: Side, header: Header, payload: &[u8]) -> Result<Ticket, SendError> {
         let now = self.now();
         self.end(from).outbox.push(now, header, Payload::Copied(payload))
+    }
+
+    /// The application of one end is done with all that it hoarded.
+    pub fn consume(&mut self, side: Side) {
+        let now = self.now();
+        let end = self.end(side);
+        if let Some(mark) = end.hoarded.take() {
+            end.link.session.handle_consumed(now, mark);
+        }
     }
 
     /// Ends the session of one end in good order.

@@ -31,6 +31,8 @@ pub struct Subject {
     pub given: BTreeMap<Hint, NodeId>,
     /// What it let through to its application.
     pub delivered: Vec<Delivered>,
+    /// Whether its application takes messages without ever being done with them.
+    hoards: bool,
     now: Instant,
     buffer: Vec<u8>,
 }
@@ -55,6 +57,15 @@ impl Subject {
         })
     }
 
+    /// As [`accepting`](Self::accepting), with an application that takes messages without ever being done with them, and
+    /// that holds at most `window` bytes.
+    pub fn accepting_slowly(seed: &Seed, window: u32) -> Self {
+        let subject = Self::new("accepting", seed, |now, wall, identity, config, rng| {
+            Session::accept(now, wall, identity, Config { window, ..config }, rng)
+        });
+        Self { hoards: true, ..subject }
+    }
+
     fn new(
         label: &str,
         seed: &Seed,
@@ -77,6 +88,7 @@ impl Subject {
             verdict: Ok(()),
             given: BTreeMap::new(),
             delivered: Vec::new(),
+            hoards: false,
             now: Instant::ZERO,
             buffer: vec![0; 16 * 1024 + 3],
         }
@@ -95,7 +107,9 @@ impl Subject {
                 }
                 Reading::Messages { mark, messages } => {
                     self.delivered.extend(messages);
-                    self.link.session.handle_consumed(self.now, mark);
+                    if !self.hoards {
+                        self.link.session.handle_consumed(self.now, mark);
+                    }
                 }
             }
         }

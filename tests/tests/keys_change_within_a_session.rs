@@ -1,6 +1,9 @@
 //! The keys of a session are replaced again and again, in each direction by its sender, and nobody notices.
 
-use hyphal_core::{time::Duration, wire::reason::Reason};
+use hyphal_core::{
+    time::Duration,
+    wire::{reason::Reason, record::RecordHeader},
+};
 use hyphal_lab::{
     link::header,
     network::{Segments, Side},
@@ -116,8 +119,9 @@ fn up(seed: &Seed) -> (Subject, Scripted) {
 /// Hears what the subject has to say and answers its pings.
 fn answer(subject: &mut Subject, peer: &mut Scripted) {
     for plaintext in peer.hear_records(&subject.say()) {
-        if plaintext[0] & PING != 0 {
-            subject.hear(&peer.record(&[1 << 5, 0, 0, plaintext[3]]));
+        let (header, _) = RecordHeader::decode(&plaintext).expect("a record");
+        if let Some(token) = header.ping {
+            subject.hear(&peer.record(&[1 << 5, 0, 0, token]));
         }
     }
 }

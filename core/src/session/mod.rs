@@ -23,6 +23,7 @@
 
 mod acks;
 mod clock;
+mod credit;
 mod parts;
 mod pulse;
 mod renewal;
@@ -365,20 +366,6 @@ impl<A: Aead> Session<A> {
     pub fn handle_ping_request(&mut self) {
         if let State::Up { up, .. } = &mut self.state {
             up.handle_ping_request();
-        }
-    }
-
-    /// The caller stops reading the link for a while, because the application is slow; silence is then no failure.
-    pub fn handle_pause(&mut self) {
-        if let State::Up { up, .. } = &mut self.state {
-            up.handle_pause();
-        }
-    }
-
-    /// The caller reads the link again.
-    pub fn handle_resume(&mut self, now: Instant) {
-        if let State::Up { up, .. } = &mut self.state {
-            up.handle_resume(now);
         }
     }
 

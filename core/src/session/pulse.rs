@@ -35,8 +35,8 @@ pub(super) struct Pulse {
     /// The peer's ping that is still to be answered.
     pong: Option<u8>,
     silence: Duration,
-    /// When the peer counts as silent; `None` while nobody listens.
-    silent_at: Option<Instant>,
+    /// When the peer counts as silent.
+    silent_at: Instant,
     /// When the link last took a record.
     written_at: Instant,
     /// A round trip that the caller has not heard of.
@@ -64,7 +64,7 @@ impl Pulse {
             pings: [None; PINGS],
             pong: None,
             silence,
-            silent_at: Some(now.after(silence)),
+            silent_at: now.after(silence),
             written_at: now,
             rtt: None,
         }
@@ -72,9 +72,7 @@ impl Pulse {
 
     /// Gives the record whose ping the peer answers.
     pub(super) fn handle_record(&mut self, now: Instant, header: &RecordHeader) -> Option<u64> {
-        if self.silent_at.is_some() {
-            self.silent_at = Some(now.after(self.silence));
-        }
+        self.silent_at = now.after(self.silence);
         if let Some(token) = header.ping {
             self.pong = Some(token);
         }
@@ -87,14 +85,6 @@ impl Pulse {
     /// The caller wants a round trip measured at once.
     pub(super) fn handle_ping_request(&mut self) {
         self.wants_ping = true;
-    }
-
-    pub(super) fn handle_pause(&mut self) {
-        self.silent_at = None;
-    }
-
-    pub(super) fn handle_resume(&mut self, now: Instant) {
-        self.silent_at = Some(now.after(self.silence));
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -121,7 +111,7 @@ impl Pulse {
     }
 
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.silent_at.is_some_and(|at| at <= now)
+        self.silent_at <= now
     }
 
     /// Whether the link has taken no record for so long that one was surely due.
@@ -130,8 +120,7 @@ impl Pulse {
     }
 
     pub(super) fn due_at(&self) -> Instant {
-        let own = self.ping_at.min(self.stalled_at());
-        self.silent_at.map_or(own, |at| at.min(own))
+        self.ping_at.min(self.stalled_at()).min(self.silent_at)
     }
 
     pub(super) fn wants_record(&self) -> bool {

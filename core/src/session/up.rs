@@ -7,6 +7,7 @@
 
 use super::acks::Acks;
 use super::clock::{self, PeerClock};
+use super::credit::{Allowance, Grant};
 use super::parts::Parts;
 use super::pulse::Pulse;
 use super::renewal::Renewal;
@@ -40,8 +41,9 @@ pub(super) struct Up<A> {
     messages: Sequences,
     /// The received messages that are not whole.
     parts: Parts,
-    /// Bytes of received bodies of messages.
-    received: u64,
+    /// What this end may send, and what the peer may.
+    allowance: Allowance,
+    grant: Grant,
     acks: Acks,
     clock: PeerClock,
     spread: Spread,
@@ -111,7 +113,8 @@ impl<A: Aead> Up<A> {
             first,
             messages: Sequences::default(),
             parts: Parts::default(),
-            received: 0,
+            allowance: Allowance::new(finished.peer.hello().max_record),
+            grant: Grant::new(config.window, config.max_record.max(layout::MIN_MAX_LEN)),
             acks: Acks::default(),
             clock: PeerClock::new(now),
             spread,
@@ -193,6 +196,9 @@ impl<A: Aead> Up<A> {
             return Err(Reason::Compression);
         }
         let parts = checked.as_ref().map(|checked| self.parts.after(checked)).transpose()?;
+        if checked.is_some() && !self.grant.allows(body.len()) {
+            return Err(Reason::Violation);
+        }
         if self.renewal.peer_drains() && checked.as_ref().is_some_and(|checked| checked.count() > 0) {
             return Err(Reason::Violation);
         }
@@ -209,6 +215,9 @@ impl<A: Aead> Up<A> {
             outbox.handle_ack(through);
             self.sealer.handle_opened(through);
         }
+        if let Some(total) = header.credit {
+            self.allowance.handle_credit(total);
+        }
         match control {
             Some(Control::Close { code }) => return Ok(Content::Close { code }),
             Some(Control::Drain) => self.renewal.handle_drain(now),
@@ -222,25 +231,17 @@ impl<A: Aead> Up<A> {
         self.messages.read = checked.last_sequence();
         self.parts = parts.unwrap_or(self.parts);
         let source = Source { id: self.peer.id(), epoch: self.peer.hello().boot_id, waited };
-        self.received += body.len() as u64;
-        let mark = Mark { record: *counter, bytes: self.received };
+        let mark = Mark { record: *counter, bytes: self.grant.handle_received(body.len()) };
         Ok(Content::Messages(Messages { inner: checked.messages(), source, mark }))
     }
 
     pub(super) fn handle_consumed(&mut self, now: Instant, mark: Mark) {
         self.acks.handle_consumed(now, mark.record);
+        self.grant.handle_consumed(mark.bytes);
     }
 
     pub(super) fn handle_ping_request(&mut self) {
         self.pulse.handle_ping_request();
-    }
-
-    pub(super) fn handle_pause(&mut self) {
-        self.pulse.handle_pause();
-    }
-
-    pub(super) fn handle_resume(&mut self, now: Instant) {
-        self.pulse.handle_resume(now);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -315,7 +316,7 @@ impl<A: Aead> Up<A> {
         }
         let is_proof = self.first == First::Proof;
         let has_messages = self.renewal.is_young() && outbox.has_next() && !is_proof;
-        let is_due = self.acks.is_urgent() || self.pulse.wants_record() || is_proof;
+        let is_due = self.acks.is_urgent() || self.grant.is_urgent() || self.pulse.wants_record() || is_proof;
         if !is_due && !has_messages {
             return None;
         }
@@ -324,7 +325,7 @@ impl<A: Aead> Up<A> {
             rekey: self.sealer.is_rekey_due(now),
             clock: clock::stamp(self.established_at, now),
             ack: self.acks.pending(),
-            credit: None,
+            credit: self.grant.pending(),
             ping: self.pulse.ping_token(),
             pong: self.pulse.pong_token(),
         };
@@ -336,6 +337,7 @@ impl<A: Aead> Up<A> {
         let body_at = room_at + header_len;
         let body_max = max_record - header_len - TAG_LEN;
         let shared_max = SHARED_LEN.min(max_record) - header_len - TAG_LEN;
+        let credit = self.allowance.room();
 
         let mut encoder = Encoder::new(&mut buf[body_at..body_at + body_max], self.messages.written);
         loop {
@@ -361,6 +363,9 @@ impl<A: Aead> Up<A> {
             let max = if is_first { body_max } else { shared_max };
             let needs = encoder.written() + encoder.needs(&header, next.payload.len(), place);
             if needs <= max && next.payload.len() <= FRAGMENT_LEN {
+                if needs > credit {
+                    break;
+                }
                 if !encoder.push(&header, next.payload, place) {
                     break;
                 }
@@ -373,6 +378,7 @@ impl<A: Aead> Up<A> {
                 // What is too long for any record is written in parts, each alone in its record except the last.
                 if is_first
                     && let Some(piece) = cut(&encoder, &mut header, next.payload, body_max)
+                    && encoder.needs(&header, piece.len(), Place::Last) <= credit
                     && encoder.push(&header, piece, Place::Last)
                 {
                     let len = piece.len();
@@ -393,6 +399,10 @@ impl<A: Aead> Up<A> {
             self.sealer.rekey(now);
         }
         outbox.handle_record_written(counter);
+        self.allowance.handle_sent(body_len);
+        if let Some(total) = header.credit {
+            self.grant.handle_sent(total);
+        }
         if let Some(through) = header.ack {
             self.acks.handle_sent(through);
         }

@@ -279,9 +279,7 @@ impl Desk {
         if self.signal.take_ping() {
             self.session.handle_ping_request();
         }
-        if self.inflow.is_blocked() && self.inflow.retry(&self.hub) {
-            self.session.handle_resume(now);
-        }
+        self.inflow.retry(&self.hub);
     }
 
     /// Takes note of what happened in the session; says whether it came up and must be announced.

@@ -57,15 +57,11 @@ impl<S> StreamLine<S> {
         desk.log_keys();
     }
 
-    /// Takes all whole frames and records that were read, until a queue is full or somebody must be asked.
+    /// Takes all whole frames and records that were read, until somebody must be asked.
     fn parse(&mut self, now: Instant, desk: &mut Desk) -> Turn {
         let Self { reading, .. } = self;
         self.has_unparsed = true;
         while !reading.bytes.is_empty() {
-            if desk.inflow.is_blocked() {
-                desk.session.handle_pause();
-                return Turn::Busy;
-            }
             let base = reading.bytes.as_ptr().addr();
             let input =
                 desk.with_outbox(|session, outbox| session.handle_input(now, outbox, &mut reading.bytes));
@@ -100,9 +96,6 @@ impl<S> StreamLine<S> {
                 return Turn::Busy;
             }
         }
-        if desk.inflow.is_blocked() {
-            desk.session.handle_pause();
-        }
         self.has_unparsed = false;
         desk.tell_if_drained();
         Turn::Busy
@@ -111,9 +104,6 @@ impl<S> StreamLine<S> {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Line for StreamLine<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> Poll<io::Result<Turn>> {
-        if desk.inflow.is_blocked() {
-            return Poll::Pending;
-        }
         if self.has_unparsed {
             return Poll::Ready(Ok(self.parse(now, desk)));
         }
