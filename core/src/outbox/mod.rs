@@ -189,7 +189,7 @@ impl<S: Storage> Outbox<S> {
         } else {
             None
         };
-        Some(Next { header: entry.header, waited: now.since(entry.pushed_at), payload, part })
+        Some(Next { header: &entry.header, waited: now.since(entry.pushed_at), payload, part })
     }
 
     /// So many payload bytes of what [`next`](Self::next) showed last are written into the open record. With the last of
@@ -517,8 +517,8 @@ impl<S: AsRef<[u8]>> Payload<'_, S> {
 /// What has its turn, as [`Outbox::next`] shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next<'a> {
-    /// As it was pushed; of an abandonment without ttl and compression.
-    pub header: Header,
+    /// As it was pushed.
+    pub header: &'a Header,
     /// How long the message has been in the queue.
     pub waited: Duration,
     /// What is left of the payload.

@@ -162,13 +162,12 @@ fn compare_next<S: Storage>(outbox: &mut Outbox<S>, model: &mut Model, now: Inst
             let message = &model.messages[i];
             let part = (message.written > 0).then(|| message.part(message.written));
             let (waited, payload) = (now.since(message.pushed_at), &message.payload[message.written..]);
-            Some(Next { header: message.header, waited, payload, part })
+            Some(Next { header: &message.header, waited, payload, part })
         }
         Some(Shown::Abandonment(i)) => {
             let message = &model.messages[i];
-            let header = Header { ttl: 0, ..message.header };
             let part = Some(message.part(message.payload.len()));
-            Some(Next { header, waited: Duration::ZERO, payload: &[], part })
+            Some(Next { header: &message.header, waited: Duration::ZERO, payload: &[], part })
         }
     };
     assert_eq!(shown, expected);

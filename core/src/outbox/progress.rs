@@ -21,7 +21,7 @@ enum State {
     /// Some of it is.
     Begun { ordinal: u64, written: u32, total: u32 },
     /// It was dropped, and the peer does not know.
-    Abandoned { sequence: u64, total: u32, kind: u16, broadcast: bool },
+    Abandoned { header: Header, total: u32 },
 }
 
 impl Progress {
@@ -54,12 +54,11 @@ impl Progress {
     /// The message was dropped: if some of it was written, the peer must be told.
     #[inline]
     pub(super) fn handle_dropped(&mut self, entry: &Entry) {
-        let Header { kind, broadcast, sequence, priority, .. } = entry.header;
-        let state = &mut self.classes[priority as usize];
+        let state = &mut self.classes[entry.header.priority as usize];
         if let State::Begun { ordinal, total, .. } = *state
             && ordinal == entry.ordinal
         {
-            *state = State::Abandoned { sequence, total, kind, broadcast };
+            *state = State::Abandoned { header: entry.header, total };
             self.abandoned += 1;
         }
     }
@@ -70,15 +69,11 @@ impl Progress {
         self.abandoned > 0
     }
 
-    /// The abandonment to write next: what is left of the message's header, and the part that says so.
-    pub(super) fn abandoned(&self) -> Option<(Header, Part)> {
-        Priority::ALL.into_iter().rev().find_map(|priority| {
-            let State::Abandoned { sequence, total, kind, broadcast } = self.classes[priority as usize]
-            else {
-                return None;
-            };
-            let header = Header { kind, priority, broadcast, sequence, ..Header::default() };
-            Some((header, Part { total, offset: total }))
+    /// The abandonment to write next: the message's header, and the part that says so.
+    pub(super) fn abandoned(&self) -> Option<(&Header, Part)> {
+        self.classes.iter().rev().find_map(|state| match state {
+            State::Abandoned { header, total } => Some((header, Part { total: *total, offset: *total })),
+            State::Clean | State::Begun { .. } => None,
         })
     }
 

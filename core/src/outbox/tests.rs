@@ -173,7 +173,10 @@ fn next_shows_what_was_pushed_and_how_long_it_waited<S: Small>() {
     outbox.push(at(2), header, Payload::Copied(b"hello")).unwrap();
     let next = outbox.next(at(5));
 
-    assert_eq!(next, Some(Next { header, waited: Duration::from_secs(3), payload: b"hello", part: None }));
+    assert_eq!(
+        next,
+        Some(Next { header: &header, waited: Duration::from_secs(3), payload: b"hello", part: None })
+    );
 }
 
 fn next_shows_the_same_message_until_it_is_taken<S: Small>() {
@@ -573,7 +576,7 @@ fn a_message_dropped_after_it_was_begun_is_abandoned_before_anything_else<S: Sma
         push(&mut outbox, Critical, 0, "now").unwrap();
 
         let next = outbox.next(at(60)).unwrap();
-        assert_eq!((next.header, next.payload), (Header { ttl: 0, ..header }, &b""[..]));
+        assert_eq!((next.header, next.payload), (&header, &b""[..]));
         assert_eq!(next.part, Some(Part { total: 4, offset: 4 }));
         outbox.take(0);
         assert_eq!(drain(&mut outbox), ["now"]);

@@ -362,28 +362,18 @@ impl<A: Aead> Up<A> {
             let is_first = encoder.count() == 0;
             let max = if is_first { body_max } else { shared_max };
             let needs = encoder.written() + encoder.needs(&header, next.payload.len(), place);
-            if needs <= max && next.payload.len() <= FRAGMENT_LEN {
-                if needs > credit {
-                    break;
-                }
-                if !encoder.push(&header, next.payload, place) {
-                    break;
-                }
-                let len = next.payload.len();
-                outbox.take(len);
-                if needs >= shared_max {
-                    break;
-                }
+            // What is too long for any record is written in parts, each alone in its record except the last.
+            let is_whole = needs <= max && next.payload.len() <= FRAGMENT_LEN;
+            let written = if is_whole {
+                (needs <= credit && encoder.push(&header, next.payload, place)).then_some(next.payload.len())
+            } else if is_first {
+                write_part(&mut encoder, &mut header, next.payload, body_max, credit)
             } else {
-                // What is too long for any record is written in parts, each alone in its record except the last.
-                if is_first
-                    && let Some(piece) = cut(&encoder, &mut header, next.payload, body_max)
-                    && encoder.needs(&header, piece.len(), Place::Last) <= credit
-                    && encoder.push(&header, piece, Place::Last)
-                {
-                    let len = piece.len();
-                    outbox.take(len);
-                }
+                None
+            };
+            let Some(written) = written else { break };
+            outbox.take(written);
+            if !is_whole || needs >= shared_max {
                 break;
             }
         }
@@ -462,19 +452,23 @@ fn most_bytes<S: Storage>(outbox: &Outbox<S>) -> usize {
     outbox.queued_bytes() + (outbox.queued() + Priority::ALL.len()) * message::MAX_OVERHEAD
 }
 
-/// As much of the payload as an empty record takes as one part, of which `header` then tells; `None` if that is nothing.
+/// Writes as much of the payload as an empty record and the credit take, as a part of which `header` then tells; says how much.
 #[cold]
-fn cut<'p>(
-    encoder: &Encoder<'_>,
+fn write_part(
+    encoder: &mut Encoder<'_>,
     header: &mut MessageHeader,
-    payload: &'p [u8],
+    payload: &[u8],
     body_max: usize,
-) -> Option<&'p [u8]> {
+    credit: usize,
+) -> Option<usize> {
     let total = u32::try_from(payload.len()).ok()?;
     header.part.get_or_insert(Part { total, offset: 0 });
     let room = body_max.checked_sub(encoder.needs(header, 0, Place::Last))?;
     let piece = payload.get(..room.min(FRAGMENT_LEN).min(payload.len()))?;
-    (!piece.is_empty()).then_some(piece)
+    let is_written = !piece.is_empty()
+        && encoder.needs(header, piece.len(), Place::Last) <= credit
+        && encoder.push(header, piece, Place::Last);
+    is_written.then_some(piece.len())
 }
 
 fn ticks(waited: Duration) -> u32 {
