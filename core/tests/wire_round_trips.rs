@@ -9,6 +9,7 @@ use hyphal_core::{
     time::{TimeQuality, UnixTime},
     wire::{
         control::Control,
+        datagram::ConnectionId,
         envelope::Envelope,
         family::Family,
         frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal},
@@ -76,6 +77,7 @@ proptest! {
         hello in hello(),
         network in option::of(any::<[u8; 8]>()),
         values in (blob(), blob(), blob()),
+        connection_id in vec(any::<u8>(), 0..=ConnectionId::MAX_LEN),
     ) {
         let (certificate, token, delegation) = &values;
         let extensions = Extensions {
@@ -83,6 +85,7 @@ proptest! {
             certificate: certificate.as_deref(),
             token: token.as_deref(),
             delegation: delegation.as_deref(),
+            connection_id: ConnectionId::new(&connection_id).unwrap(),
         };
         let mut out = vec![0; hello.encoded_len(&extensions)];
 
@@ -284,7 +287,8 @@ fn blob() -> impl Strategy<Value = Option<Vec<u8>>> {
 }
 
 fn frame_header() -> impl Strategy<Value = Header> {
-    let kind = select(vec![Kind::Xx1, Kind::Xx2, Kind::Xx3, Kind::Kk1, Kind::Kk2, Kind::Refusal]);
+    let kind =
+        select(vec![Kind::Xx1, Kind::Xx2, Kind::Xx3, Kind::Kk1, Kind::Kk2, Kind::Retry, Kind::Refusal]);
     let compression = select(vec![Compression::None, Compression::Lz4, Compression::Zstd]);
     (kind, any::<u64>(), any::<bool>(), compression).prop_map(|(kind, id, checksum, compression)| Header {
         kind,

@@ -6,15 +6,19 @@
 use std::{fs, path::Path, time::Duration};
 
 use hyphal_core::{
+    aead::{Aead, ChaChaPoly},
     compress,
     ids::{MessageId, NodeId, NodeType, Priority},
     time::{TimeQuality, UnixTime},
     wire::{
+        cobs,
         control::Control,
+        datagram::{self, ConnectionId, Packet, Peek, Preamble, Truncated},
         envelope::Envelope,
         frame::{self, Compression, Decoded, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
         message::{self, Compressed, Encoder, Message, MessageHeader, Method, Part, Place},
+        ranges::Ranges,
         reason::Reason,
         record::{self, Body, RecordHeader},
         varint,
@@ -48,6 +52,7 @@ fn every_frame_vector_holds_both_ways() {
                 3 => Kind::Xx3,
                 4 => Kind::Kk1,
                 5 => Kind::Kk2,
+                6 => Kind::Retry,
                 15 => Kind::Refusal,
                 other => panic!("{}: no kind {other}", vector.name),
             },
@@ -87,6 +92,80 @@ fn every_refusal_vector_holds_both_ways() {
 }
 
 #[test]
+fn every_packet_vector_holds_both_ways() {
+    for vector in vectors().packet {
+        let (bytes, cookie, payload) = (unhex(&vector.hex), unhex(&vector.cookie), unhex(&vector.payload));
+        let kind = match vector.kind {
+            1 => Kind::Xx1,
+            6 => Kind::Retry,
+            15 => Kind::Refusal,
+            other => panic!("{}: no kind {other}", vector.name),
+        };
+
+        let mut out = vec![0; bytes.len()];
+        let at = Packet::encode_header(&cookie, &mut out).unwrap();
+        Header::new(kind, vector.id).encode(&payload, &mut out[at..]).unwrap();
+
+        assert_eq!(out, bytes, "{}", vector.name);
+        assert_eq!(datagram::peek(&bytes, 0), Ok(Peek::Handshake { frame_id: vector.id, kind }));
+        assert_eq!(Packet::decode(&bytes).unwrap().cookie(&bytes), cookie);
+    }
+}
+
+#[test]
+fn every_vector_of_ranges_holds_both_ways() {
+    for vector in vectors().ranges {
+        let bytes = unhex(&vector.hex);
+        let list = vector.ranges.iter().map(|&(first, last)| first..=last);
+        let ranges = Ranges::new(Duration::from_micros(vector.delay_us), list).unwrap();
+
+        let mut out = vec![0; bytes.len()];
+        let written = ranges.encode(&mut out);
+
+        assert_eq!((written, &out), (Some(bytes.len()), &bytes), "{}", vector.name);
+        assert_eq!(Ranges::decode(&bytes), Ok((ranges, &[][..])), "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_datagram_vector_holds_both_ways() {
+    for vector in vectors().datagram {
+        let (bytes, plaintext, cid) = (unhex(&vector.hex), unhex(&vector.plaintext), unhex(&vector.cid));
+        let preamble = Preamble {
+            phase: vector.phase,
+            cid: ConnectionId::new(&cid).unwrap(),
+            counter: Truncated::of(vector.counter, vector.acked),
+        };
+        let aead = ChaChaPoly::new(&unhex(&vector.key).try_into().unwrap());
+
+        let mut out = vec![0; bytes.len()];
+        let at = preamble.encode(&mut out).unwrap();
+        let (before, sealed) = out.split_at_mut(at);
+        sealed[..plaintext.len()].copy_from_slice(&plaintext);
+        aead.seal(vector.counter, before, sealed);
+
+        assert_eq!(out, bytes, "{}", vector.name);
+        assert_eq!(Preamble::decode(&bytes, cid.len()), Ok(preamble));
+        assert_eq!(preamble.counter.expand(vector.acked), vector.counter);
+    }
+}
+
+#[test]
+fn every_cobs_vector_holds_both_ways() {
+    for vector in vectors().cobs {
+        let (bytes, mut datagram) = (unhex(&vector.hex), unhex(&vector.datagram));
+
+        let mut out = vec![0; cobs::max_encoded_len(datagram.len())];
+        let written = cobs::encode(&datagram, &mut out).unwrap();
+        let mut decoder = cobs::Decoder::<1300>::new();
+        let fed = decoder.feed(&bytes);
+
+        assert_eq!(out[..written], bytes, "{}", vector.name);
+        assert_eq!(fed, cobs::Fed { used: bytes.len(), frame: Some(Ok(&mut datagram)) }, "{}", vector.name);
+    }
+}
+
+#[test]
 fn every_hello_vector_holds_both_ways() {
     for vector in vectors().hello {
         let bytes = unhex(&vector.hex);
@@ -97,6 +176,10 @@ fn every_hello_vector_holds_both_ways() {
             certificate: certificate.as_deref(),
             token: token.as_deref(),
             delegation: delegation.as_deref(),
+            connection_id: vector
+                .connection_id
+                .as_deref()
+                .map_or(ConnectionId::NONE, |hex| ConnectionId::new(&unhex(hex)).unwrap()),
         };
         let hello = Hello {
             versions: Versions::new(vector.lowest, vector.highest).unwrap(),
@@ -282,6 +365,43 @@ fn the_message_vectors_hold_every_combination_of_compact_flags() {
 }
 
 #[derive(Deserialize)]
+struct PacketVector {
+    name: String,
+    cookie: String,
+    kind: u8,
+    id: u64,
+    payload: String,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct RangesVector {
+    name: String,
+    delay_us: u64,
+    ranges: Vec<(u64, u64)>,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct DatagramVector {
+    name: String,
+    key: String,
+    phase: bool,
+    cid: String,
+    counter: u64,
+    acked: Option<u64>,
+    plaintext: String,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct CobsVector {
+    name: String,
+    datagram: String,
+    hex: String,
+}
+
+#[derive(Deserialize)]
 struct Vectors {
     varint: Vec<VarintVector>,
     frame: Vec<FrameVector>,
@@ -293,6 +413,10 @@ struct Vectors {
     control: Vec<ControlVector>,
     messages: Vec<BodyVector>,
     compression: Vec<CompressionVector>,
+    packet: Vec<PacketVector>,
+    ranges: Vec<RangesVector>,
+    datagram: Vec<DatagramVector>,
+    cobs: Vec<CobsVector>,
 }
 
 #[derive(Deserialize)]
@@ -344,6 +468,7 @@ struct HelloVector {
     certificate: Option<String>,
     token: Option<String>,
     delegation: Option<String>,
+    connection_id: Option<String>,
     hex: String,
 }
 

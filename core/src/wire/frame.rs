@@ -44,6 +44,8 @@ pub enum Kind {
     Kk1 = 4,
     /// Second message of a KK handshake.
     Kk2 = 5,
+    /// A cookie, to be returned with the first message: on datagram links only.
+    Retry = 6,
     /// A [`Refusal`] in the clear.
     Refusal = 15,
 }
@@ -309,6 +311,7 @@ fn parse(bytes: &[u8], max: usize) -> Result<Parsed, Reason> {
         3 => Kind::Xx3,
         4 => Kind::Kk1,
         5 => Kind::Kk2,
+        6 => Kind::Retry,
         15 => Kind::Refusal,
         _ => return Err(Reason::Malformed),
     };

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     cursor::{Reader, Writer},
+    datagram::ConnectionId,
     message::Methods,
     reason::Reason,
     record,
@@ -168,6 +169,8 @@ pub struct Extensions<'a> {
     pub token: Option<&'a [u8]>,
     /// A delegation of the node's identity to another key.
     pub delegation: Option<&'a [u8]>,
+    /// What the records to the node are addressed with, on a datagram link.
+    pub connection_id: ConnectionId,
 }
 
 impl<'a> Extensions<'a> {
@@ -177,11 +180,11 @@ impl<'a> Extensions<'a> {
         let token = self.token.map(|value| (TOKEN, false, value));
         // Who does not understand a delegation would take the wrong key for the node's own.
         let delegation = self.delegation.map(|value| (DELEGATION, true, value));
-        [network, certificate, token, delegation].into_iter().flatten().map(|(kind, critical, value)| Tlv {
-            kind,
-            critical,
-            value,
-        })
+        // Whoever skips this could not send a record.
+        let id = self.connection_id.as_bytes();
+        let connection_id = (!id.is_empty()).then_some((CONNECTION_ID, true, id));
+        let all = [network, certificate, token, delegation, connection_id];
+        all.into_iter().flatten().map(|(kind, critical, value)| Tlv { kind, critical, value })
     }
 
     fn read(r: Reader<'a>) -> Result<Self, Reason> {
@@ -196,6 +199,9 @@ impl<'a> Extensions<'a> {
                 CERTIFICATE => extensions.certificate = Some(tlv.value),
                 TOKEN => extensions.token = Some(tlv.value),
                 DELEGATION => extensions.delegation = Some(tlv.value),
+                CONNECTION_ID => {
+                    extensions.connection_id = ConnectionId::new(tlv.value).ok_or(Reason::Malformed)?;
+                }
                 _ => tlv.skip()?,
             }
         }
@@ -282,3 +288,4 @@ const NETWORK: u8 = 1;
 const CERTIFICATE: u8 = 2;
 const TOKEN: u8 = 3;
 const DELEGATION: u8 = 4;
+const CONNECTION_ID: u8 = 5;

@@ -4,13 +4,16 @@
 //! and what they refuse carries a [`Reason`](reason::Reason). What encodes decodes to the same value.
 //! The byte-level text is `docs/protocol.md`; module docs repeat its tables above the code that implements them.
 
+pub mod cobs;
 pub mod control;
 mod cursor;
+pub mod datagram;
 pub mod envelope;
 pub mod family;
 pub mod frame;
 pub mod hello;
 pub mod message;
+pub mod ranges;
 pub mod reason;
 pub mod record;
 pub mod tlv;
