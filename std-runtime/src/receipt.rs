@@ -111,6 +111,8 @@ impl Ledger for ReceiptLedger {
         match fate {
             Fate::Confirmed { class, through } => self.settle_through(class, through, Outcome::Delivered),
             Fate::Unconfirmed { class, through } => self.settle_through(class, through, Outcome::Unconfirmed),
+            Fate::ConfirmedOne { ticket } => self.settle_one(ticket, Outcome::Delivered),
+            Fate::UnconfirmedOne { ticket } => self.settle_one(ticket, Outcome::Unconfirmed),
             Fate::Dropped { ticket, reason: Reason::Expired } => self.settle_one(ticket, Outcome::Expired),
             Fate::Dropped { ticket, reason } => self.settle_one(ticket, Outcome::Dropped(reason)),
         }

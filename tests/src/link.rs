@@ -32,7 +32,10 @@ impl Book {
         let (mut dropped, mut confirmed, mut settled) = (BTreeSet::new(), BTreeSet::new(), [0; 4]);
         for fate in &self.fates {
             match *fate {
-                Fate::Dropped { ticket, .. } => {
+                Fate::ConfirmedOne { ticket } => {
+                    confirmed.insert((ticket.class, ticket.ordinal));
+                }
+                Fate::Dropped { ticket, .. } | Fate::UnconfirmedOne { ticket } => {
                     dropped.insert((ticket.class, ticket.ordinal));
                 }
                 Fate::Unconfirmed { class, through } => settled[class as usize] = through,

@@ -16,13 +16,17 @@ pub type TinyOutbox<L = ()> = Outbox<FixedStorage<1024, 16, L>>;
 pub struct FixedStorage<const BYTES: usize, const SLOTS: usize, L = ()> {
     arena: [u8; BYTES],
     slots: [Slot; SLOTS],
-    queues: [Queue; CLASSES],
+    /// The queues of the classes, then what is retained of each.
+    queues: [Queue; 2 * CLASSES],
     /// The slot whose payload has the lowest address.
     lowest: Link,
     /// The first of the unused slots, linked by `behind`.
     unused: Link,
     used: u16,
     bytes: usize,
+    /// Messages and bytes of them that are retained.
+    kept: u16,
+    kept_bytes: usize,
     ledger: L,
 }
 
@@ -52,11 +56,13 @@ impl<const BYTES: usize, const SLOTS: usize, L> FixedStorage<BYTES, SLOTS, L> {
         Self {
             arena: [0; BYTES],
             slots,
-            queues: [Queue::EMPTY; CLASSES],
+            queues: [Queue::EMPTY; 2 * CLASSES],
             lowest: END,
             unused: if SLOTS == 0 { END } else { 0 },
             used: 0,
             bytes: 0,
+            kept: 0,
+            kept_bytes: 0,
             ledger,
         }
     }
@@ -86,19 +92,9 @@ impl<const BYTES: usize, const SLOTS: usize, L> FixedStorage<BYTES, SLOTS, L> {
     }
 
     /// Takes the slot behind `before` out of the queue (the queue's first if `before` is the end) and frees it.
-    fn unlink(&mut self, class: Priority, before: Link) -> Option<Entry> {
-        let queue = &mut self.queues[class as usize];
-        let at = self.slots.get(usize::from(before)).map_or(queue.first, |slot| slot.behind);
-        let slot = *self.slots.get(usize::from(at))?;
-        match self.slots.get_mut(usize::from(before)) {
-            Some(before) => before.behind = slot.behind,
-            None => queue.first = slot.behind,
-        }
-        if queue.last == at {
-            queue.last = before;
-        }
-        queue.len -= 1;
-
+    fn unlink(&mut self, queue: usize, before: Link) -> Option<Entry> {
+        let at = self.unqueue(queue, before)?;
+        let slot = *self.slot(at)?;
         if self.lowest == at {
             self.lowest = slot.above;
         } else if let Some(below) = self.slots.iter_mut().find(|below| below.above == at) {
@@ -110,6 +106,46 @@ impl<const BYTES: usize, const SLOTS: usize, L> FixedStorage<BYTES, SLOTS, L> {
         self.used -= 1;
         self.bytes -= slot.len as usize;
         Some(slot.entry)
+    }
+
+    /// Takes the slot behind `before` out of the queue (the queue's first if `before` is the end) and says which it was.
+    fn unqueue(&mut self, queue: usize, before: Link) -> Option<Link> {
+        let queue = &mut self.queues[queue];
+        let at = self.slots.get(usize::from(before)).map_or(queue.first, |slot| slot.behind);
+        let behind = self.slots.get(usize::from(at))?.behind;
+        match self.slots.get_mut(usize::from(before)) {
+            Some(before) => before.behind = behind,
+            None => queue.first = behind,
+        }
+        if queue.last == at {
+            queue.last = before;
+        }
+        queue.len -= 1;
+        Some(at)
+    }
+
+    /// Puts a slot that is in no queue at the end of one.
+    fn enqueue(&mut self, queue: usize, at: Link) {
+        let queue = &mut self.queues[queue];
+        match self.slots.get_mut(usize::from(queue.last)) {
+            Some(last) => last.behind = at,
+            None => queue.first = at,
+        }
+        queue.last = at;
+        queue.len += 1;
+        if let Some(slot) = self.slots.get_mut(usize::from(at)) {
+            slot.behind = END;
+        }
+    }
+
+    /// The slots of a queue, the first first.
+    fn links(&self, queue: usize) -> impl Iterator<Item = (Link, &Slot)> {
+        let mut at = self.queues[queue].first;
+        core::iter::from_fn(move || {
+            let (link, slot) = (at, self.slot(at)?);
+            at = slot.behind;
+            Some((link, slot))
+        })
     }
 
     fn slot(&self, at: Link) -> Option<&Slot> {
@@ -144,13 +180,7 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
         self.used += 1;
         self.bytes += payload.len();
 
-        let queue = &mut self.queues[entry.header.priority as usize];
-        match self.slots.get_mut(usize::from(queue.last)) {
-            Some(last) => last.behind = at,
-            None => queue.first = at,
-        }
-        queue.last = at;
-        queue.len += 1;
+        self.enqueue(entry.header.priority as usize, at);
     }
 
     fn front(&self, class: Priority) -> Option<(&Entry, &[u8])> {
@@ -159,7 +189,7 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
     }
 
     fn pop(&mut self, class: Priority) -> Option<Entry> {
-        self.unlink(class, END)
+        self.unlink(class as usize, END)
     }
 
     fn drop_where(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Option<Reason>) {
@@ -168,7 +198,7 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
             let (ticket, behind) = (slot.entry.ticket(), slot.behind);
             match verdict(&slot.entry) {
                 Some(reason) => {
-                    self.unlink(class, before);
+                    self.unlink(class as usize, before);
                     self.ledger.settle(Fate::Dropped { ticket, reason });
                 }
                 None => before = at,
@@ -182,11 +212,11 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
     }
 
     fn is_empty(&self) -> bool {
-        self.used == 0
+        self.used == self.kept
     }
 
     fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes - self.kept_bytes
     }
 
     fn bytes_in(&self, class: Priority) -> usize {
@@ -200,6 +230,37 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
 
     fn max_payload(&self) -> u32 {
         BYTES as u32
+    }
+
+    fn retain(&mut self, class: Priority) {
+        let Some(at) = self.unqueue(class as usize, END) else { return };
+        self.enqueue(CLASSES + class as usize, at);
+        self.kept += 1;
+        self.kept_bytes += self.slot(at).map_or(0, |slot| slot.len as usize);
+    }
+
+    fn retained(&self, class: Priority, from: u64) -> Option<(&Entry, &[u8])> {
+        let (_, slot) = self.links(CLASSES + class as usize).find(|(_, slot)| slot.entry.ordinal >= from)?;
+        Some((&slot.entry, &self.arena[slot.start as usize..slot.end()]))
+    }
+
+    fn forget(&mut self, class: Priority, ordinal: u64) {
+        let queue = CLASSES + class as usize;
+        let mut before = END;
+        let found = self.links(queue).find_map(|(at, slot)| {
+            let found = (slot.entry.ordinal == ordinal).then_some((before, slot.len));
+            before = at;
+            found
+        });
+        if let Some((before, len)) = found {
+            self.unlink(queue, before);
+            self.kept -= 1;
+            self.kept_bytes -= len as usize;
+        }
+    }
+
+    fn retained_len(&self) -> usize {
+        usize::from(self.kept)
     }
 
     fn release(&mut self) {}

@@ -61,9 +61,21 @@ pub struct Outbox<S: Storage> {
     shown: Shown,
     progress: Progress,
     flights: Flights,
+    link: Link,
     peer_max: u32,
     peer_takes: Methods,
     counters: Counters,
+}
+
+/// What becomes of a message that is taken.
+#[derive(Clone, Copy, Debug, Default)]
+enum Link {
+    /// It leaves: the stream delivers it, or breaks.
+    #[default]
+    Stream,
+    /// It is retained until the peer is done with it, to be written again. `parted` has a bit for each class of which a
+    /// message longer than one record is retained.
+    Datagram { piece_len: u16, parted: u8 },
 }
 
 impl<S: Storage> Outbox<S> {
@@ -77,6 +89,7 @@ impl<S: Storage> Outbox<S> {
             shown: Shown::Nothing,
             progress: Progress::default(),
             flights: Flights::default(),
+            link: Link::Stream,
             peer_max: u32::MAX,
             peer_takes: Methods::ALL,
             counters: Counters::default(),
@@ -211,9 +224,19 @@ impl<S: Storage> Outbox<S> {
             return self.take_part(shown, written, whole_len);
         }
         self.progress.handle_whole(shown.class);
-        self.storage.pop(shown.class);
+        match &mut self.link {
+            Link::Stream => {
+                self.storage.pop(shown.class);
+                self.flights.board(shown);
+            }
+            Link::Datagram { piece_len, parted } => {
+                self.storage.retain(shown.class);
+                if whole_len > usize::from(*piece_len) {
+                    *parted |= 1 << shown.class as u8;
+                }
+            }
+        }
         self.counters.written += 1;
-        self.flights.board(shown);
         self.pass_over(shown.class);
         if self.storage.is_empty() {
             self.expires_at = NEVER;
@@ -261,7 +284,79 @@ impl<S: Storage> Outbox<S> {
         self.rest();
     }
 
-    /// A session with the peer is up; the peer takes payloads of at most `max_message` bytes.
+    /// What [`next`](Self::next) showed last and [`take`](Self::take) will take of, unless it is an abandonment.
+    pub fn shown(&self) -> Option<Ticket> {
+        match self.shown {
+            Shown::Message(ticket) => Some(ticket),
+            Shown::Nothing | Shown::Abandonment(_) => None,
+        }
+    }
+
+    /// The first retained message of a class from ordinal `from` up to `last`, with its ordinal, to be written again.
+    ///
+    /// Those on the way that have expired are given up: they were written, so they are unconfirmed.
+    pub fn retained(
+        &mut self,
+        now: Instant,
+        class: Priority,
+        from: u64,
+        last: u64,
+    ) -> Option<(u64, Next<'_>)> {
+        self.give_up_expired(now, class, from, last);
+        let (entry, payload) =
+            self.storage.retained(class, from).filter(|(entry, _)| entry.ordinal <= last)?;
+        let waited = now.since(entry.pushed_at);
+        Some((entry.ordinal, Next { header: &entry.header, waited, payload, part: None }))
+    }
+
+    /// `len` payload bytes from `offset` on, taken before, of a message that is retained or has its turn, to be written again.
+    pub fn retained_part(&mut self, now: Instant, ticket: Ticket, offset: u32, len: u32) -> Option<Next<'_>> {
+        let Ticket { class, ordinal } = ticket;
+        self.give_up_expired(now, class, ordinal, ordinal);
+        let is_it = |(entry, _): &(&Entry, &[u8])| entry.ordinal == ordinal;
+        let retained = self.storage.retained(class, ordinal).filter(is_it);
+        let (entry, payload) = retained.or_else(|| self.storage.front(class).filter(is_it))?;
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(usize::try_from(len).ok()?)?;
+        let part = Some(Part { total: u32::try_from(payload.len()).ok()?, offset });
+        let waited = now.since(entry.pushed_at);
+        Some(Next { header: &entry.header, waited, payload: payload.get(start..end)?, part })
+    }
+
+    /// The peer is done with the retained messages of a class from ordinal `first` to `last`: they are confirmed and leave.
+    pub fn handle_delivered(&mut self, class: Priority, first: u64, last: u64) {
+        // One word for all of them, if nothing before them still waits.
+        let are_oldest = self.storage.retained(class, 0).is_some_and(|(entry, _)| entry.ordinal >= first);
+        let mut through = None;
+        while let Some((entry, payload)) = self.storage.retained(class, first)
+            && entry.ordinal <= last
+        {
+            let (ticket, len) = (entry.ticket(), payload.len());
+            self.forget(ticket, len);
+            self.counters.confirmed += 1;
+            through = Some(ticket.ordinal);
+            if !are_oldest {
+                self.storage.ledger().settle(Fate::ConfirmedOne { ticket });
+            }
+        }
+        if are_oldest && let Some(through) = through {
+            self.storage.ledger().settle(Fate::Confirmed { class, through });
+        }
+        self.rest();
+    }
+
+    /// A session with the peer is up over datagrams: what is taken is retained until
+    /// [`handle_delivered`](Self::handle_delivered), and sessions call neither
+    /// [`handle_record_written`](Self::handle_record_written) nor [`handle_ack`](Self::handle_ack).
+    ///
+    /// As [`handle_session_start`](Self::handle_session_start). A payload longer than `piece_len` may need several records:
+    /// of those one of each class is under way at a time.
+    pub fn handle_datagram_session_start(&mut self, max_message: u32, piece_len: u16) {
+        self.handle_session_start(max_message);
+        self.link = Link::Datagram { piece_len, parted: 0 };
+    }
+
+    /// A session with the peer is up over a stream; the peer takes payloads of at most `max_message` bytes.
     ///
     /// Longer messages are dropped when their turn comes and refused by [`push`](Self::push), until another session
     /// says otherwise. What an earlier session left in flight becomes unconfirmed.
@@ -301,6 +396,10 @@ impl<S: Storage> Outbox<S> {
         for (class, through) in lost.watermarks() {
             self.storage.ledger().settle(Fate::Unconfirmed { class, through });
         }
+        for class in Priority::ALL {
+            self.give_up_retained(class);
+        }
+        self.link = Link::Stream;
         self.rest();
     }
 
@@ -356,12 +455,12 @@ impl<S: Storage> Outbox<S> {
 
     /// Messages that were taken and neither confirmed nor given up.
     pub fn in_flight(&self) -> u64 {
-        self.flights.messages()
+        self.flights.messages() + self.storage.retained_len() as u64
     }
 
     /// Whether nothing is queued and nothing in flight. An idle outbox holds no buffers.
     pub fn is_idle(&self) -> bool {
-        self.storage.is_empty() && self.flights.is_empty()
+        self.storage.is_empty() && self.flights.is_empty() && self.storage.retained_len() == 0
     }
 
     /// Whether a payload of `len` bytes would be queued without dropping what has expired.
@@ -386,7 +485,7 @@ impl<S: Storage> Outbox<S> {
     fn pick(&self) -> Option<Priority> {
         let mut most_urgent = None;
         for class in Priority::ALL.into_iter().rev() {
-            if self.storage.len(class) == 0 {
+            if self.storage.len(class) == 0 || self.is_blocked(class) {
                 continue;
             }
             if self.passed_over[class as usize] >= PATIENCE[class as usize] {
@@ -395,6 +494,63 @@ impl<S: Storage> Outbox<S> {
             most_urgent = most_urgent.or(Some(class));
         }
         most_urgent
+    }
+
+    /// Whether the class's first message must wait for a retained one before it.
+    #[inline]
+    fn is_blocked(&self, class: Priority) -> bool {
+        match self.link {
+            Link::Stream => false,
+            Link::Datagram { piece_len, parted } => self.is_far_ahead(class, piece_len, parted),
+        }
+    }
+
+    fn is_far_ahead(&self, class: Priority, piece_len: u16, parted: u8) -> bool {
+        let (Some((front, payload)), Some((oldest, _))) =
+            (self.storage.front(class), self.storage.retained(class, 0))
+        else {
+            return false;
+        };
+        let span = front.header.sequence.saturating_sub(oldest.header.sequence);
+        span >= REMEMBERED || (payload.len() > usize::from(piece_len) && parted & 1 << class as u8 != 0)
+    }
+
+    /// Settles the expired ones among the retained messages of a class from one ordinal to another, up to the first that lives.
+    fn give_up_expired(&mut self, now: Instant, class: Priority, from: u64, last: u64) {
+        while let Some((entry, payload)) = self.storage.retained(class, from)
+            && entry.ordinal <= last
+            && entry.has_expired(now)
+        {
+            let (ticket, len) = (entry.ticket(), payload.len());
+            self.forget(ticket, len);
+            self.counters.unconfirmed += 1;
+            self.storage.ledger().settle(Fate::UnconfirmedOne { ticket });
+        }
+        self.rest();
+    }
+
+    /// Settles all retained messages of a class.
+    fn give_up_retained(&mut self, class: Priority) {
+        let mut through = None;
+        while let Some((entry, payload)) = self.storage.retained(class, 0) {
+            let (ticket, len) = (entry.ticket(), payload.len());
+            self.forget(ticket, len);
+            self.counters.unconfirmed += 1;
+            through = Some(ticket.ordinal);
+        }
+        if let Some(through) = through {
+            self.storage.ledger().settle(Fate::Unconfirmed { class, through });
+        }
+    }
+
+    /// Removes a retained message with a payload of `len` bytes.
+    fn forget(&mut self, ticket: Ticket, len: usize) {
+        self.storage.forget(ticket.class, ticket.ordinal);
+        if let Link::Datagram { piece_len, parted } = &mut self.link
+            && len > usize::from(*piece_len)
+        {
+            *parted &= !(1 << ticket.class as u8);
+        }
     }
 
     /// A message of `taken` had its turn; the others went without.
@@ -564,6 +720,16 @@ pub enum Fate {
         /// The ordinal of the last message that this tells of.
         through: u64,
     },
+    /// The peer acknowledged this message, while older ones of its class still wait.
+    ConfirmedOne {
+        /// Which one.
+        ticket: Ticket,
+    },
+    /// This message was written at least once, was not acknowledged, and expired before it could be written again.
+    UnconfirmedOne {
+        /// Which one.
+        ticket: Ticket,
+    },
     /// One message was dropped from the queue, never written as a whole.
     Dropped {
         /// Which one.
@@ -725,6 +891,14 @@ pub trait Storage {
     fn has_room(&self, len: usize) -> bool;
     /// The longest payload that an empty storage takes.
     fn max_payload(&self) -> u32;
+    /// Moves the oldest message of the queue to the retained ones of its class, behind those that are there.
+    fn retain(&mut self, class: Priority);
+    /// The first retained message of the class whose ordinal is at least `from`.
+    fn retained(&self, class: Priority, from: u64) -> Option<(&Entry, &[u8])>;
+    /// Removes a retained message.
+    fn forget(&mut self, class: Priority, ordinal: u64);
+    /// Retained messages of all classes. They take room like queued ones, and count in nothing else.
+    fn retained_len(&self) -> usize;
     /// Gives back memory that empty queues do not need.
     fn release(&mut self);
     /// The ledger.
@@ -737,5 +911,9 @@ const CLASSES: usize = Priority::ALL.len();
 /// How many messages of other classes a class lets pass before it gets a turn. The shares that this guarantees, 1/9,
 /// 1/17 and 1/33, leave Critical four fifths of a saturated link. Critical is always first and needs none.
 const PATIENCE: [u8; CLASSES] = [32, 16, 8, u8::MAX];
+
+/// How many sequences of a class a receiver remembers at least (docs/protocol.md, section 6). One that is sent again may lie
+/// no further back than that, or it would be taken for a duplicate.
+const REMEMBERED: u64 = 1024;
 
 const NEVER: Instant = Instant::from_micros(u64::MAX);

@@ -373,10 +373,16 @@ impl Model {
             let (class, through, state) = match fate {
                 Fate::Confirmed { class, through } => (class, through, State::Confirmed),
                 Fate::Unconfirmed { class, through } => (class, through, State::Unconfirmed),
+                Fate::ConfirmedOne { ticket } => {
+                    self.learn_one(ticket, State::Confirmed);
+                    continue;
+                }
+                Fate::UnconfirmedOne { ticket } => {
+                    self.learn_one(ticket, State::Unconfirmed);
+                    continue;
+                }
                 Fate::Dropped { ticket, reason } => {
-                    let dropped = self.messages.iter_mut().find(|m| m.ticket == ticket).unwrap();
-                    assert_eq!(dropped.told, None, "each message meets one fate");
-                    dropped.told = Some(State::Dropped(reason));
+                    self.learn_one(ticket, State::Dropped(reason));
                     continue;
                 }
             };
@@ -386,6 +392,12 @@ impl Model {
                 message.told.get_or_insert(state);
             }
         }
+    }
+
+    fn learn_one(&mut self, ticket: Ticket, state: State) {
+        let settled = self.messages.iter_mut().find(|m| m.ticket == ticket).unwrap();
+        assert_eq!(settled.told, None, "each message meets one fate");
+        settled.told = Some(state);
     }
 
     fn compare<S: Storage>(&self, outbox: &Outbox<S>) {

@@ -24,6 +24,9 @@ pub struct SharedStorage<L = ()> {
     lanes: Option<Box<[Lane; CLASSES]>>,
     messages: usize,
     bytes: usize,
+    /// Messages and bytes that are retained.
+    kept: usize,
+    kept_bytes: usize,
     max_messages: usize,
     max_bytes: usize,
     ledger: L,
@@ -39,7 +42,7 @@ impl SharedStorage {
 impl<L> SharedStorage<L> {
     /// The same with a ledger that learns the messages' fates.
     pub const fn with_ledger(max_messages: usize, max_bytes: usize, ledger: L) -> Self {
-        Self { lanes: None, messages: 0, bytes: 0, max_messages, max_bytes, ledger }
+        Self { lanes: None, messages: 0, bytes: 0, kept: 0, kept_bytes: 0, max_messages, max_bytes, ledger }
     }
 
     #[inline]
@@ -144,7 +147,8 @@ impl<L: Ledger> Storage for SharedStorage<L> {
 
     #[inline]
     fn has_room(&self, len: usize) -> bool {
-        self.messages < self.max_messages && len <= self.max_bytes.saturating_sub(self.bytes)
+        let free = self.max_bytes.saturating_sub(self.bytes + self.kept_bytes);
+        self.messages + self.kept < self.max_messages && len <= free
     }
 
     #[inline]
@@ -152,9 +156,48 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         u32::try_from(self.max_bytes).unwrap_or(u32::MAX)
     }
 
+    fn retain(&mut self, class: Priority) {
+        let Some(lanes) = &mut self.lanes else { return };
+        let lane = &mut lanes[class as usize];
+        let Some((entry, payload)) = lane.queue.pop_front() else { return };
+        lane.shrink_if_empty();
+        let weight = Self::weight(&entry.header, payload.len());
+        self.messages -= 1;
+        self.bytes -= weight;
+        self.kept += 1;
+        self.kept_bytes += weight;
+        lane.kept.push_back((entry, Some(payload)));
+    }
+
+    fn retained(&self, class: Priority, from: u64) -> Option<(&Entry, &[u8])> {
+        let kept = &self.lane(class)?.kept;
+        let at = kept.partition_point(|(entry, _)| entry.ordinal < from);
+        kept.range(at..).find_map(|(entry, payload)| Some((entry, payload.as_deref()?)))
+    }
+
+    fn forget(&mut self, class: Priority, ordinal: u64) {
+        let Some(lanes) = &mut self.lanes else { return };
+        let kept = &mut lanes[class as usize].kept;
+        let at = kept.partition_point(|(entry, _)| entry.ordinal < ordinal);
+        let Some((entry, payload)) = kept.get_mut(at) else { return };
+        let Some(payload) = payload.take_if(|_| entry.ordinal == ordinal) else { return };
+        self.kept -= 1;
+        self.kept_bytes -= Self::weight(&entry.header, payload.len());
+        while kept.front().is_some_and(|(_, payload)| payload.is_none()) {
+            kept.pop_front();
+        }
+        if kept.is_empty() && kept.capacity() > KEPT {
+            kept.shrink_to(KEPT);
+        }
+    }
+
+    fn retained_len(&self) -> usize {
+        self.kept
+    }
+
     #[inline]
     fn release(&mut self) {
-        if self.messages == 0 {
+        if self.messages == 0 && self.kept == 0 {
             self.lanes = None;
         }
     }
@@ -170,6 +213,8 @@ struct Lane {
     queue: VecDeque<(Entry, Bytes)>,
     /// Payload bytes in the queue.
     bytes: usize,
+    /// What is retained, by ordinal. What was forgotten behind others has no payload and goes with those before it.
+    kept: VecDeque<(Entry, Option<Bytes>)>,
     /// Always empty; its capacity is what the chunk has left.
     chunk: BytesMut,
 }

@@ -691,7 +691,7 @@ mod heap {
 
     #[test]
     fn an_idle_outbox_takes_little() {
-        assert!(size_of::<Outbox<SharedStorage>>() <= 768, "{}", size_of::<Outbox<SharedStorage>>());
+        assert!(size_of::<Outbox<SharedStorage>>() <= 784, "{}", size_of::<Outbox<SharedStorage>>());
     }
 
     #[test]
