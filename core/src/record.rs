@@ -41,6 +41,8 @@ pub(crate) struct Sealer<A> {
     since: Instant,
     /// Whether the peer has shown that it opened a record under the current key.
     is_proven: bool,
+    /// Changes with each key: the phase bit of datagrams.
+    phase: bool,
 }
 
 impl<A: Aead> Sealer<A> {
@@ -56,7 +58,18 @@ impl<A: Aead> Sealer<A> {
             first: 0,
             since: now,
             is_proven: false,
+            phase: false,
         }
+    }
+
+    /// Whether the number of the current key is odd, counted from 0.
+    pub(crate) fn phase(&self) -> bool {
+        self.phase
+    }
+
+    /// When the current key was taken up.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
     }
 
     /// The key in use.
@@ -91,6 +104,7 @@ impl<A: Aead> Sealer<A> {
         self.first = self.counter;
         self.since = now;
         self.is_proven = false;
+        self.phase = !self.phase;
     }
 
     /// Seals `buf`, a plaintext followed by room for the tag, and gives the record's counter.
@@ -166,6 +180,17 @@ impl SessionKeys {
         Self { frame_id, dialled, cipher, sending: sealer.key().clone(), receiving: opener.key().clone() }
     }
 
+    /// The same of a session over datagrams.
+    pub(crate) fn of_datagrams<A: Aead>(
+        frame_id: u64,
+        dialled: bool,
+        sealer: &Sealer<A>,
+        opener: &PhasedOpener<A>,
+    ) -> Self {
+        let (sending, receiving) = (sealer.key().clone(), opener.key.key.clone());
+        Self { frame_id, dialled, cipher: opener.key.cipher, sending, receiving }
+    }
+
     /// The message id of the handshake's frames, by which the session is found in a recording.
     pub const fn frame_id(&self) -> u64 {
         self.frame_id
@@ -184,6 +209,79 @@ impl SessionKeys {
     /// The first record key of the records that the responder seals.
     pub const fn responder(&self) -> &[u8; 32] {
         if self.dialled { self.receiving.as_bytes() } else { self.sending.as_bytes() }
+    }
+}
+
+/// The receiving direction of a session over datagrams: records come in any order, so the counter is told, and the key
+/// before the current one opens what is late.
+///
+/// Invariant: nothing but the count of forgeries changes before a tag has verified.
+pub(crate) struct PhasedOpener<A> {
+    key: RecordKey<A>,
+    phase: bool,
+    /// The lowest counter that was opened under the current key; 0 for the first key.
+    first: u64,
+    /// The key before, and until when it is kept.
+    old: Option<(RecordKey<A>, Instant)>,
+    forgeries: u64,
+}
+
+impl<A: Aead> PhasedOpener<A> {
+    pub(crate) fn new(cipher: Cipher, split: &SplitKey) -> Self {
+        Self { key: RecordKey::first(cipher, split), phase: false, first: 0, old: None, forgeries: 0 }
+    }
+
+    /// Opens record `counter` of key phase `phase`; should it be the first of the next key, the one before is kept for `keep`.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        keep: Duration,
+        (counter, phase): (u64, bool),
+        header: &[u8],
+        buf: &mut [u8],
+    ) -> Result<(), Forged> {
+        let opened = if counter >= MOST_RECORDS {
+            Err(Forged)
+        } else if phase == self.phase {
+            self.key.aead.open(counter, header, buf)
+        } else if counter < self.first {
+            match &self.old {
+                Some((old, until)) if now < *until => old.aead.open(counter, header, buf),
+                _ => Err(Forged),
+            }
+        } else {
+            let next = self.key.next();
+            next.aead.open(counter, header, buf).map(|()| {
+                self.old = Some((core::mem::replace(&mut self.key, next), now.after(keep)));
+                self.phase = phase;
+                self.first = counter;
+            })
+        };
+        match opened {
+            Ok(()) if phase == self.phase => self.first = self.first.min(counter),
+            Ok(()) => {}
+            Err(Forged) => self.forgeries = self.forgeries.saturating_add(1),
+        }
+        opened
+    }
+
+    /// Wipes the key before the current one, once its time is over.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.old.take_if(|(_, until)| *until <= now);
+    }
+
+    /// When the key before the current one is wiped.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        self.old.as_ref().map(|(_, until)| *until)
+    }
+
+    /// Whether so many forged records were tried that one more could succeed by chance: RFC 9001, section 6.6.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.forgeries
+            >= match self.key.cipher {
+                Cipher::ChaCha20Poly1305 => 1 << 36,
+                Cipher::Aes256Gcm => 1 << 52,
+            }
     }
 }
 
@@ -285,6 +383,77 @@ mod tests {
         opener.rekey();
         let (mut late, _) = pair(KeyLife::STANDARD);
         assert_eq!(opener.open(&[], &mut seal(&mut late)), Err(Forged));
+    }
+
+    #[test]
+    fn late_records_open_under_the_key_before_as_long_as_it_is_kept() {
+        let (mut sealer, mut opener) = phased();
+        let records: [_; 4] = core::array::from_fn(|i| {
+            if i == 2 {
+                sealer.rekey(NOW);
+            }
+            (sealer.phase(), seal(&mut sealer))
+        });
+        let mut open = |now, counter: usize| {
+            let (phase, mut record) = records[counter];
+            opener.open(now, KEEP, (counter as u64, phase), &[], &mut record)
+        };
+
+        assert_eq!(open(NOW, 3), Ok(()));
+        assert_eq!(open(NOW, 0), Ok(()));
+        assert_eq!(open(NOW, 2), Ok(()));
+        assert_eq!(open(NOW.after(KEEP), 1), Err(Forged));
+    }
+
+    #[test]
+    fn a_forged_phase_or_counter_changes_no_key() {
+        let (mut sealer, mut opener) = phased();
+        let record = seal(&mut sealer);
+
+        for counter in [0, 1, 1 << 20, MOST_RECORDS, u64::MAX] {
+            for phase in [true, false] {
+                if (counter, phase) != (0, false) {
+                    assert_eq!(
+                        opener.open(NOW, KEEP, (counter, phase), &[], &mut record.clone()),
+                        Err(Forged)
+                    );
+                }
+            }
+        }
+
+        assert_eq!(opener.forgeries, 9);
+        assert!(opener.due_at().is_none());
+        assert_eq!(opener.open(NOW, KEEP, (0, false), &[], &mut record.clone()), Ok(()));
+    }
+
+    #[test]
+    fn the_key_before_is_wiped_in_time() {
+        let (mut sealer, mut opener) = phased();
+        sealer.rekey(NOW);
+        opener.open(NOW, KEEP, (0, true), &[], &mut seal(&mut sealer)).unwrap();
+
+        assert_eq!(opener.due_at(), Some(NOW.after(KEEP)));
+        opener.handle_timeout(NOW);
+        assert!(opener.old.is_some());
+        opener.handle_timeout(NOW.after(KEEP));
+        assert!(opener.old.is_none());
+    }
+
+    #[test]
+    fn forgeries_wear_a_key_out_at_the_limit_of_its_cipher() {
+        let (_, mut opener) = phased();
+
+        opener.forgeries = (1 << 36) - 1;
+        assert!(!opener.is_worn());
+        opener.open(NOW, KEEP, (0, false), &[], &mut [0; TAG_LEN]).unwrap_err();
+        assert!(opener.is_worn());
+    }
+
+    const KEEP: Duration = Duration::from_secs(3);
+
+    fn phased() -> (Sealer<ChaChaPoly>, PhasedOpener<ChaChaPoly>) {
+        let split = Secret::from_bytes([7; 32]);
+        (Sealer::with_life(NOW, CIPHER, &split, KeyLife::STANDARD), PhasedOpener::new(CIPHER, &split))
     }
 
     const NOW: Instant = Instant::from_micros(5);

@@ -9,14 +9,33 @@ use crate::identity::Identity;
 use crate::ids::Hint;
 use crate::noise::{self, KeyPair, Secret};
 use crate::time::Instant;
+use crate::wire::datagram::ConnectionId;
 use crate::wire::frame;
 
 /// What carries the handshake's bytes, as the prologue names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum LinkKind {
     /// Bytes in order, as over TCP.
-    Stream = 1,
+    Stream,
+    /// Datagrams, which the peer addresses to this connection id.
+    Datagram(ConnectionId),
+}
+
+impl LinkKind {
+    const fn id(self) -> u8 {
+        match self {
+            Self::Stream => 1,
+            Self::Datagram(_) => 2,
+        }
+    }
+
+    /// By what this end tells the link's records from those of others, where they need that.
+    pub(super) const fn connection_id(self) -> ConnectionId {
+        match self {
+            Self::Stream => ConnectionId::NONE,
+            Self::Datagram(cid) => cid,
+        }
+    }
 }
 
 /// The Noise pattern, as the prologue names it.
@@ -46,7 +65,7 @@ impl Prologue {
 
     fn new(pattern: PatternId, link: LinkKind, header: &[u8; frame::HEADER_LEN], hint: &[u8]) -> Self {
         let mut prologue = Self { bytes: [0; PROLOGUE_LEN], len: 0 };
-        for part in [LABEL.as_slice(), &[pattern as u8, link as u8], header, hint] {
+        for part in [LABEL.as_slice(), &[pattern as u8, link.id()], header, hint] {
             prologue.bytes[prologue.len..prologue.len + part.len()].copy_from_slice(part);
             prologue.len += part.len();
         }

@@ -32,6 +32,7 @@ use crate::identity::{self, Identity};
 use crate::ids::{Hint, Hints, NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
 use crate::time::{Duration, Instant, TimeQuality, UnixTime};
+use crate::wire::datagram::ConnectionId;
 use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
 use crate::wire::hello::{Hello, NetworkTag, Versions};
 use crate::wire::message::Methods;
@@ -93,6 +94,7 @@ pub struct Offer {
     hello: Hello,
     dialled: bool,
     cipher: Cipher,
+    connection_id: ConnectionId,
 }
 
 impl Offer {
@@ -115,6 +117,11 @@ impl Offer {
     pub fn dialled(&self) -> bool {
         self.dialled
     }
+
+    /// What the records to it are addressed with, on a datagram link.
+    pub fn connection_id(&self) -> ConnectionId {
+        self.connection_id
+    }
 }
 
 /// How a handshake failed, and what the other end may hear of it.
@@ -133,8 +140,8 @@ pub(crate) enum Tell {
     Nothing,
     /// In a cleartext frame of the attempt with this id; the other end takes it as a hint.
     Cleartext(u64),
-    /// In the first record, under this key.
-    Sealed(Cipher, SplitKey),
+    /// In the first record, under this key and to this connection id.
+    Sealed(Cipher, SplitKey, ConnectionId),
 }
 
 impl Refused {
@@ -248,6 +255,7 @@ impl<A: Aead> Handshake<A> {
             wall,
             id: identity.id(),
             dialled: true,
+            connection_id: link.connection_id(),
             expect: expect.id(),
             capabilities: capabilities::<A>(&config),
         };
@@ -263,7 +271,7 @@ impl<A: Aead> Handshake<A> {
                 Step::SendXx1(xx(Role::Initiator, &prologue, keys(attempt.static_pair(), e)))
             }
             Some((peer, resumption)) => {
-                let header = Header::new(Kind::Kk1, frame_id).to_bytes(KK1_LEN);
+                let header = Header::new(Kind::Kk1, frame_id).to_bytes(kk1_len(link));
                 let prologue = Prologue::kk(link, &header, &resumption.hint);
                 let e = KeyPair::from_secret(attempt.ephemeral(prologue.as_bytes(), rng));
                 let noise = kk(Role::Initiator, &prologue, keys(attempt.static_pair(), e), peer.key);
@@ -290,6 +298,7 @@ impl<A: Aead> Handshake<A> {
             wall,
             id: identity.id(),
             dialled: false,
+            connection_id: link.connection_id(),
             expect: None,
             capabilities: capabilities::<A>(&config),
         };
@@ -298,12 +307,26 @@ impl<A: Aead> Handshake<A> {
         Self { step, own, link, frame_id: 0 }
     }
 
-    /// The message id that the attempt's frames bear.
+    /// The message id that the attempt's frames bear; 0 while a responder does not know it.
     pub(crate) const fn frame_id(&self) -> u64 {
         self.frame_id
     }
 
+    /// Whether a frame of this kind and attempt has its turn. On a datagram link any other is a stray one.
+    pub(crate) fn awaits(&self, kind: Kind, frame_id: u64) -> bool {
+        match (&self.step, kind) {
+            (Step::AwaitFirst(..), Kind::Xx1) | (Step::AwaitFirst(_, Patterns::XxOrKk), Kind::Kk1) => true,
+            (Step::AwaitAgain(..), Kind::Kk1)
+            | (Step::AwaitXx2(..), Kind::Xx2 | Kind::Refusal | Kind::Retry)
+            | (Step::AwaitKk2(..), Kind::Kk2 | Kind::Refusal | Kind::Retry)
+            | (Step::AwaitXx3(..), Kind::Xx3) => frame_id == self.frame_id,
+            _ => false,
+        }
+    }
+
     /// Takes the frame at the start of `bytes`.
+    ///
+    /// A message that does not verify ends nothing here: on a datagram link the true one may follow.
     pub(crate) fn handle_bytes(&mut self, bytes: &mut [u8]) -> Result<Heard, Refused> {
         // What comes behind the frame that the caller is asked about has its turn after the answer.
         if matches!(self.step, Step::AwaitOwner(..) | Step::AwaitVerdict(..)) {
@@ -363,20 +386,38 @@ impl<A: Aead> Handshake<A> {
                 }
             }
             (Step::AwaitXx2(mut noise), Kind::Xx2) if is_of_attempt => {
-                let hello = noise.read_message(payload).map_err(on_noise)?;
+                let hello = match noise.read_message(payload) {
+                    Ok(hello) => hello,
+                    Err(error) => {
+                        self.step = Step::AwaitXx2(noise);
+                        return Err(on_noise(error));
+                    }
+                };
                 let id = proven_id(&noise)?;
                 let offer =
                     self.own.on_hello(id, hello).map_err(|denial| Refused::silently(denial.reason))?;
                 Ok(self.offer(used, noise, offer))
             }
-            (Step::AwaitKk2(mut noise, id, _), Kind::Kk2) if is_of_attempt => {
-                let hello = noise.read_message(payload).map_err(on_noise)?;
+            (Step::AwaitKk2(mut noise, id, otherwise), Kind::Kk2) if is_of_attempt => {
+                let hello = match noise.read_message(payload) {
+                    Ok(hello) => hello,
+                    Err(error) => {
+                        self.step = Step::AwaitKk2(noise, id, otherwise);
+                        return Err(on_noise(error));
+                    }
+                };
                 let offer =
                     self.own.on_hello(id, hello).map_err(|denial| Refused::silently(denial.reason))?;
                 Ok(self.offer(used, noise, offer))
             }
             (Step::AwaitXx3(mut noise), Kind::Xx3) if is_of_attempt => {
-                let hello = noise.read_message(payload).map_err(on_noise)?;
+                let hello = match noise.read_message(payload) {
+                    Ok(hello) => hello,
+                    Err(error) => {
+                        self.step = Step::AwaitXx3(noise);
+                        return Err(on_noise(error));
+                    }
+                };
                 let id = proven_id(&noise)?;
                 match self.own.on_hello(id, hello) {
                     Ok(offer) => Ok(self.offer(used, noise, offer)),
@@ -403,7 +444,10 @@ impl<A: Aead> Handshake<A> {
     ) -> Result<Option<Finished>, Refused> {
         match core::mem::replace(&mut self.step, Step::Over) {
             Step::AwaitVerdict(noise, peer) => {
-                let denied = |reason| Denial { cipher: peer.cipher, reason, detail: 0 };
+                let denied = |reason| {
+                    let Offer { cipher, connection_id, .. } = peer;
+                    Denial { cipher, reason, detail: 0, connection_id }
+                };
                 match verdict {
                     Ok(()) if noise.is_finished() => return Ok(Some(finish(&noise, peer))),
                     Ok(()) if self.own.dialled => self.step = Step::SendXx3(noise, peer),
@@ -591,4 +635,6 @@ fn on_noise(error: NoiseError) -> Refused {
 }
 
 /// Bytes of the payload of a frame with message 1 of KK, as this end writes it.
-const KK1_LEN: usize = Hint::LEN + noise::DH_LEN + HELLO_LEN + TAG_LEN;
+fn kk1_len(link: LinkKind) -> usize {
+    Hint::LEN + noise::DH_LEN + own::initiators_hello_len(link.connection_id()) + TAG_LEN
+}

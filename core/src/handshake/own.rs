@@ -5,13 +5,24 @@ use crate::aead::{Aead, Cipher};
 use crate::ids::NodeId;
 use crate::noise::HandshakeState;
 use crate::time::{TimeQuality, UnixTime};
+use crate::wire::datagram::ConnectionId;
 use crate::wire::frame::{self, Refusal};
 use crate::wire::hello::{Extensions, Hello, NetworkTag, Versions};
 use crate::wire::reason::Reason;
 use crate::wire::record as layout;
+use crate::wire::tlv::Tlv;
 
-/// Bytes of the longest hello that this end writes: an initiator's.
-pub(super) const HELLO_LEN: usize = Hello::LEN + 2 + NetworkTag::LEN;
+/// Bytes of the longest hello that this end writes: an initiator's, on a datagram link.
+pub(super) const HELLO_LEN: usize = Hello::LEN + 2 + NetworkTag::LEN + 2 + ConnectionId::MAX_LEN;
+
+/// Bytes of the hello that an initiator with this connection id writes.
+pub(super) fn initiators_hello_len(connection_id: ConnectionId) -> usize {
+    let id = match connection_id.as_bytes().len() {
+        0 => 0,
+        len => Tlv::len_with(len),
+    };
+    Hello::LEN + Tlv::len_with(NetworkTag::LEN) + id
+}
 
 /// What both roles need until the end.
 pub(super) struct Own {
@@ -19,6 +30,7 @@ pub(super) struct Own {
     pub(super) wall: Wall,
     pub(super) id: NodeId,
     pub(super) dialled: bool,
+    pub(super) connection_id: ConnectionId,
     pub(super) expect: Option<NodeId>,
     pub(super) capabilities: u16,
 }
@@ -28,6 +40,8 @@ pub(super) struct Denial {
     pub(super) cipher: Cipher,
     pub(super) reason: Reason,
     pub(super) detail: u64,
+    /// What that record is addressed with, as far as the peer could say.
+    pub(super) connection_id: ConnectionId,
 }
 
 impl Own {
@@ -48,17 +62,22 @@ impl Own {
         };
         // Any prober can read the responder's hello, so only the initiator names the network.
         let network = self.dialled.then_some(self.config.network);
-        let len = hello
-            .encode(&Extensions { network, ..Extensions::default() }, buf)
-            .expect("every field is within its bounds");
+        let extensions = Extensions { network, connection_id: self.connection_id, ..Extensions::default() };
+        let len = hello.encode(&extensions, buf).expect("every field is within its bounds");
         &buf[..len]
     }
 
     /// The checks that depend on both hellos alone.
     pub(super) fn on_hello(&self, id: NodeId, bytes: &[u8]) -> Result<Offer, Denial> {
         let cipher = self.cipher_with(bytes);
-        let denial = |reason, detail| Denial { cipher, reason, detail };
-        let (hello, extensions) = Hello::decode(bytes).map_err(|reason| denial(reason, 0))?;
+        let (hello, extensions) = Hello::decode(bytes).map_err(|reason| Denial {
+            cipher,
+            reason,
+            detail: 0,
+            connection_id: ConnectionId::NONE,
+        })?;
+        let connection_id = extensions.connection_id;
+        let denial = |reason, detail| Denial { cipher, reason, detail, connection_id };
         // The version in the frames is cleartext; what both ends really offered stands here.
         if hello.versions.common(Versions::SUPPORTED) != Some(frame::VERSION) {
             return Err(denial(Reason::Version, Refusal::version(Versions::SUPPORTED).detail));
@@ -80,7 +99,7 @@ impl Own {
         if both_synced && hello.time.distance(self.wall.time) > self.config.max_skew {
             return Err(denial(Reason::ClockSkew, self.wall.time.as_micros()));
         }
-        Ok(Offer { id, hello, dialled: self.dialled, cipher })
+        Ok(Offer { id, hello, dialled: self.dialled, cipher, connection_id })
     }
 
     /// What seals the records, by the capabilities of both hellos alone: this end's and `hello`, valid or not.
@@ -93,10 +112,10 @@ impl Own {
 
     /// A refusal by this end, after all messages of the handshake have passed.
     pub(super) fn refuse<A: Aead>(&self, noise: &HandshakeState<A>, denial: Denial) -> Refused {
-        let Denial { cipher, reason, detail } = denial;
+        let Denial { cipher, reason, detail, connection_id } = denial;
         let tell = match self.dialled {
             true => Tell::Nothing,
-            false => Tell::Sealed(cipher, super::split(noise).1),
+            false => Tell::Sealed(cipher, super::split(noise).1, connection_id),
         };
         Refused { reason, detail, by_peer: false, tell }
     }

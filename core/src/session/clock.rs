@@ -36,10 +36,19 @@ impl PeerClock {
 
     /// Takes the clock field of a record that arrived at `now` and says how long the record was on its way beyond the shortest way.
     pub(crate) fn handle_stamp(&mut self, now: Instant, stamp: u16) -> Duration {
-        // Records of a stream arrive in order, so the clock only ever runs forward.
+        // Records of a stream arrive in order, and so do the newest of a datagram link: the clock only ever runs forward.
         self.ticks += u64::from(stamp.wrapping_sub(self.ticks as u16));
+        self.judge(now, self.ticks)
+    }
+
+    /// The same for a record that a newer one has overtaken.
+    pub(crate) fn handle_late_stamp(&mut self, now: Instant, stamp: u16) -> Duration {
+        self.judge(now, self.ticks.saturating_sub(u64::from((self.ticks as u16).wrapping_sub(stamp))))
+    }
+
+    fn judge(&mut self, now: Instant, ticks: u64) -> Duration {
         let ours = micros(now.since(self.established_at));
-        let theirs = i64::try_from(self.ticks.saturating_mul(UNIT)).unwrap_or(i64::MAX);
+        let theirs = i64::try_from(ticks.saturating_mul(UNIT)).unwrap_or(i64::MAX);
         let seen = ours.saturating_sub(theirs);
         // Only whole microseconds leak; the rest of the span counts again, or a busy link would never leak at all.
         let leak = micros(now.since(self.leaked_at)) >> LEAK_SHIFT;
@@ -74,6 +83,20 @@ mod tests {
         assert_eq!(prompt, Duration::ZERO);
         // The leak of two seconds is below a millisecond.
         assert!(late > Duration::from_millis(1_999) && late <= Duration::from_secs(2), "{late:?}");
+    }
+
+    #[test]
+    fn a_record_that_was_overtaken_is_as_old_as_it_waited_and_moves_no_clock() {
+        let mut clock = PeerClock::new(at(0));
+        let wrap = 65_536 * 16;
+        clock.handle_stamp(at(wrap - 1600), stamp(at(0), at(wrap - 1600)));
+        clock.handle_stamp(at(wrap + 160), stamp(at(0), at(wrap + 160)));
+
+        let late = clock.handle_late_stamp(at(wrap + 160), stamp(at(0), at(wrap - 160)));
+        let next = clock.handle_stamp(at(wrap + 320), stamp(at(0), at(wrap + 320)));
+
+        assert!(late > Duration::from_millis(319) && late <= Duration::from_millis(320), "{late:?}");
+        assert_eq!(next, Duration::ZERO);
     }
 
     #[test]

@@ -8,7 +8,7 @@ const LEAST: usize = 64;
 
 /// What a record with messages counts as.
 #[inline]
-fn cost(body_len: usize) -> u64 {
+pub(super) fn cost(body_len: usize) -> u64 {
     if body_len == 0 { 0 } else { body_len.max(LEAST) as u64 }
 }
 
@@ -42,6 +42,11 @@ impl Allowance {
     #[inline]
     pub(super) fn handle_sent(&mut self, body_len: usize) {
         self.spent = self.spent.saturating_add(cost(body_len));
+    }
+
+    /// Records that counted as so much are lost: the peer never held them.
+    pub(super) fn handle_lost(&mut self, cost: u64) {
+        self.spent = self.spent.saturating_sub(cost);
     }
 }
 
@@ -96,6 +101,16 @@ impl Grant {
         // A peer that has not enough left for any record may be waiting for the last byte.
         let is_short = self.told - self.received < self.max_record;
         (raise >= self.window / 4 || raise > 0 && is_short).then_some(self.told + raise)
+    }
+
+    /// What the peer may send in total, worth its bytes or not: where an update can be lost it is said again and again.
+    pub(super) fn total(&self) -> u64 {
+        self.told + self.raise()
+    }
+
+    /// What the peer was told last.
+    pub(super) fn told(&self) -> u64 {
+        self.told
     }
 
     /// Whether the peer must hear of it now, in a record of its own if need be.
