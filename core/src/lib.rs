@@ -123,6 +123,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod compress;
 pub mod filter;
+pub mod gate;
 mod handshake;
 pub mod health;
 pub mod identity;

@@ -24,6 +24,7 @@
 mod acks;
 mod clock;
 mod credit;
+mod datagram;
 mod parts;
 mod pulse;
 mod renewal;
@@ -46,6 +47,8 @@ use crate::wire::record as layout;
 
 pub use crate::handshake::{Config, Expect, Offer, Resumption, Wall};
 pub use crate::record::SessionKeys;
+pub use crate::wire::datagram::ConnectionId;
+pub use datagram::{DatagramSession, MAX_DATAGRAM, Path};
 pub use up::{Mark, Message, Messages};
 
 use up::{Content, Opened, Up};
@@ -612,7 +615,7 @@ impl<A: Aead> Session<A> {
                 return Input { used, received: Received::Dropped(reason) };
             }
             Tell::Cleartext(frame_id) => Words::Refusal { frame_id, refusal },
-            Tell::Sealed(cipher, key) => Words::Reject { sealer: Sealer::new(now, cipher, &key), refusal },
+            Tell::Sealed(cipher, key, _) => Words::Reject { sealer: Sealer::new(now, cipher, &key), refusal },
         };
         self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
         Input { used, received: Received::Dropped(reason) }

@@ -471,7 +471,7 @@ fn write_part(
     is_written.then_some(piece.len())
 }
 
-fn ticks(waited: Duration) -> u32 {
+pub(super) fn ticks(waited: Duration) -> u32 {
     u32::try_from(waited.as_micros() / layout::TICK.as_micros()).unwrap_or(u32::MAX)
 }
 
@@ -494,10 +494,10 @@ pub struct Mark {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Source {
-    id: NodeId,
-    epoch: u64,
-    waited: Duration,
+pub(super) struct Source {
+    pub(super) id: NodeId,
+    pub(super) epoch: u64,
+    pub(super) waited: Duration,
 }
 
 /// One message of a peer.
@@ -523,7 +523,11 @@ pub struct Message<'d> {
     pub payload: &'d [u8],
 }
 
-impl Messages<'_> {
+impl<'d> Messages<'d> {
+    pub(super) fn new(inner: message::Messages<'d>, source: Source, mark: Mark) -> Self {
+        Self { inner, source, mark }
+    }
+
     /// Where the record ends, for [`handle_consumed`](super::Session::handle_consumed).
     pub fn mark(&self) -> Mark {
         self.mark

@@ -57,6 +57,7 @@ const MODULES: &[Arrow] = &[
     ("outbox", &[]),
     ("filter", &[]),
     ("compress", &[]),
+    ("gate", &["noise", "session"]),
     ("session", &["handshake", "record", "outbox", "identity", "aead"]),
     ("assembly", &["session"]),
     ("health", &[]),
