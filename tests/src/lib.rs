@@ -7,6 +7,7 @@
 pub mod link;
 pub mod net;
 pub mod network;
+pub mod packets;
 pub mod pair;
 pub mod scripted;
 pub mod seed;
