@@ -48,6 +48,7 @@ pub mod config;
 mod key_log;
 pub mod keyfile;
 
+mod assembly;
 mod buffers;
 mod builder;
 mod cipher;
@@ -74,6 +75,7 @@ mod receipt;
 mod send;
 mod signal;
 mod socket;
+mod stream;
 mod subscription;
 
 pub use hyphal_core::aead::Cipher;
@@ -94,6 +96,7 @@ pub use event::{Event, Events};
 pub use message::{Batch, Message, MessageRef, Outgoing, Overflow, Payload, SendOptions};
 pub use node::{Node, PeerInfo};
 pub use options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
-pub use receipt::{Outcome, Receipt};
+pub use receipt::{Outcome, Progress, Receipt};
 pub use send::{Broadcast, SendBatch};
-pub use subscription::{Filter, Subscription};
+pub use stream::{Incoming, IncomingStream, StreamError};
+pub use subscription::{Filter, StreamSubscription, Subscription};
