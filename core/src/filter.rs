@@ -39,6 +39,12 @@ impl Filter {
         }
         if self.windows[class as usize].admit(id.sequence) { Ok(()) } else { Err(Reason::Duplicate) }
     }
+
+    /// Whether [`check`](Self::check) would refuse the message as a duplicate. A message in parts is asked about when it begins
+    /// and admitted when it is whole, so that one that was cut short can come again.
+    pub fn has_seen(&self, id: MessageId, class: Priority) -> bool {
+        id.epoch == self.epoch && self.windows[class as usize].has_seen(id.sequence)
+    }
 }
 
 /// One bit per sequence number, at the number modulo the window's size.
@@ -72,6 +78,13 @@ impl Window {
         }
         self.seen[word] |= bit;
         true
+    }
+
+    fn has_seen(&self, sequence: u64) -> bool {
+        let (word, bit) = Self::place(sequence);
+        self.newest.is_some_and(|newest| {
+            sequence <= newest && (newest - sequence >= Self::SIZE || self.seen[word] & bit != 0)
+        })
     }
 
     /// Clears the bits of the numbers between `newest` and `sequence`: they were skipped, not seen.
@@ -112,6 +125,23 @@ mod tests {
 
         assert_eq!(check(&mut filter, 1, 0), Ok(()));
         assert_eq!(check(&mut filter, 1, 0), Err(Reason::Duplicate));
+    }
+
+    #[test]
+    fn asking_whether_a_message_was_seen_tells_what_admitting_it_would_say() {
+        let mut filter = Filter::new();
+        let id = |sequence| MessageId { epoch: 1, sequence };
+        for sequence in [5000, 4100, 4500] {
+            filter.check(id(sequence), Priority::High, Duration::ZERO, 0).unwrap();
+        }
+
+        for sequence in (3900..5100).rev() {
+            let seen = filter.has_seen(id(sequence), Priority::High);
+            let admitted = filter.clone().check(id(sequence), Priority::High, Duration::ZERO, 0);
+            assert_eq!(seen, admitted.is_err(), "{sequence}");
+        }
+        assert!(!filter.has_seen(MessageId { epoch: 2, sequence: 5000 }, Priority::High));
+        assert!(!filter.has_seen(id(5000), Priority::Low));
     }
 
     #[test]

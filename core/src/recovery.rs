@@ -73,7 +73,8 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::PeerLimit
         | Reason::NoReceiver
         | Reason::Cancelled
-        | Reason::BadCompression => Recovery::DropMessage,
+        | Reason::BadCompression
+        | Reason::NoRoom => Recovery::DropMessage,
 
         Reason::Shed => Recovery::SlowDown,
 

@@ -267,7 +267,8 @@ impl NodeBuilder {
 
     fn check(&self) -> Result<(), StartError> {
         let Limits { connections, connections_per_address, handshakes, peers, max_message, .. } = self.limits;
-        let Limits { outbox_messages, outbox_bytes, queue_batches, queue_bytes, .. } = self.limits;
+        let Limits { outbox_messages, outbox_bytes, queue_batches, queue_bytes, assembly_bytes, .. } =
+            self.limits;
         let positive = [
             ("limits.connections", connections),
             ("limits.connections_per_address", connections_per_address),
@@ -280,12 +281,12 @@ impl NodeBuilder {
         for (field, value) in positive {
             require(value > 0, field, "1 or more")?;
         }
-        require(max_message <= MAX_MESSAGE, "limits.max_message", "at most 65,000 bytes")?;
-        require(
-            outbox_bytes >= max_message as usize,
-            "limits.outbox_bytes",
-            "as many bytes as limits.max_message, or more",
-        )?;
+        require(max_message <= MAX_MESSAGE, "limits.max_message", "at most 1 GiB")?;
+        let holding = [("limits.outbox_bytes", outbox_bytes), ("limits.assembly_bytes", assembly_bytes)];
+        for (field, bytes) in holding {
+            require(bytes >= max_message as usize, field, "as many bytes as limits.max_message, or more")?;
+        }
+        require(self.limits.window >= u32::from(u16::MAX), "limits.window", "65,535 bytes or more")?;
         let heartbeat = Duration::from_millis(10)..=Duration::from_secs(655);
         require(heartbeat.contains(&self.timeouts.heartbeat), "timeouts.heartbeat", "10 ms to 655 s")?;
         let timeouts = [
@@ -319,6 +320,7 @@ impl From<&Config> for NodeBuilder {
             queue_batches: config.limits.inbox_batches,
             window: config.limits.window,
             max_message: config.limits.max_message,
+            assembly_bytes: config.limits.assembly_bytes,
             ..Limits::default()
         };
         let tcp = TcpOptions {
@@ -360,8 +362,8 @@ fn require(is_met: bool, field: &'static str, allowed: &'static str) -> Result<(
     if is_met { Ok(()) } else { Err(StartError::OutOfRange { field, allowed }) }
 }
 
-/// The longest payload that a record can hold, rounded down.
-pub(crate) const MAX_MESSAGE: u32 = 65_000;
+/// The longest payload that a node can be told to take: a whole message is held in memory at both ends.
+pub(crate) const MAX_MESSAGE: u32 = 1 << 30;
 
 /// Commands that may wait for the control task.
 const COMMANDS: usize = 1024;

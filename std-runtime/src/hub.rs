@@ -15,6 +15,7 @@ use hyphal_core::wire::reason::Reason;
 use tokio::sync::{Notify, OnceCell, broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::assembly::Budget;
 use crate::buffers::Pool;
 use crate::clock::{self, Clock};
 use crate::compression::{Codec, Rule};
@@ -36,6 +37,8 @@ pub(crate) struct Hub {
     pub(crate) registry: Arc<Registry>,
     pub(crate) codec: Arc<Codec>,
     pub(crate) inbox: Inbox,
+    /// For large messages that arrive.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) tally: NodeTally,
     pub(crate) control: mpsc::Sender<Command>,
     pub(crate) events: broadcast::Sender<Event>,
@@ -91,6 +94,7 @@ impl Hub {
             registry: Arc::new(Registry::new(Arc::clone(&tally.traffic), Arc::clone(&codec))),
             codec,
             inbox: Inbox::new(Queue::new(limits.queue_batches, limits.queue_bytes)),
+            budget: Arc::new(Budget::new(limits.assembly_bytes)),
             tally,
             control,
             events: broadcast::Sender::new(crate::event::KEPT),

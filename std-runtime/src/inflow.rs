@@ -1,20 +1,29 @@
 //! From an opened record to the queues of subscriptions, and back to its acknowledgement.
 //!
-//! Records are acknowledged in order, when the application is done with all of their messages. A batch that finds a queue
-//! full is kept here until the queue has room. The link goes on reading: what it holds for the application, here and in
-//! queues, is bounded by the credit that the peer was given.
+//! ```text
+//!   record ─▶ admit ─┬─ whole messages ──────────────────────────▶ queues
+//!                    └─ parts ─▶ put together (`assembly`) ─┬─▶ queues
+//!                                                           └─▶ streams, part by part
+//! ```
+//!
+//! Records are acknowledged in order, when the application is done with all of their messages; parts of a message that is
+//! put together here are done with at once, but for the last one. Credit is given back in whatever order the application is
+//! done. What finds a queue full waits here, and so does everything behind a large message for which there is no memory: the
+//! credit of the session bounds that, since the link always reads.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hyphal_core::ids::Priority;
-use hyphal_core::session::{Mark, Message, Messages};
+use hyphal_core::session::{Mark, Messages};
+use hyphal_core::time::Instant;
 use hyphal_core::wire::family::Family;
-use hyphal_core::wire::message::Compressed;
+use hyphal_core::wire::message::{Compressed, Part};
 use hyphal_core::wire::reason::Reason;
 
+use crate::assembly::{Budget, Growing, Parts, Piece, Reservation};
 use crate::clock;
 use crate::hub::Hub;
 use crate::message::{Batch, Entry, age_millis};
@@ -22,44 +31,112 @@ use crate::options::UnknownTypes;
 use crate::peer::Peer;
 use crate::queue::{Delivery, Pushed, Queue};
 use crate::signal::{Consumption, Signal};
-
-/// What a record brought, in order.
-pub(crate) enum Arrival {
-    /// Messages within the record.
-    Entries(Vec<Entry>),
-    /// A compressed one within the record.
-    Packed(Entry, Compressed),
-    /// A message that came in parts, put together.
-    Whole(Entry, Option<Compressed>, Bytes),
-}
-
-impl Arrival {
-    /// Whether the messages lie in the bytes of the record.
-    pub(crate) const fn is_in_record(&self) -> bool {
-        matches!(self, Self::Entries(_) | Self::Packed(..))
-    }
-}
+use crate::stream::{IncomingStream, StreamWriter};
+use crate::subscription::Subscriber;
 
 /// The receiving side of a link.
 pub(crate) struct Inflow {
     signal: Arc<Signal>,
     /// Delivered records, oldest first, and whether somebody still works on them.
     unconsumed: VecDeque<(Mark, Weak<Consumption>)>,
-    /// What came so far of messages that are sent in parts, one of each priority at most.
-    unfinished: [Vec<u8>; Priority::ALL.len()],
+    /// Bytes of all records so far, as credit counts them.
+    received: u64,
     /// What full queues did not take.
     held_back: Vec<Backlog>,
+    /// Behind a message for which there is no memory: it, and all that came after it.
+    waiting: VecDeque<Item>,
+    /// Messages of which parts have come.
+    unfinished: Vec<Unfinished>,
+    /// When the unfinished messages are next looked at.
+    look_at: Option<Instant>,
+    budget: Arc<Budget>,
 }
 
-/// What waits for room in a queue, oldest first.
+/// Something on its way to the application.
+enum Item {
+    /// Messages of a record, for whoever wants them.
+    Batch(Batch, Arc<Consumption>),
+    /// A part of a message.
+    Part(Fragment, Arc<Consumption>),
+}
+
+/// What waits for room in a queue, oldest first, and what it holds of the budget.
 struct Backlog {
     queue: Arc<Queue>,
-    deliveries: VecDeque<Delivery>,
+    deliveries: VecDeque<(Delivery, Option<Arc<Reservation>>)>,
 }
 
+/// A record's claim on the session's credit, handed to whoever works on it; given up at once if nobody does.
+struct Claim<'s> {
+    signal: &'s Arc<Signal>,
+    bytes: u64,
+    consumption: Option<Arc<Consumption>>,
+}
+
+impl Claim<'_> {
+    fn consumption(&mut self) -> Arc<Consumption> {
+        let Self { signal, bytes, consumption } = self;
+        Arc::clone(consumption.get_or_insert_with(|| Arc::new(Consumption::new(signal, *bytes))))
+    }
+}
+
+/// The messages of a record that were admitted, by their places in it.
+pub(crate) struct Contents {
+    entries: Vec<Entry>,
+    /// What is not simply a message, and how many entries come before it.
+    others: Vec<(usize, Other)>,
+}
+
+/// What a record holds beside messages that came whole and plain.
+struct Other {
+    entry: Entry,
+    part: Option<Part>,
+    compressed: Option<Compressed>,
+}
+
+/// A part of a message, with its bytes.
+struct Fragment {
+    entry: Entry,
+    part: Part,
+    compressed: Option<Compressed>,
+    bytes: Bytes,
+}
+
+/// A message of which parts have come.
+struct Unfinished {
+    entry: Entry,
+    compressed: Option<Compressed>,
+    parts: Parts,
+    /// For those who want it whole.
+    whole: Option<Growing>,
+    /// For those who read it part by part.
+    streams: Vec<StreamWriter>,
+    /// Whether it was counted as dropped.
+    is_counted: bool,
+    /// When its last part came.
+    moved_at: Instant,
+}
+
+/// There is no memory for a message at the moment; its first part comes back.
+struct NoMemory(Fragment);
+
 impl Inflow {
-    pub(crate) fn new(signal: Arc<Signal>) -> Self {
-        Self { signal, unconsumed: VecDeque::new(), unfinished: Default::default(), held_back: Vec::new() }
+    pub(crate) fn new(signal: Arc<Signal>, budget: Arc<Budget>) -> Self {
+        Self {
+            signal,
+            unconsumed: VecDeque::new(),
+            received: 0,
+            held_back: Vec::new(),
+            waiting: VecDeque::new(),
+            unfinished: Vec::new(),
+            look_at: None,
+            budget,
+        }
+    }
+
+    /// Whether something waits for room.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.held_back.is_empty() || !self.waiting.is_empty()
     }
 
     /// The end of the last record up to which the application is done with everything, if there is a new one.
@@ -75,113 +152,164 @@ impl Inflow {
         through
     }
 
-    /// Admits each message once and in time; the others are counted. A message in parts is admitted with its last one.
-    pub(crate) fn admit(
-        &mut self,
-        hub: &Hub,
-        peer: &Peer,
-        messages: Messages<'_>,
-        base: usize,
-    ) -> Vec<Arrival> {
-        let mut arrivals = Vec::new();
-        let mut entries = Vec::with_capacity(messages.len());
-        let mut seen = peer.arrivals();
+    /// Admits each message once and in time; the others are counted. `base` is where the record's bytes begin.
+    pub(crate) fn admit(&mut self, hub: &Hub, peer: &Peer, messages: Messages<'_>, base: usize) -> Contents {
+        let mut contents = Contents { entries: Vec::with_capacity(messages.len()), others: Vec::new() };
+        let mut arrivals = peer.arrivals();
         for message in messages {
-            let whole = match &message {
-                Ok(message) if message.part.is_some() => match self.append(message) {
-                    Some(whole) => Some(whole),
-                    None => continue,
-                },
-                _ => None,
-            };
-            let admitted = message.and_then(|message| {
+            let checked = message.and_then(|message| {
                 if hub.plan.unknown_types == UnknownTypes::Refuse && Family::of(message.kind).is_none() {
                     return Err(Reason::UnknownType);
                 }
-                let seen = if message.broadcast { &mut seen.broadcast } else { &mut seen.direct };
-                seen.check(message.id, message.priority, message.age, message.ttl)?;
+                // A message in parts is admitted when it is whole.
+                if message.part.is_none() {
+                    let seen = arrivals.of(message.broadcast);
+                    seen.check(message.id, message.priority, message.age, message.ttl)?;
+                }
                 Ok(message)
             });
-            let message = match admitted {
+            let message = match checked {
                 Ok(message) => message,
                 Err(reason) => {
-                    peer.tally.drop_messages(reason, 1);
-                    hub.tally.traffic.drop_messages(reason, 1);
+                    drop_received(hub, peer, reason, 1);
                     continue;
                 }
             };
-            if (whole.is_some() || message.compressed.is_some()) && !entries.is_empty() {
-                arrivals.push(Arrival::Entries(std::mem::take(&mut entries)));
-            }
-            if let Some(whole) = whole {
-                arrivals.push(Arrival::Whole(entry(&message, 0, whole.len()), message.compressed, whole));
-                continue;
-            }
             // The payload is a slice of the record that begins at `base`; an empty one may point anywhere.
             let offset = if message.payload.is_empty() { 0 } else { message.payload.as_ptr().addr() - base };
-            let entry = entry(&message, offset, message.payload.len());
-            match message.compressed {
-                None => entries.push(entry),
-                Some(compressed) => arrivals.push(Arrival::Packed(entry, compressed)),
+            let entry = Entry {
+                id: message.id,
+                // A record is at most 64 KiB long.
+                offset: offset as u32,
+                len: message.payload.len() as u32,
+                ttl: message.ttl,
+                age_millis: age_millis(message.age),
+                kind: message.kind,
+                priority: message.priority,
+                broadcast: message.broadcast,
+            };
+            match (message.part, message.compressed) {
+                (None, None) => contents.entries.push(entry),
+                (part, compressed) => {
+                    contents.others.push((contents.entries.len(), Other { entry, part, compressed }));
+                }
             }
         }
-        if !entries.is_empty() {
-            arrivals.push(Arrival::Entries(entries));
-        }
-        arrivals
+        contents
     }
 
-    /// Hands the messages of a record to all who want them.
+    /// Hands the messages of a record to all who want them, in order.
     pub(crate) fn deliver(
         &mut self,
         hub: &Hub,
         peer: &Peer,
+        now: Instant,
         mark: Mark,
         bytes: Bytes,
-        arrivals: Vec<Arrival>,
+        contents: Contents,
     ) {
-        if arrivals.is_empty() {
-            self.await_consumption(mark, Weak::new());
-            return;
-        }
-        let consumption = Arc::new(Consumption::new(&self.signal));
-        self.await_consumption(mark, Arc::downgrade(&consumption));
-        let own = hub.plan.identity.id();
-        let received_at = clock::wall_time();
-        for arrival in arrivals {
-            let (record, compressed, entries) = match arrival {
-                Arrival::Entries(entries) => (bytes.clone(), None, entries),
-                Arrival::Packed(entry, compressed) => {
-                    (bytes.slice(entry.range()), Some(compressed), vec![Entry { offset: 0, ..entry }])
+        let Contents { mut entries, others } = contents;
+        let signal = Arc::clone(&self.signal);
+        let mut claim = Claim { signal: &signal, bytes: mark.bytes - self.received, consumption: None };
+        self.received = mark.bytes;
+        let mut behind = 0;
+        for (before, Other { entry, part, compressed }) in others {
+            let rest = entries.split_off(before - behind);
+            behind = before;
+            let entries = std::mem::replace(&mut entries, rest);
+            self.deliver_entries(hub, peer, entries, &bytes, &mut claim);
+            let bytes = bytes.slice(entry.range());
+            match part {
+                Some(part) => {
+                    let fragment = Fragment { entry, part, compressed, bytes };
+                    self.deliver_part(hub, peer, now, fragment, &mut claim);
                 }
-                Arrival::Whole(entry, compressed, whole) => (whole, compressed, vec![entry]),
-            };
-            let count = entries.len() as u64;
-            peer.tally.messages_received.fetch_add(count, Relaxed);
-            hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
-            let batch = Batch { record, compressed, entries, own, source: peer.id, received_at };
-            let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, &consumption) else { continue };
-            if hub.inbox.is_open() {
-                let delivery = Delivery { batch: rest, consumption: Arc::clone(&consumption) };
-                self.push(hub, peer, &hub.inbox.queue, delivery);
-            } else {
-                drop_unread(hub, peer, rest.len());
+                None => {
+                    let batch = batch_of(hub, peer, vec![Entry { offset: 0, ..entry }], bytes);
+                    self.deliver_batch(hub, peer, Batch { compressed, ..batch }, &mut claim);
+                }
+            }
+        }
+        self.deliver_entries(hub, peer, entries, &bytes, &mut claim);
+        let awaited = match &claim.consumption {
+            Some(consumption) => Arc::downgrade(consumption),
+            None => {
+                self.signal.release(claim.bytes);
+                Weak::new()
+            }
+        };
+        self.await_consumption(mark, awaited);
+    }
+
+    fn deliver_entries(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        entries: Vec<Entry>,
+        bytes: &Bytes,
+        claim: &mut Claim<'_>,
+    ) {
+        if !entries.is_empty() {
+            self.deliver_batch(hub, peer, batch_of(hub, peer, entries, bytes.clone()), claim);
+        }
+    }
+
+    fn deliver_batch(&mut self, hub: &Hub, peer: &Peer, batch: Batch, claim: &mut Claim<'_>) {
+        if self.waiting.is_empty() {
+            self.distribute(hub, peer, batch, &claim.consumption());
+        } else {
+            self.waiting.push_back(Item::Batch(batch, claim.consumption()));
+        }
+    }
+
+    fn deliver_part(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        now: Instant,
+        fragment: Fragment,
+        claim: &mut Claim<'_>,
+    ) {
+        let kept_back = match self.waiting.is_empty() {
+            true => self.handle_part(hub, peer, now, fragment, claim).err(),
+            false => Some(NoMemory(fragment)),
+        };
+        if let Some(NoMemory(fragment)) = kept_back {
+            self.waiting.push_back(Item::Part(fragment, claim.consumption()));
+        }
+    }
+
+    /// Tries again what had to wait.
+    pub(crate) fn retry(&mut self, hub: &Hub, peer: &Peer, now: Instant) {
+        for mut backlog in std::mem::take(&mut self.held_back) {
+            while let Some((delivery, held)) = backlog.deliveries.pop_front() {
+                if let Some(delivery) = self.offer(hub, peer, &backlog.queue, delivery) {
+                    backlog.deliveries.push_front((delivery, held));
+                    self.held_back.push(backlog);
+                    break;
+                }
+            }
+        }
+        while let Some(item) = self.waiting.pop_front() {
+            match item {
+                Item::Batch(batch, consumption) => self.distribute(hub, peer, batch, &consumption),
+                Item::Part(fragment, consumption) => {
+                    let signal = Arc::clone(&self.signal);
+                    let mut claim = Claim { signal: &signal, bytes: 0, consumption: Some(consumption) };
+                    if let Err(NoMemory(fragment)) = self.handle_part(hub, peer, now, fragment, &mut claim) {
+                        self.waiting.push_front(Item::Part(fragment, claim.consumption()));
+                        return;
+                    }
+                }
             }
         }
     }
 
-    /// Appends a part to those that came before; gives all of the message with the last one.
-    ///
-    /// The session has checked that parts come in order, and that the whole is no longer than this node takes.
-    fn append(&mut self, message: &Message<'_>) -> Option<Bytes> {
-        let part = message.part?;
-        let unfinished = &mut self.unfinished[message.priority as usize];
-        if part.is_abandonment() {
-            *unfinished = Vec::new();
-            return None;
-        }
-        unfinished.extend_from_slice(message.payload);
-        (part.end(message.payload.len()) == Some(part.total)).then(|| std::mem::take(unfinished).into())
+    /// Gives messages that came in one piece to the subscriptions that take them, or to the inbox.
+    fn distribute(&mut self, hub: &Hub, peer: &Peer, batch: Batch, consumption: &Arc<Consumption>) {
+        count_received(hub, peer, batch.len() as u64);
+        let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, consumption) else { return };
+        self.deliver_to_inbox(hub, peer, rest, consumption, None);
     }
 
     /// Gives each subscription what it takes; returns what none took.
@@ -207,8 +335,8 @@ impl Inflow {
             }
             if !entries.is_empty() {
                 let batch = Batch { record: batch.record.clone(), entries, ..batch };
-                let delivery = Delivery { batch, consumption: Arc::clone(consumption) };
-                self.push(hub, peer, &subscriber.queue, delivery);
+                let delivery = Delivery { batch, stream: None, consumption: Some(Arc::clone(consumption)) };
+                self.push(hub, peer, &subscriber.queue, delivery, None);
             }
         }
         let mut is_taken = is_taken.into_iter();
@@ -216,30 +344,200 @@ impl Inflow {
         (!batch.entries.is_empty()).then_some(batch)
     }
 
-    /// Tries again what full queues did not take.
-    pub(crate) fn retry(&mut self, hub: &Hub) {
-        let Self { signal, held_back, .. } = self;
-        held_back.retain_mut(|Backlog { queue, deliveries }| {
-            while let Some(delivery) = deliveries.pop_front() {
-                match queue.push(delivery, signal) {
-                    Pushed::Queued => {}
-                    Pushed::Full(delivery) => {
-                        deliveries.push_front(delivery);
-                        return true;
-                    }
-                    Pushed::Closed(delivery) => {
-                        hub.tally.traffic.drop_messages(Reason::NoReceiver, delivery.batch.len() as u64);
-                    }
+    fn deliver_to_inbox(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        batch: Batch,
+        consumption: &Arc<Consumption>,
+        held: Option<Arc<Reservation>>,
+    ) {
+        if hub.inbox.is_open() {
+            let delivery = Delivery { batch, stream: None, consumption: Some(Arc::clone(consumption)) };
+            self.push(hub, peer, &hub.inbox.queue, delivery, held);
+        } else {
+            drop_received(hub, peer, Reason::NoReceiver, batch.len() as u64);
+        }
+    }
+
+    /// Takes a part of a message: begins the message with it, goes on, or ends it.
+    fn handle_part(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        now: Instant,
+        fragment: Fragment,
+        claim: &mut Claim<'_>,
+    ) -> Result<(), NoMemory> {
+        let Entry { id, broadcast, .. } = fragment.entry;
+        let is_same = |other: &Unfinished| other.entry.id == id && other.entry.broadcast == broadcast;
+        let at = match self.unfinished.iter().position(is_same) {
+            Some(at) => at,
+            // Given up before anything of it was taken here.
+            None if fragment.part.is_abandonment() => return Ok(()),
+            None => {
+                let begun = self.begin(hub, peer, now, &fragment);
+                let Some(begun) = begun else { return Err(NoMemory(fragment)) };
+                self.unfinished.push(begun);
+                self.unfinished.len() - 1
+            }
+        };
+        if fragment.part.is_abandonment() {
+            self.unfinished.swap_remove(at).abandon(hub, peer);
+            return Ok(());
+        }
+        let Fragment { entry, part, bytes, .. } = fragment;
+        let message = &mut self.unfinished[at];
+        message.moved_at = now;
+        message.entry.age_millis = entry.age_millis;
+        // Bytes of a whole message are copied; those of a stream are in use until they are read.
+        let consumption = (!message.streams.is_empty()).then(|| claim.consumption());
+        let piece = Piece { bytes, consumption };
+        if let Err(reason) = message.push(part.offset, piece) {
+            // The session lets only sound parts pass, so there is no such peer; and no reason to fail for one.
+            self.unfinished.swap_remove(at).discard(hub, peer, reason);
+            return Ok(());
+        }
+        if message.streams.is_empty() && message.whole.is_none() {
+            message.count_drop(hub, peer, Reason::NoReceiver);
+        }
+        if message.parts.are_complete() {
+            let message = self.unfinished.swap_remove(at);
+            self.finish(hub, peer, message, claim);
+        }
+        Ok(())
+    }
+
+    /// Looks who wants the message; `None` if that takes memory for which this link has to wait.
+    fn begin(&mut self, hub: &Hub, peer: &Peer, now: Instant, first: &Fragment) -> Option<Unfinished> {
+        let &Fragment { entry, part: Part { total, .. }, compressed, .. } = first;
+        let mut message = Unfinished {
+            entry,
+            compressed,
+            parts: Parts::new(total),
+            whole: None,
+            streams: Vec::new(),
+            is_counted: false,
+            moved_at: now,
+        };
+        if peer.arrivals().of(entry.broadcast).has_seen(entry.id, entry.priority) {
+            message.count_drop(hub, peer, Reason::Duplicate);
+            return Some(message);
+        }
+        let subscribers = hub.registry.snapshot();
+        let takes = |subscriber: &&Arc<Subscriber>| {
+            subscriber.filter.takes_from(&peer.id) && subscriber.filter.takes(entry.kind, entry.priority)
+        };
+        let mut takers = subscribers.iter().filter(takes).peekable();
+        let is_for_inbox = takers.peek().is_none() && hub.inbox.is_open();
+        let (readers, others): (Vec<_>, Vec<_>) =
+            takers.partition(|subscriber| subscriber.gets_parts(compressed.is_some()));
+        if is_for_inbox || !others.is_empty() {
+            match self.reserve(total) {
+                Ok(reservation) => {
+                    message.whole = Some(Growing::new(total, reservation));
+                    self.look_at.get_or_insert(now.after(hub.plan.timeouts.write_stall));
+                }
+                Err(Denied::Wait) => return None,
+                Err(Denied::Never) => message.count_drop(hub, peer, Reason::NoRoom),
+            }
+        }
+        for subscriber in readers {
+            // The head of the message: what it carries comes by the stream.
+            let batch = batch_of(hub, peer, vec![Entry { offset: 0, len: 0, ..entry }], Bytes::new());
+            let Some(head) = batch.message(0) else { continue };
+            let (writer, stream) = IncomingStream::new(head, total);
+            message.streams.push(writer);
+            let delivery = Delivery { batch, stream: Some(stream), consumption: None };
+            self.push(hub, peer, &subscriber.queue, delivery, None);
+        }
+        Some(message)
+    }
+
+    /// A link that holds memory itself must not wait for more: others may wait for what it holds.
+    fn reserve(&self, total: u32) -> Result<Reservation, Denied> {
+        if !self.budget.takes(total) {
+            return Err(Denied::Never);
+        }
+        if self.unfinished.iter().any(|message| message.whole.is_some()) {
+            return self.budget.reserve(total).ok_or(Denied::Never);
+        }
+        self.budget.reserve_in_line(total, &self.signal).ok_or(Denied::Wait)
+    }
+
+    /// All parts have come.
+    fn finish(&mut self, hub: &Hub, peer: &Peer, message: Unfinished, claim: &mut Claim<'_>) {
+        let Unfinished { entry, compressed, whole, streams, is_counted, .. } = message;
+        let was_read = !streams.is_empty();
+        if !was_read && whole.is_none() {
+            return;
+        }
+        let age = Duration::from_millis(entry.age_millis.into());
+        let admitted = peer.arrivals().of(entry.broadcast).check(entry.id, entry.priority, age, entry.ttl);
+        if let Err(reason) = admitted {
+            if !is_counted {
+                drop_received(hub, peer, reason, 1);
+            }
+            return;
+        }
+        count_received(hub, peer, 1);
+        let Some((payload, reservation)) = whole.map(Growing::finish) else { return };
+        let (held, consumption) = (Some(Arc::new(reservation)), claim.consumption());
+        let entry = Entry { offset: 0, len: payload.len() as u32, ..entry };
+        let batch = Batch { compressed, ..batch_of(hub, peer, vec![entry], payload) };
+        let mut is_taken = was_read;
+        for subscriber in hub.registry.snapshot().iter() {
+            let Subscriber { filter, queue, .. } = &**subscriber;
+            let gets_whole = !subscriber.gets_parts(compressed.is_some());
+            if gets_whole && filter.takes_from(&peer.id) && filter.takes(entry.kind, entry.priority) {
+                is_taken = true;
+                let consumption = Some(Arc::clone(&consumption));
+                let delivery = Delivery { batch: batch.clone(), stream: None, consumption };
+                self.push(hub, peer, queue, delivery, held.clone());
+            }
+        }
+        if !is_taken {
+            self.deliver_to_inbox(hub, peer, batch, &consumption, held);
+        }
+    }
+
+    /// Gives up messages that do not get on while others wait for the memory that they hold.
+    pub(crate) fn handle_timeout(&mut self, hub: &Hub, peer: &Peer, now: Instant) {
+        if self.look_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let patience = hub.plan.timeouts.write_stall;
+        // What waits here may be parts of the very messages.
+        if self.waiting.is_empty() && self.budget.is_short() {
+            for message in &mut self.unfinished {
+                if message.whole.is_some() && message.moved_at.after(patience) <= now {
+                    message.whole = None;
+                    message.count_drop(hub, peer, Reason::NoRoom);
                 }
             }
-            false
-        });
+        }
+        let holds = self.unfinished.iter().any(|message| message.whole.is_some());
+        self.look_at = holds.then(|| now.after(patience));
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// The session ended: what it did not finish will come again in another one.
+    pub(crate) fn close(&mut self) {
+        self.unfinished.clear();
+        self.waiting.clear();
+        self.held_back.clear();
+        self.look_at = None;
+        self.budget.leave_line(&self.signal);
     }
 
     /// Remembers a record until nobody works on it.
     ///
     /// Acknowledgements are cumulative, so a record that is done already is covered by the next one: only records that somebody
-    /// holds take room, and their number is bounded by the queues, whatever a peer sends.
+    /// holds take room, and their number is bounded by the session's credit, whatever a peer sends.
     fn await_consumption(&mut self, mark: Mark, consumption: Weak<Consumption>) {
         let waits_for_others = self.unconsumed.len() > 1;
         match self.unconsumed.back_mut() {
@@ -248,41 +546,94 @@ impl Inflow {
         }
     }
 
-    fn push(&mut self, hub: &Hub, peer: &Peer, queue: &Arc<Queue>, delivery: Delivery) {
-        // Nothing overtakes what waits already.
+    /// Queues a delivery, behind those that the queue did not take before.
+    fn push(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        queue: &Arc<Queue>,
+        delivery: Delivery,
+        held: Option<Arc<Reservation>>,
+    ) {
         if let Some(backlog) = self.held_back.iter_mut().find(|backlog| Arc::ptr_eq(&backlog.queue, queue)) {
-            backlog.deliveries.push_back(delivery);
-            return;
+            backlog.deliveries.push_back((delivery, held));
+        } else if let Some(delivery) = self.offer(hub, peer, queue, delivery) {
+            let deliveries = VecDeque::from([(delivery, held)]);
+            self.held_back.push(Backlog { queue: Arc::clone(queue), deliveries });
         }
+    }
+
+    /// Offers a delivery to a queue; it comes back if the queue is full.
+    fn offer(&self, hub: &Hub, peer: &Peer, queue: &Queue, delivery: Delivery) -> Option<Delivery> {
         match queue.push(delivery, &self.signal) {
-            Pushed::Queued => {}
-            Pushed::Full(delivery) => {
-                let deliveries = VecDeque::from([delivery]);
-                self.held_back.push(Backlog { queue: Arc::clone(queue), deliveries });
+            Pushed::Queued => None,
+            Pushed::Full(delivery) => Some(delivery),
+            Pushed::Closed(delivery) => {
+                // A stream that nobody reads is noticed with its next part.
+                if delivery.stream.is_none() {
+                    drop_received(hub, peer, Reason::NoReceiver, delivery.batch.len() as u64);
+                }
+                None
             }
-            Pushed::Closed(delivery) => drop_unread(hub, peer, delivery.batch.len()),
         }
     }
 }
 
-/// The message without its payload, which is `len` bytes from `offset`.
-fn entry(message: &Message<'_>, offset: usize, len: usize) -> Entry {
-    Entry {
-        id: message.id,
-        // Neither a record of 64 KiB nor a message is longer.
-        offset: offset as u32,
-        len: len as u32,
-        ttl: message.ttl,
-        age_millis: age_millis(message.age),
-        kind: message.kind,
-        priority: message.priority,
-        broadcast: message.broadcast,
+impl Unfinished {
+    /// Takes the bytes of a part.
+    fn push(&mut self, offset: u32, piece: Piece) -> Result<(), Reason> {
+        let Self { parts, whole, streams, .. } = self;
+        parts.insert(offset, piece, |piece| {
+            if let Some(whole) = whole {
+                whole.push(&piece.bytes);
+            }
+            streams.retain(|stream| {
+                let consumption = piece.consumption.clone();
+                stream.push(Piece { bytes: piece.bytes.clone(), consumption })
+            });
+        })
+    }
+
+    /// The sender has given the message up.
+    fn abandon(mut self, hub: &Hub, peer: &Peer) {
+        self.count_drop(hub, peer, Reason::Cancelled);
+        self.streams.into_iter().for_each(StreamWriter::abandon);
+    }
+
+    /// Nothing good comes of the message.
+    fn discard(mut self, hub: &Hub, peer: &Peer, reason: Reason) {
+        self.count_drop(hub, peer, reason);
+    }
+
+    /// The message is not delivered to all who wanted it; it counts once.
+    fn count_drop(&mut self, hub: &Hub, peer: &Peer, reason: Reason) {
+        if !std::mem::replace(&mut self.is_counted, true) {
+            drop_received(hub, peer, reason, 1);
+        }
     }
 }
 
-fn drop_unread(hub: &Hub, peer: &Peer, count: usize) {
-    peer.tally.drop_messages(Reason::NoReceiver, count as u64);
-    hub.tally.traffic.drop_messages(Reason::NoReceiver, count as u64);
+/// Why there is no memory for a message.
+enum Denied {
+    /// Others hold it, and will give it back.
+    Wait,
+    /// Nobody must wait for it.
+    Never,
+}
+
+fn batch_of(hub: &Hub, peer: &Peer, entries: Vec<Entry>, record: Bytes) -> Batch {
+    let own = hub.plan.identity.id();
+    Batch { record, compressed: None, entries, own, source: peer.id, received_at: clock::wall_time() }
+}
+
+fn count_received(hub: &Hub, peer: &Peer, count: u64) {
+    peer.tally.messages_received.fetch_add(count, Relaxed);
+    hub.tally.traffic.messages_received.fetch_add(count, Relaxed);
+}
+
+fn drop_received(hub: &Hub, peer: &Peer, reason: Reason, count: u64) {
+    peer.tally.drop_messages(reason, count);
+    hub.tally.traffic.drop_messages(reason, count);
 }
 
 #[cfg(test)]
@@ -292,8 +643,8 @@ mod tests {
     #[test]
     fn records_that_nobody_holds_take_no_room_behind_one_that_somebody_does() {
         let signal = Arc::new(Signal::default());
-        let mut inflow = Inflow::new(Arc::clone(&signal));
-        let held = Arc::new(Consumption::new(&signal));
+        let mut inflow = Inflow::new(Arc::clone(&signal), Arc::new(Budget::new(0)));
+        let held = Arc::new(Consumption::new(&signal, 1));
         inflow.await_consumption(mark(0), Arc::downgrade(&held));
 
         for record in 1..10_000 {

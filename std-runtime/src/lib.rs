@@ -26,13 +26,19 @@
 //!
 //! # Who waits for whom
 //! All queues are bounded. A sender waits while its peer's queue is full ([`Node::send_direct`]), is told at once
-//! ([`Node::try_send_direct`]), or has less urgent messages dropped ([`Overflow`]). A receiver that does not come back for more makes its links stop reading, which in turn
-//! fills the senders' queues: nothing is dropped for lack of room. *Delivered* means that the receiving application took
-//! the message and came back for more.
+//! ([`Node::try_send_direct`]), or has less urgent messages dropped ([`Overflow`]). A receiver that does not come back for more
+//! gives its peers no credit, which in turn fills the senders' queues: nothing is dropped for lack of room in a queue.
+//! *Delivered* means that the receiving application took the message and came back for more.
 //!
 //! A node that nobody receives from therefore comes to a stand once its inbox is full, acknowledgements of what it sent
 //! included. An application that only sends says so by dropping a subscription, `drop(node.subscribe(Filter::all()))`:
 //! from then on what nobody wants is dropped with [`Reason::NoReceiver`] and counted.
+//!
+//! # Large messages
+//! A message of more than 16 KiB travels in parts, between which urgent ones pass. It arrives whole, put together in memory
+//! that all peers share ([`Limits::assembly_bytes`]): a peer for whose message there is none waits, unless it holds some for
+//! another message already; then this one is dropped with [`Reason::NoRoom`] and counted. [`Node::subscribe_streams`] gives the
+//! parts as they come instead. [`Receipt::progress`] tells how much has left, [`Receipt::cancel`] calls a message back.
 //!
 //! # Compression
 //! Messages travel as they are, unless [`NodeBuilder::compress`] names their types: then each is compressed by itself for
@@ -48,6 +54,7 @@ pub mod config;
 mod key_log;
 pub mod keyfile;
 
+mod assembly;
 mod buffers;
 mod builder;
 mod cipher;
@@ -74,6 +81,7 @@ mod receipt;
 mod send;
 mod signal;
 mod socket;
+mod stream;
 mod subscription;
 
 pub use hyphal_core::aead::Cipher;
@@ -94,6 +102,7 @@ pub use event::{Event, Events};
 pub use message::{Batch, Message, MessageRef, Outgoing, Overflow, Payload, SendOptions};
 pub use node::{Node, PeerInfo};
 pub use options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
-pub use receipt::{Outcome, Receipt};
+pub use receipt::{Outcome, Progress, Receipt};
 pub use send::{Broadcast, SendBatch};
-pub use subscription::{Filter, Subscription};
+pub use stream::{Incoming, IncomingStream, StreamError};
+pub use subscription::{Filter, StreamSubscription, Subscription};

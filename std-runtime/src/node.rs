@@ -26,7 +26,7 @@ use crate::message::{Batch, Message, Outgoing, Payload, SendOptions};
 use crate::queue::Queue;
 use crate::receipt::Receipt;
 use crate::send::{self, Broadcast, SendBatch};
-use crate::subscription::{Filter, Reader, Subscription};
+use crate::subscription::{Filter, Reader, StreamSubscription, Subscription};
 
 /// A running node. Clones are the same node; when the last one is dropped, it ends without a word to its peers.
 #[derive(Clone)]
@@ -193,6 +193,17 @@ impl Node {
         hub.registry.subscribe(filter, Queue::new(hub.plan.limits.queue_batches, hub.plan.limits.queue_bytes))
     }
 
+    /// Receives the messages that match `filter`, from here on, large ones part by part while they arrive.
+    ///
+    /// Such a message takes nothing of the memory for unfinished ones, only the window of its session, and its reader sets
+    /// its sender's pace. Other subscriptions that match get it whole.
+    pub fn subscribe_streams(&self, filter: Filter) -> StreamSubscription {
+        let hub = self.hub();
+        hub.inbox.handle_subscription();
+        let queue = Queue::new(hub.plan.limits.queue_batches, hub.plan.limits.queue_bytes);
+        hub.registry.subscribe_streams(filter, queue)
+    }
+
     /// What happens to peers, from here on.
     pub fn events(&self) -> Events {
         Events { receiver: self.hub().events.subscribe() }
@@ -231,6 +242,7 @@ impl Node {
                 received_dropped: peer.as_ref().map(|peer| peer.tally.dropped()).unwrap_or_default(),
                 bytes_sent: peer.as_ref().map_or(0, |peer| peer.tally.bytes_sent.load(Relaxed)),
                 bytes_received: peer.as_ref().map_or(0, |peer| peer.tally.bytes_received.load(Relaxed)),
+                max_message: peer.as_ref().map_or(0, |peer| peer.lane().outbox.max_message()),
             }
         };
         listed.into_iter().map(info).collect()
@@ -381,6 +393,9 @@ pub struct PeerInfo {
     pub bytes_sent: u64,
     /// Bytes read from its links since they came up.
     pub bytes_received: u64,
+    /// The longest payload that can be sent to it: what it said in the last session that it takes, or what its queue holds if
+    /// that is less.
+    pub max_message: u32,
 }
 
 /// How long closing may take after draining: writing the close, and the peer's reading it.

@@ -17,16 +17,19 @@ pub struct Limits {
     pub peers: usize,
     /// Messages that wait for one peer (8,192).
     pub outbox_messages: usize,
-    /// Payload bytes that wait for one peer (8 MiB).
+    /// Payload bytes that wait for one peer (32 MiB); at least `max_message`.
     pub outbox_bytes: usize,
     /// Batches that wait in one subscription, or in the inbox (256).
     pub queue_batches: usize,
     /// Bytes that wait in one subscription, or in the inbox (8 MiB).
     pub queue_bytes: usize,
-    /// Bytes of messages of one peer that the node holds until the application is done with them (4 MiB).
-    pub window: u32,
-    /// The longest payload that this node takes, in bytes (61,440).
+    /// The longest payload that this node takes, in bytes (16 MiB).
     pub max_message: u32,
+    /// Bytes that large messages of all peers may hold while they arrive (64 MiB); at least `max_message`.
+    pub assembly_bytes: usize,
+    /// Bytes of messages of one peer that the node holds until the application is done with them (4 MiB). A peer far away
+    /// needs as many as are under way in one round trip.
+    pub window: u32,
 }
 
 impl Default for Limits {
@@ -37,11 +40,12 @@ impl Default for Limits {
             handshakes: 256,
             peers: 16_384,
             outbox_messages: 8192,
-            outbox_bytes: 8 << 20,
+            outbox_bytes: 32 << 20,
             queue_batches: 256,
             queue_bytes: 8 << 20,
+            max_message: 16 << 20,
+            assembly_bytes: 64 << 20,
             window: 4 << 20,
-            max_message: 60 * 1024,
         }
     }
 }
@@ -56,7 +60,8 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// How often a peer hears from this node when there is nothing to send (1 s); four missed ones end a session.
     pub heartbeat: Duration,
-    /// How long a peer may take no byte while some wait to be written (10 s).
+    /// How long a peer may take no byte while some wait to be written (10 s); and how long an unfinished large message of
+    /// one peer may stand still while others wait for the memory that it holds.
     pub write_stall: Duration,
 }
 

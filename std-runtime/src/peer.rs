@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyphal_core::aead::Cipher;
 use hyphal_core::filter;
 use hyphal_core::ids::NodeId;
-use hyphal_core::outbox::{self, SharedStorage};
+use hyphal_core::outbox::{self, SharedStorage, Ticket};
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::watch;
 
@@ -83,6 +83,13 @@ impl Peer {
 pub(crate) struct Arrivals {
     pub(crate) direct: filter::Filter,
     pub(crate) broadcast: filter::Filter,
+}
+
+impl Arrivals {
+    /// The filter of broadcasts or of direct messages.
+    pub(crate) fn of(&mut self, broadcast: bool) -> &mut filter::Filter {
+        if broadcast { &mut self.broadcast } else { &mut self.direct }
+    }
 }
 
 /// The way out to a peer.
@@ -279,6 +286,16 @@ impl Lane {
             // Not all of those in line wait for an absent peer.
             self.line.call_all();
         }
+    }
+
+    /// Drops a message that has not left as a whole; says whether it was there. Its first parts may have left.
+    pub(crate) fn cancel(&mut self, ticket: Ticket) -> bool {
+        let is_cancelled = self.outbox.cancel(ticket);
+        if is_cancelled {
+            self.call_waiting();
+            self.wake_link();
+        }
+        is_cancelled
     }
 
     /// Accepts nothing more; whoever waits hears `error`.

@@ -9,12 +9,16 @@ use std::task::{Context, Poll, Waker};
 
 use crate::message::Batch;
 use crate::signal::{Consumption, Signal};
+use crate::stream::IncomingStream;
 
 /// A batch on its way to the application, and what holds back its acknowledgement.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) batch: Batch,
-    pub(crate) consumption: Arc<Consumption>,
+    /// What brings the payload of the batch's only message, if that comes in parts and is read so.
+    pub(crate) stream: Option<IncomingStream>,
+    /// None for a stream, whose parts are acknowledged one by one.
+    pub(crate) consumption: Option<Arc<Consumption>>,
 }
 
 /// What became of a delivery.
@@ -104,7 +108,9 @@ impl Queue {
         state.readers.drain(..).for_each(Waker::wake);
         let blocked = std::mem::take(&mut state.blocked);
         drop(state);
-        let unread = dropped.iter().map(|delivery| delivery.batch.len() as u64).sum();
+        // The links count streams that nobody reads.
+        let unread = dropped.iter().filter(|delivery| delivery.stream.is_none());
+        let unread = unread.map(|delivery| delivery.batch.len() as u64).sum();
         drop(dropped);
         blocked.iter().filter_map(Weak::upgrade).for_each(|link| link.wake());
         unread

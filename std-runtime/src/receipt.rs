@@ -1,4 +1,4 @@
-//! What became of one message, told to the caller who asked.
+//! What becomes of one message, told to the caller who asked, and the way to call it back.
 //!
 //! The ledger sits inside the peer's outbox and hears every fate; it remembers only tracked messages, in the order of
 //! their tickets, so a message that nobody tracks costs nothing. It is not a log.
@@ -7,12 +7,15 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyphal_core::ids::Priority;
 use hyphal_core::outbox::{Fate, Ledger, Ticket};
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::oneshot;
+
+use crate::peer::Peer;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,10 +42,42 @@ impl fmt::Display for Outcome {
 }
 
 /// A future that resolves to what became of a message. Dropping it changes nothing for the message.
-#[derive(Debug)]
 #[must_use = "a receipt tells nothing unless it is awaited"]
 pub struct Receipt {
-    outcome: oneshot::Receiver<Outcome>,
+    tracked: Tracked,
+    peer: Arc<Peer>,
+}
+
+impl Receipt {
+    pub(crate) fn new(tracked: Tracked, peer: Arc<Peer>) -> Self {
+        Self { tracked, peer }
+    }
+
+    /// How much of the message has left.
+    ///
+    /// Large messages leave in parts. What has left is at most the window of the receiving node ahead of what its
+    /// application has taken. If the session ends in between, the message begins anew in the next one.
+    pub fn progress(&self) -> Progress {
+        let Tracked { ticket, total, .. } = self.tracked;
+        Progress { written: self.peer.lane().outbox.written(ticket).min(total), total }
+    }
+
+    /// Calls the message back, unless all of it has left; says whether it did.
+    ///
+    /// The receipt then resolves to `Dropped(Cancelled)`. A receiver of the first parts of a large message is told to drop
+    /// them. `false` also if the message's fate was sealed before.
+    pub fn cancel(&self) -> bool {
+        self.peer.lane().cancel(self.tracked.ticket)
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("peer", &self.peer.id)
+            .field("total", &self.tracked.total)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Future for Receipt {
@@ -50,8 +85,26 @@ impl Future for Receipt {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         // The ledger goes without a word only with its whole node, when nobody can know any more.
-        Pin::new(&mut self.outcome).poll(cx).map(|outcome| outcome.unwrap_or(Outcome::Unconfirmed))
+        Pin::new(&mut self.tracked.outcome).poll(cx).map(|outcome| outcome.unwrap_or(Outcome::Unconfirmed))
     }
+}
+
+/// How much of a message has left, from [`Receipt::progress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Bytes of the payload that are in records on their way to the peer, or beyond.
+    pub written: u32,
+    /// Bytes of the payload as it is sent: compressed, if it is.
+    pub total: u32,
+}
+
+/// A message whose fate the ledger will tell.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    ticket: Ticket,
+    total: u32,
+    outcome: oneshot::Receiver<Outcome>,
 }
 
 /// The tracked messages of one outbox, per class in the order of their ordinals.
@@ -72,12 +125,13 @@ impl ReceiptLedger {
         self.count < Self::MAX
     }
 
-    /// Tracks a message that was pushed just now.
-    pub(crate) fn track(&mut self, ticket: Ticket) -> Receipt {
+    /// Tracks a message of so many bytes that was pushed just now.
+    pub(crate) fn track(&mut self, ticket: Ticket, len: usize) -> Tracked {
         let (sender, outcome) = oneshot::channel();
         self.awaited.get_or_insert_default()[ticket.class as usize].push_back((ticket.ordinal, sender));
         self.count += 1;
-        Receipt { outcome }
+        // No outbox takes a longer one than 32 bits can tell.
+        Tracked { ticket, total: len as u32, outcome }
     }
 
     fn settle_through(&mut self, class: Priority, through: u64, outcome: Outcome) {
@@ -124,16 +178,23 @@ impl Ledger for ReceiptLedger {
 
 #[cfg(test)]
 mod tests {
+    use hyphal_core::identity::Identity;
+
     use super::*;
 
     fn ticket(ordinal: u64) -> Ticket {
         Ticket { class: Priority::High, ordinal }
     }
 
+    fn receipt(ledger: &mut ReceiptLedger, ordinal: u64) -> Receipt {
+        let id = Identity::from_seed(&[7; 32]).unwrap().id();
+        Receipt::new(ledger.track(ticket(ordinal), 0), Arc::new(Peer::new(id, 1, 1)))
+    }
+
     #[tokio::test]
     async fn each_tracked_message_learns_its_own_fate() {
         let mut ledger = ReceiptLedger::default();
-        let [first, second, third, fourth] = [1, 5, 6, 9].map(|ordinal| ledger.track(ticket(ordinal)));
+        let [first, second, third, fourth] = [1, 5, 6, 9].map(|ordinal| receipt(&mut ledger, ordinal));
 
         ledger.settle(Fate::Dropped { ticket: ticket(5), reason: Reason::Expired });
         ledger.settle(Fate::Dropped { ticket: ticket(7), reason: Reason::PeerGone });
@@ -151,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_receipt_of_a_node_that_is_gone_is_unconfirmed() {
         let mut ledger = ReceiptLedger::default();
-        let receipt = ledger.track(ticket(1));
+        let receipt = receipt(&mut ledger, 1);
 
         drop(ledger);
 

@@ -21,7 +21,7 @@ use crate::error::{BatchError, SendError};
 use crate::hub::Hub;
 use crate::message::{Outgoing, Overflow, Payload, SendOptions};
 use crate::peer::{Lane, Peer, Place};
-use crate::receipt::Receipt;
+use crate::receipt::{Receipt, Tracked};
 
 /// Queues one message, or does what its options say if there is no room.
 pub(crate) async fn send(
@@ -34,8 +34,9 @@ pub(crate) async fn send(
     let mut place = Place::new(hub.peer(&peer).ok_or(SendError::UnknownPeer)?);
     let overflow = message.options.overflow;
     let packed = pack(hub, &place.peer, &message);
-    poll_fn(|cx| place.poll_push(cx, overflow, |lane| push(hub, lane, &message, packed.as_ref(), is_tracked)))
-        .await
+    let push = |lane: &mut Lane| push(hub, lane, &message, packed.as_ref(), is_tracked);
+    let (id, tracked) = poll_fn(|cx| place.poll_push(cx, overflow, push)).await?;
+    Ok((id, tracked.map(|tracked| Receipt::new(tracked, Arc::clone(&place.peer)))))
 }
 
 /// Queues one message if there is room at once, or if it makes room for itself.
@@ -50,10 +51,13 @@ pub(crate) fn try_send(
     let packed = pack(hub, &peer, message);
     let mut lane = peer.lane();
     let push = |lane: &mut Lane| push(hub, lane, message, packed.as_ref(), is_tracked);
-    match message.options.overflow {
+    let pushed = match message.options.overflow {
         Overflow::Wait | Overflow::Fail => lane.try_push(push),
         Overflow::Shed => lane.push_first(push),
-    }
+    };
+    drop(lane);
+    let (id, tracked) = pushed?;
+    Ok((id, tracked.map(|tracked| Receipt::new(tracked, peer))))
 }
 
 /// The message compressed, if somebody wants that and the peer takes it. Before the lane is locked: it takes its time.
@@ -69,7 +73,7 @@ fn push(
     message: &Outgoing<'_>,
     packed: Option<&Packed>,
     is_tracked: bool,
-) -> Result<(MessageId, Option<Receipt>), SendError> {
+) -> Result<(MessageId, Option<Tracked>), SendError> {
     if is_tracked && !lane.outbox.ledger().has_room() {
         return Err(SendError::QueueFull);
     }
@@ -77,13 +81,13 @@ fn push(
     let header = header(message.kind, message.options, sequence, false);
     let now = hub.clock.now();
     make_room(lane, now, message.options, message.payload.len());
-    let ticket = enqueue(hub, lane, now, header, message.payload.for_outbox(), packed)?;
-    let receipt = is_tracked.then(|| lane.outbox.ledger().track(ticket));
+    let (ticket, len) = enqueue(hub, lane, now, header, message.payload.for_outbox(), packed)?;
+    let tracked = is_tracked.then(|| lane.outbox.ledger().track(ticket, len));
     wake(hub, lane);
-    Ok((hub.message_id(sequence), receipt))
+    Ok((hub.message_id(sequence), tracked))
 }
 
-/// Queues the compressed form if there is one and the peer takes it, else the payload as it is.
+/// Queues the compressed form if there is one and the peer takes it, else the payload as it is; gives the length of either.
 fn enqueue(
     hub: &Hub,
     lane: &mut Lane,
@@ -91,16 +95,17 @@ fn enqueue(
     header: Header,
     payload: outbox::Payload<'_, Bytes>,
     packed: Option<&Packed>,
-) -> Result<Ticket, SendError> {
+) -> Result<(Ticket, usize), SendError> {
     let Some(Packed { bytes, compressed }) =
         packed.filter(|packed| lane.takes().has(packed.compressed.method))
     else {
-        return Ok(lane.outbox.push(now, header, payload)?);
+        let len = payload.as_slice().len();
+        return Ok((lane.outbox.push(now, header, payload)?, len));
     };
     let header = Header { compressed: Some(*compressed), ..header };
     let ticket = lane.outbox.push(now, header, outbox::Payload::Shared(bytes.clone()))?;
     hub.tally.traffic.packed.add(*compressed, bytes.len());
-    Ok(ticket)
+    Ok((ticket, bytes.len()))
 }
 
 /// Sheds other messages for the sake of one of `len` bytes, if its options say so.
@@ -178,9 +183,9 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                     let pack = || hub.codec.pack(message.kind, lane.takes(), original);
                     let packed = packed.get_or_insert_with(pack).as_ref();
                     read += original.len();
-                    enqueue(hub, lane, now, header, payload, packed)
+                    enqueue(hub, lane, now, header, payload, packed).map(drop)
                 } else {
-                    lane.outbox.push(now, header, payload).map_err(SendError::from)
+                    lane.outbox.push(now, header, payload).map(drop).map_err(SendError::from)
                 };
                 if let Err(error) = result {
                     break Err(error);
@@ -371,7 +376,7 @@ impl Wave {
         (wave, places)
     }
 
-    fn push(&self, hub: &Hub, lane: &mut Lane) -> Result<Option<Receipt>, SendError> {
+    fn push(&self, hub: &Hub, lane: &mut Lane) -> Result<Option<Tracked>, SendError> {
         let has_room = !self.is_tracked || lane.outbox.ledger().has_room();
         // A stranger may have gone away while the broadcast waited for it.
         if !has_room || !lane.takes_broadcasts() {
@@ -379,15 +384,18 @@ impl Wave {
         }
         make_room(lane, self.now, self.options, self.payload.len());
         let payload = outbox::Payload::Shared(self.payload.clone());
-        let ticket = enqueue(hub, lane, self.now, self.header, payload, self.packed.as_ref())?;
-        let receipt = self.is_tracked.then(|| lane.outbox.ledger().track(ticket));
+        let (ticket, len) = enqueue(hub, lane, self.now, self.header, payload, self.packed.as_ref())?;
+        let tracked = self.is_tracked.then(|| lane.outbox.ledger().track(ticket, len));
         wake(hub, lane);
-        Ok(receipt)
+        Ok(tracked)
     }
 
-    fn settle(&mut self, peer: &Peer, result: Result<Option<Receipt>, SendError>) {
+    fn settle(&mut self, peer: &Arc<Peer>, result: Result<Option<Tracked>, SendError>) {
         match result {
-            Ok(receipt) => self.result.accepted.push((peer.id, receipt)),
+            Ok(tracked) => {
+                let receipt = tracked.map(|tracked| Receipt::new(tracked, Arc::clone(peer)));
+                self.result.accepted.push((peer.id, receipt));
+            }
             Err(error) => self.result.refused.push((peer.id, error)),
         }
     }

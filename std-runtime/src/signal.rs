@@ -3,7 +3,7 @@
 //! One wake-up for all causes: new messages, consumed ones, room in a queue, an order to close. The link looks for itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::Notify;
@@ -16,6 +16,8 @@ pub(crate) struct Signal {
     close: AtomicU16,
     ping: AtomicBool,
     retire: AtomicBool,
+    /// Bytes of records that the application is done with, in any order.
+    released: AtomicU64,
 }
 
 impl Signal {
@@ -60,26 +62,39 @@ impl Signal {
         self.ping.load(Ordering::Acquire) && self.ping.swap(false, Ordering::AcqRel)
     }
 
+    /// Credit for so many bytes may be given again.
+    pub(crate) fn release(&self, bytes: u64) {
+        self.released.fetch_add(bytes, Ordering::Release);
+    }
+
+    /// Bytes of all records that the application is done with.
+    pub(crate) fn released(&self) -> u64 {
+        self.released.load(Ordering::Acquire)
+    }
+
     /// Resolves when the link was woken since it last waited.
     pub(crate) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
         self.notify.notified()
     }
 }
 
-/// Lives as long as anybody still works on the messages of one record; its end lets the link acknowledge the record.
+/// Lives as long as anybody still works on the messages of one record; its end lets the link acknowledge the record and give
+/// credit for its bytes again.
 #[derive(Debug)]
 pub(crate) struct Consumption {
     signal: Arc<Signal>,
+    bytes: u64,
 }
 
 impl Consumption {
-    pub(crate) fn new(signal: &Arc<Signal>) -> Self {
-        Self { signal: Arc::clone(signal) }
+    pub(crate) fn new(signal: &Arc<Signal>, bytes: u64) -> Self {
+        Self { signal: Arc::clone(signal), bytes }
     }
 }
 
 impl Drop for Consumption {
     fn drop(&mut self) {
+        self.signal.release(self.bytes);
         self.signal.wake();
     }
 }

@@ -18,6 +18,7 @@ use crate::counters::Tally;
 use crate::message::{Batch, Message};
 use crate::queue::{Delivery, Queue};
 use crate::signal::Consumption;
+use crate::stream::Incoming;
 
 /// Which messages a subscription receives. What is not restricted is not looked at: the default takes all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +116,34 @@ impl Drop for Subscription {
     }
 }
 
+/// A [`Subscription`] that gets large messages part by part, while they arrive. Made by
+/// [`Node::subscribe_streams`](crate::Node::subscribe_streams).
+///
+/// Messages that came in one piece come as such, in order with the beginnings of streams; so do compressed ones, whose parts are
+/// of no use without the others.
+#[derive(Debug)]
+pub struct StreamSubscription {
+    inner: Subscription,
+}
+
+impl StreamSubscription {
+    /// The next message, or the beginning of one; `None` when the node has been shut down and everything was taken.
+    ///
+    /// Cancellation safe. Asking for the next one acknowledges the batch that the last one was the end of; a stream is
+    /// acknowledged by its own reader. Read streams in tasks of their own where other messages must not wait for them.
+    pub async fn recv(&mut self) -> Option<Incoming> {
+        poll_fn(|cx| self.inner.reader.poll_incoming(cx)).await
+    }
+}
+
+impl Stream for StreamSubscription {
+    type Item = Incoming;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        self.inner.reader.poll_incoming(cx)
+    }
+}
+
 /// The taking end of a queue: what was handed out and not yet acknowledged.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -141,14 +170,26 @@ impl Reader {
         self.current.as_ref().map_or(0, |current| (current.delivery.batch.len() - current.next) as u64)
     }
 
+    /// The next message. Deliveries of streams are for [`poll_incoming`](Self::poll_incoming) only.
     pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        self.poll_incoming(cx).map(|incoming| match incoming? {
+            Incoming::Message(message) => Some(message),
+            Incoming::Stream(_) => None,
+        })
+    }
+
+    pub(crate) fn poll_incoming(&mut self, cx: &Context<'_>) -> Poll<Option<Incoming>> {
         self.held = None;
         loop {
-            if let Some(current) = &mut self.current
-                && let Some(message) = current.delivery.batch.message(current.next)
-            {
-                current.next += 1;
-                return Poll::Ready(Some(message));
+            if let Some(current) = &mut self.current {
+                if let Some(stream) = current.delivery.stream.take() {
+                    self.current = None;
+                    return Poll::Ready(Some(Incoming::Stream(stream)));
+                }
+                if let Some(message) = current.delivery.batch.message(current.next) {
+                    current.next += 1;
+                    return Poll::Ready(Some(Incoming::Message(message)));
+                }
             }
             self.current = None;
             match self.poll_pop(cx) {
@@ -164,19 +205,19 @@ impl Reader {
         if let Some(Current { delivery, next }) = self.current.take()
             && let Some(rest) = delivery.batch.rest(next)
         {
-            self.held = Some(delivery.consumption);
+            self.held = delivery.consumption;
             return Poll::Ready(Some(rest));
         }
         self.poll_pop(cx).map(|delivery| {
-            let Delivery { batch, consumption } = delivery?;
-            self.held = Some(consumption);
+            let Delivery { batch, consumption, .. } = delivery?;
+            self.held = consumption;
             Some(batch)
         })
     }
 
     /// Takes the oldest delivery and decompresses it, now that somebody wants it. What cannot be decompressed is dropped.
     fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
-        let Some(Delivery { batch, consumption }) = ready!(self.queue.poll_pop(cx)) else {
+        let Some(Delivery { batch, stream, consumption }) = ready!(self.queue.poll_pop(cx)) else {
             return Poll::Ready(None);
         };
         let Registry { tally, codec, .. } = &*self.registry;
@@ -187,7 +228,7 @@ impl Reader {
                 if let Some(compressed) = compressed {
                     tally.unpacked.add(compressed, packed_len);
                 }
-                Poll::Ready(Some(Delivery { batch, consumption }))
+                Poll::Ready(Some(Delivery { batch, stream, consumption }))
             }
             Err(reason) => {
                 tracing::debug!(peer = %source, reason = reason.name(), "message dropped: {reason}");
@@ -204,7 +245,16 @@ impl Reader {
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) filter: Filter,
+    /// Whether large messages come part by part.
+    pub(crate) takes_streams: bool,
     pub(crate) queue: Arc<Queue>,
+}
+
+impl Subscriber {
+    /// Whether it gets the parts of a large message. Those of a compressed one are of no use without the others.
+    pub(crate) fn gets_parts(&self, is_compressed: bool) -> bool {
+        self.takes_streams && !is_compressed
+    }
 }
 
 /// All subscriptions of a node; links walk an immutable snapshot.
@@ -226,8 +276,16 @@ impl Registry {
     }
 
     pub(crate) fn subscribe(self: &Arc<Self>, filter: Filter, queue: Queue) -> Subscription {
+        self.add(filter, false, queue)
+    }
+
+    pub(crate) fn subscribe_streams(self: &Arc<Self>, filter: Filter, queue: Queue) -> StreamSubscription {
+        StreamSubscription { inner: self.add(filter, true, queue) }
+    }
+
+    fn add(self: &Arc<Self>, filter: Filter, takes_streams: bool, queue: Queue) -> Subscription {
         let queue = Arc::new(queue);
-        let subscriber = Arc::new(Subscriber { filter, queue: Arc::clone(&queue) });
+        let subscriber = Arc::new(Subscriber { filter, takes_streams, queue: Arc::clone(&queue) });
         self.change(|subscribers| subscribers.push(Arc::clone(&subscriber)));
         Subscription { reader: Reader::new(queue, Arc::clone(self)), subscriber }
     }

@@ -453,6 +453,17 @@ impl<S: Storage> Outbox<S> {
         self.storage.bytes()
     }
 
+    /// Payload bytes of a message that are taken; of one that has left the queue, more than any payload has.
+    pub fn written(&self, ticket: Ticket) -> u32 {
+        match self.storage.front(ticket.class) {
+            Some((front, _)) if front.ordinal == ticket.ordinal => {
+                u32::try_from(self.progress.written(ticket.class)).unwrap_or(u32::MAX)
+            }
+            Some((front, _)) if front.ordinal < ticket.ordinal => 0,
+            _ => u32::MAX,
+        }
+    }
+
     /// Messages that were taken and neither confirmed nor given up.
     pub fn in_flight(&self) -> u64 {
         self.flights.messages() + self.storage.retained_len() as u64
@@ -460,7 +471,10 @@ impl<S: Storage> Outbox<S> {
 
     /// Whether nothing is queued and nothing in flight. An idle outbox holds no buffers.
     pub fn is_idle(&self) -> bool {
-        self.storage.is_empty() && self.flights.is_empty() && self.storage.retained_len() == 0
+        self.storage.is_empty()
+            && self.storage.retained_len() == 0
+            && self.flights.is_empty()
+            && !self.progress.has_abandoned()
     }
 
     /// Whether a payload of `len` bytes would be queued without dropping what has expired.

@@ -410,8 +410,9 @@ impl Model {
         assert_eq!(outbox.queued_bytes(), queued().map(|m| m.payload.len()).sum::<usize>());
         let in_flight = self.messages.iter().filter(|m| m.state == State::InFlight).count();
         assert_eq!(outbox.in_flight(), in_flight as u64);
-        assert_eq!(outbox.is_idle(), queued().count() + in_flight == 0);
-        assert_eq!(outbox.has_next(), queued().count() > 0 || self.messages.iter().any(|m| m.is_abandoned));
+        let is_abandoned = self.messages.iter().any(|m| m.is_abandoned);
+        assert_eq!(outbox.is_idle(), queued().count() + in_flight == 0 && !is_abandoned);
+        assert_eq!(outbox.has_next(), queued().count() > 0 || is_abandoned);
         let expires_at = queued().filter_map(Message::expires_at).min();
         match (outbox.poll_timeout(), expires_at) {
             (Some(polled), Some(expires_at)) => assert!(polled <= expires_at),

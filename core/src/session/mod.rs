@@ -372,6 +372,16 @@ impl<A: Aead> Session<A> {
         }
     }
 
+    /// The application is done with so many bytes of messages in total, in whatever order: the peer may send more.
+    ///
+    /// Counted as in [`Mark::bytes`], of which each record adds its part. For callers whose applications take messages out of
+    /// order; [`handle_consumed`](Self::handle_consumed) gives credit for all up to its mark by itself.
+    pub fn handle_released(&mut self, total: u64) {
+        if let State::Up { up, .. } = &mut self.state {
+            up.handle_released(total);
+        }
+    }
+
     /// Does what is due at `now`; a deadline that [`poll_timeout`](Self::poll_timeout) gives afterwards lies after `now`,
     /// unless something waits to be written.
     pub fn handle_timeout<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {

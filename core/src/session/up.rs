@@ -240,6 +240,10 @@ impl<A: Aead> Up<A> {
         self.grant.handle_consumed(mark.bytes);
     }
 
+    pub(super) fn handle_released(&mut self, total: u64) {
+        self.grant.handle_consumed(total);
+    }
+
     pub(super) fn handle_ping_request(&mut self) {
         self.pulse.handle_ping_request();
     }

@@ -116,6 +116,8 @@ reasons! {
     /// A received payload does not decompress to the length that it named, or a queued one is compressed as the peer does
     /// not take it.
     BadCompression = 0x040B, "the receiver cannot decompress the message";
+    /// There is no memory for a large message beside those that arrive.
+    NoRoom = 0x040C, "no memory is left for a large message";
 }
 
 impl Reason {

@@ -153,6 +153,14 @@ impl Layers {
                 "make outbox_bytes at least as large as max_message",
             ));
         }
+        if config.limits.assembly_bytes < max_message {
+            return Err(self.contradiction(
+                "limits.assembly_bytes",
+                "limits.max_message",
+                "the longest message could never be put together",
+                "make assembly_bytes at least as large as max_message",
+            ));
+        }
         let mut ids: Vec<_> = config.peers.iter().map(|peer| peer.id).collect();
         ids.sort();
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -263,8 +263,11 @@ settings! {
 
     /// Bounds on what peers can make the node hold.
     limits: Limits {
-        /// Longest payload of a message that the node takes; what it sends, its peers limit likewise. A message fits into one record in this release.
-        max_message: u32 = 61_440, Number::<u32>::bytes(KIB, 65_000);
+        /// Longest payload of a message that the node takes; what it sends, its peers limit likewise.
+        max_message: u32 = 16 * 1024 * 1024, Number::<u32>::bytes(KIB, GIB);
+        /// Bytes that large messages of all peers may hold while they arrive; at least `limits.max_message`. Reserved by their
+        /// announced length, taken as they come.
+        assembly_bytes: usize = 64 * 1024 * 1024, Number::<usize>::bytes(KIB, 64 * GIB);
         /// Peers that the node remembers, connected or not.
         max_peers: usize = 16_384, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections in all. Those that the node dials do not count.
@@ -276,9 +279,9 @@ settings! {
         /// Messages that wait to be sent to one peer; those under way do not count.
         outbox_messages: usize = 8192, Number::<usize>::plain(1, 16_777_216);
         /// Payload bytes that wait to be sent to one peer; at least `limits.max_message`.
-        outbox_bytes: usize = 8 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
+        outbox_bytes: usize = 32 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
         /// Bytes of messages of one peer that the node holds until the application is done with them. A peer that has sent as
-        /// much waits; everything else of its session goes on.
+        /// much waits; everything else of its session goes on. A peer far away needs as much as is under way in one round trip.
         window: u32 = 4 * 1024 * 1024, Number::<u32>::bytes(64 * KIB, GIB);
         /// Received batches that wait for the application; when they are full the peer is slowed down.
         inbox_batches: usize = 256, Number::<usize>::plain(1, 65_536);
@@ -301,7 +304,8 @@ settings! {
         connect: Duration = Duration::from_secs(5), Span::between("10ms", "5min");
         /// For the whole handshake, from the connection to the peer's acceptance.
         handshake: Duration = Duration::from_secs(5), Span::between("10ms", "5min");
-        /// For a peer that takes no bytes, before its session is closed.
+        /// For a peer that takes no bytes, before its session is closed; and for an unfinished large message that stands
+        /// still while others wait for its memory, before it is dropped.
         write_stall: Duration = Duration::from_secs(10), Span::between("100ms", "5min");
         /// Between two signs of life on an idle link; sent in steps of 10 ms. Peers notice silence by it.
         heartbeat: Duration = Duration::from_secs(1), Span::between("10ms", "10min");

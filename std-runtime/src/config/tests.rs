@@ -94,7 +94,7 @@ fn mistakes_in_the_file_are_named_by_line_and_setting() {
         ("listen = '1.2.3.4:5'", 1, Some("listen"), "a list is expected"),
         ("listen = [\n'1.2.3.4:5',\n'1.2.3.4',\n]", 3, Some("listen"), "'1.2.3.4'"),
         ("peers = ['host:1']", 1, Some("peers"), "no '@'"),
-        ("limits.max_message = '65 KiB'", 1, Some("limits.max_message"), "65 KiB is too large"),
+        ("limits.max_message = '2 GiB'", 1, Some("limits.max_message"), "2 GiB is too large"),
         ("limits.max_message = 10", 1, Some("limits.max_message"), "10 B is too small"),
         ("limits.max_message = '32 KB'", 1, Some("limits.max_message"), "'32 KB' is not a size"),
         ("limits.max_peers = -1", 1, Some("limits.max_peers"), "-1 is negative"),
@@ -108,6 +108,7 @@ fn mistakes_in_the_file_are_named_by_line_and_setting() {
         ("log.filter = 'infoo'", 1, Some("log.filter"), "'infoo' is neither"),
         ("x = 1\n[limits]\nmax_peers = 0", 1, Some("x"), "no such setting"),
         ("limits.outbox_bytes = 2048", 1, Some("limits.outbox_bytes"), "no room"),
+        ("limits.assembly_bytes = 2048", 1, Some("limits.assembly_bytes"), "never be put together"),
     ];
     for (text, line, setting, problem) in cases {
         let error = load(text).unwrap_err();

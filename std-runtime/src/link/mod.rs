@@ -38,7 +38,7 @@ use crate::cipher::RingCipher;
 use crate::control::{Admitted, Command, PeerUp};
 use crate::farewell;
 use crate::hub::{Attempt, Hub, Seat};
-use crate::inflow::{Arrival, Inflow};
+use crate::inflow::{Contents, Inflow};
 use crate::peer::{Outbox, Peer};
 use crate::pulse::{Pulse, Settled};
 use crate::receipt::ReceiptLedger;
@@ -134,7 +134,7 @@ impl<L: Line> Link<L> {
         let signal = Arc::new(Signal::default());
         let desk = Desk {
             token: hub.next_token(),
-            inflow: Inflow::new(Arc::clone(&signal)),
+            inflow: Inflow::new(Arc::clone(&signal), Arc::clone(&hub.budget)),
             pulse: Pulse::new(hub.plan.session.heartbeat),
             hub,
             remote,
@@ -264,6 +264,7 @@ impl Desk {
         if let Some(mark) = self.inflow.poll_consumed() {
             self.session.handle_consumed(now, mark);
         }
+        self.session.handle_released(self.signal.released());
         if let Some(reason) = self.signal.take_close() {
             self.session.close(now, reason);
         }
@@ -279,7 +280,11 @@ impl Desk {
         if self.signal.take_ping() {
             self.session.handle_ping_request();
         }
-        self.inflow.retry(&self.hub);
+        if self.inflow.is_blocked()
+            && let Some(peer) = &self.peer
+        {
+            self.inflow.retry(&self.hub, peer, now);
+        }
     }
 
     /// Takes note of what happened in the session; says whether it came up and must be announced.
@@ -335,7 +340,7 @@ impl Desk {
     }
 
     /// Admits the messages of a record, whose bytes begin at `base`; `None` if nobody is to have them.
-    fn admit(&mut self, messages: Messages<'_>, base: usize) -> Option<(Mark, Vec<Arrival>)> {
+    fn admit(&mut self, messages: Messages<'_>, base: usize) -> Option<(Mark, Contents)> {
         // Without a peer the session is on its way out: it was not let in.
         let peer = self.peer.as_ref()?;
         let mark = messages.mark();
@@ -343,9 +348,9 @@ impl Desk {
     }
 
     /// Hands the admitted messages of a record to all who want them.
-    fn deliver(&mut self, mark: Mark, bytes: Bytes, arrivals: Vec<Arrival>) {
+    fn deliver(&mut self, now: Instant, mark: Mark, bytes: Bytes, contents: Contents) {
         if let Some(peer) = &self.peer {
-            self.inflow.deliver(&self.hub, peer, mark, bytes, arrivals);
+            self.inflow.deliver(&self.hub, peer, now, mark, bytes, contents);
         }
     }
 
@@ -373,6 +378,9 @@ impl Desk {
         self.put_off = 0;
         self.with_outbox(|session, outbox| session.handle_timeout(now, outbox));
         self.tell_if_drained();
+        if let Some(peer) = &self.peer {
+            self.inflow.handle_timeout(&self.hub, peer, now);
+        }
         if self.stalled_since.is_some_and(|since| since.after(self.hub.plan.timeouts.write_stall) <= now) {
             self.stalled_since = None;
             self.end(Reason::Stalled, false);
@@ -405,7 +413,8 @@ impl Desk {
         let session_at = session_at.map(|at| at.max(now.after(SHORTEST_WAIT)));
         let stalled_at = self.stalled_since.map(|since| since.after(self.hub.plan.timeouts.write_stall));
         let report_at = self.peer.as_ref().and(self.pulse.poll_timeout());
-        [session_at, stalled_at, report_at, self.abandon_at].into_iter().flatten().min()
+        let inflow_at = self.inflow.poll_timeout();
+        [session_at, stalled_at, report_at, inflow_at, self.abandon_at].into_iter().flatten().min()
     }
 
     /// Asks whose the hint is. The peer waits meanwhile, and nothing else is due.
@@ -506,6 +515,8 @@ impl Desk {
     /// Lets go of the peer and tells the control task and the log how the link ended.
     async fn settle(&mut self, why: Closed) {
         let reason = why.reason;
+        // The line may linger, and what was held for it is wanted elsewhere.
+        self.inflow.close();
         self.hub.tally.closed.add(reason, 1);
         let told = match (&self.peer, &self.origin) {
             (Some(peer), _) => {

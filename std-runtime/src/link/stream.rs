@@ -4,7 +4,6 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use hyphal_core::session::{Closed, MAX_TRANSMIT, Received};
 use hyphal_core::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -12,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use super::{Desk, Line, Turn};
 use crate::buffers::{Pool, ReadBuffer, WriteBuffer};
 use crate::farewell;
-use crate::inflow::Arrival;
 
 /// A stream and its buffers.
 pub(crate) struct StreamLine<S> {
@@ -76,14 +74,9 @@ impl<S> StreamLine<S> {
                     return Turn::Offer(offer);
                 }
                 Received::Messages(messages) => match desk.admit(messages, base) {
-                    Some((mark, arrivals)) => {
-                        let bytes = if arrivals.iter().any(Arrival::is_in_record) {
-                            reading.take(used)
-                        } else {
-                            reading.advance(used);
-                            Bytes::new()
-                        };
-                        desk.deliver(mark, bytes, arrivals);
+                    Some((mark, contents)) => {
+                        let bytes = reading.take(used);
+                        desk.deliver(now, mark, bytes, contents);
                     }
                     None => reading.advance(used),
                 },
@@ -122,6 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Line for StreamLine<S> 
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> Poll<io::Result<bool>> {
         if self.writing.is_empty() {
             self.fill(now, desk);
+            // An abandonment is done with as soon as it is on its way.
+            desk.tell_if_drained();
             if self.writing.is_empty() {
                 return Poll::Ready(Ok(false));
             }

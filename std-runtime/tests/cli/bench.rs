@@ -53,8 +53,8 @@ fn latency_is_measured_in_quantiles() {
 
 #[test]
 fn a_size_that_no_node_takes_is_refused() {
-    let ran = Home::new().hyphal(&["bench", "latency", "--size", "61441"]);
+    let ran = Home::new().hyphal(&["bench", "latency", "--size", "16777217"]);
 
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.err.contains("61440 bytes at most"), "{ran:?}");
+    assert!(ran.err.contains("16777216 bytes at most"), "{ran:?}");
 }

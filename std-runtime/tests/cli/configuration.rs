@@ -9,14 +9,14 @@ use hyphal::config::{Config, Sources, settings};
 #[test]
 fn a_mistake_in_the_file_is_reported_by_file_line_and_setting() {
     let home = Home::new();
-    home.write("bad.toml", "network = 'a'\n\n[limits]\nmax_message = '1 MiB'\n");
+    home.write("bad.toml", "network = 'a'\n\n[limits]\nmax_message = '2 GiB'\n");
     home.write("unknown.toml", "network = 'a'\nlisten_on = []\n");
     home.write("broken.toml", "network = 'a'\nlisten = [\n");
 
     let bad = home.hyphal(&["id", "--config", "bad.toml"]);
     assert_eq!(bad.code, Some(3), "{bad:?}");
-    assert!(bad.err.contains("bad.toml:4: limits.max_message: 1 MiB is too large"), "{bad:?}");
-    assert!(bad.err.contains("allowed: 1 KiB to 65000 B"), "{bad:?}");
+    assert!(bad.err.contains("bad.toml:4: limits.max_message: 2 GiB is too large"), "{bad:?}");
+    assert!(bad.err.contains("allowed: 1 KiB to 1 GiB"), "{bad:?}");
 
     let unknown = home.hyphal(&["id", "--config", "unknown.toml"]);
     assert_eq!(unknown.code, Some(3), "{unknown:?}");

@@ -23,7 +23,7 @@ fn the_demo_accounts_for_every_message_and_leaves_no_file() {
     let settled = ["delivered", "expired", "dropped", "unconfirmed", "lost"].map(count);
     assert_eq!(count("sent"), settled.iter().sum::<u64>(), "{account}");
     assert_eq!(count("expired"), 4 * 8, "eight messages of each of the four that live: {account}");
-    for measured in ["rtt_p50_us", "rtt_p99_us", "detect_ms", "reconnect_ms"] {
+    for measured in ["rtt_p50_us", "rtt_p99_us", "critical_wait_p99_us", "detect_ms", "reconnect_ms"] {
         assert!(account[measured].as_f64().unwrap() > 0.0, "{measured}: {account}");
     }
     for told in ["Suspect", "Down", "the breaker for node 2 is open", "connected with it again"] {
@@ -32,7 +32,7 @@ fn the_demo_accounts_for_every_message_and_leaves_no_file() {
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
 }
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "sent",
     "delivered",
     "expired",
@@ -42,6 +42,7 @@ const FIELDS: [&str; 11] = [
     "duplicates",
     "rtt_p50_us",
     "rtt_p99_us",
+    "critical_wait_p99_us",
     "detect_ms",
     "reconnect_ms",
 ];

@@ -63,12 +63,21 @@ impl Home {
 
     /// Starts `hyphal listen` with a fresh key on a free port; gives it and its address.
     pub(crate) fn listen(&self, arguments: &[&str]) -> (Process, String) {
-        let common = ["listen", "--ephemeral-key", "--listen", "127.0.0.1:0"];
-        let listener = self.start(&[&common, arguments].concat());
+        let listener = self.start(&[&LISTEN, arguments].concat());
+        let address = listener.err_after("listening on ");
+        (listener, address)
+    }
+
+    /// The same with its standard output in a file.
+    pub(crate) fn listen_into(&self, file: &Path, arguments: &[&str]) -> (Process, String) {
+        let file = std::fs::File::create(file).unwrap();
+        let listener = Process::start_into(&mut self.command(&[&LISTEN, arguments].concat()), file);
         let address = listener.err_after("listening on ");
         (listener, address)
     }
 }
+
+const LISTEN: [&str; 4] = ["listen", "--ephemeral-key", "--listen", "127.0.0.1:0"];
 
 /// What came of a run.
 #[derive(Debug)]

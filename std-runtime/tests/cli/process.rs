@@ -39,6 +39,13 @@ impl Process {
         Self { child, out: Lines::of(std::io::empty()), err, _unread: None }
     }
 
+    /// Starts the command; its standard output goes to a file.
+    pub(crate) fn start_into(command: &mut Command, file: std::fs::File) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(file).stderr(Stdio::piped()).spawn().unwrap();
+        let err = Lines::of(child.stderr.take().unwrap());
+        Self { child, out: Lines::of(std::io::empty()), err, _unread: None }
+    }
+
     /// Starts the command; its standard output is a pipe that is full, and its reader does not read.
     #[cfg(unix)]
     pub(crate) fn start_stalled(command: &mut Command) -> Self {

@@ -171,7 +171,8 @@ fn another_network_and_another_id_are_told_by_name() {
 fn a_message_over_the_peers_limit_says_the_limit() {
     let home = Home::new();
     home.write("long.txt", &"x".repeat(3000));
-    home.write("endless.txt", &"x".repeat(70_000));
+    let endless = std::fs::File::create(home.path().join("endless.txt")).unwrap();
+    endless.set_len((1 << 30) + 1).unwrap();
     let (_listener, address) = home.listen(&["--set", "limits.max_message=2000"]);
 
     let long = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--file", "long.txt"]);
@@ -182,7 +183,7 @@ fn a_message_over_the_peers_limit_says_the_limit() {
     assert!(long.err.contains("help: split it"), "{long:?}");
     assert_eq!(endless.code, Some(1), "{endless:?}");
     assert!(
-        endless.err.contains("endless.txt is too long: a message carries at most 65000 bytes"),
+        endless.err.contains("endless.txt is too long: no peer takes more than 1073741824 bytes"),
         "{endless:?}"
     );
 }
@@ -245,4 +246,140 @@ fn report(ran: &Ran) -> Value {
 fn outcome(ran: &Ran) -> (Value, Value) {
     let delivery = report(ran)["deliveries"][0].clone();
     (delivery["outcome"].clone(), delivery["reason"].clone())
+}
+
+#[test]
+fn a_large_file_arrives_in_a_file_of_the_receiver() {
+    let home = Home::new();
+    let content = noise(16 << 20);
+    std::fs::write(home.path().join("large.bin"), &content).unwrap();
+    let (listener, address) = home.listen(&["--output", "inbox", "--json", "--count", "2"]);
+    let to = ["send", "--ephemeral-key", "--to", &address];
+
+    let large = home.hyphal(&[&to[..], &["--file", "large.bin"]].concat());
+    let small = home.hyphal(&[&to[..], &["short"]].concat());
+
+    assert_eq!((large.code, small.code), (Some(0), Some(0)), "{large:?} {small:?}");
+    assert!(large.err.is_empty(), "no progress is shown where nobody watches: {large:?}");
+    for content in [&content[..], b"short"] {
+        let line = listener.json();
+        assert_eq!((&line["payload"], &line["length"]), (&Value::Null, &json!(content.len())));
+        let stored = std::fs::read(home.path().join(line["file"].as_str().unwrap())).unwrap();
+        assert!(stored == content);
+    }
+    assert_eq!(listener.end().0, Some(0));
+    assert_eq!(std::fs::read_dir(home.path().join("inbox")).unwrap().count(), 2);
+}
+
+#[test]
+fn standard_input_by_name_leaves_as_it_is_and_arrives_so() {
+    let home = Home::new();
+    let content = noise(1 << 20);
+    let raw = home.path().join("raw");
+    let (listener, address) = home.listen_into(&raw, &["--raw", "--count", "1"]);
+
+    let mut sender = home.start(&["send", "--ephemeral-key", "--to", &address, "--file", "-"]);
+    sender.feed(&content);
+
+    assert_eq!(sender.end().0, Some(0));
+    assert_eq!(listener.end().0, Some(0));
+    assert!(std::fs::read(raw).unwrap() == content);
+}
+
+#[test]
+fn a_large_message_whole_is_one_line() {
+    let home = Home::new();
+    let text = "ä".repeat(100_000);
+    home.write("long.txt", &text);
+    let (listener, address) = home.listen(&["--json", "--count", "1"]);
+
+    let sent = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--file", "long.txt"]);
+
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert_eq!(listener.json()["payload"], text);
+    assert_eq!(listener.end().0, Some(0));
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_calls_a_message_back_and_its_receiver_hears_of_it() {
+    use hyphal::{Filter, Identity, Incoming, Node, StreamError, Trust};
+    use rustix::process::Signal;
+
+    let home = Home::new();
+    std::fs::write(home.path().join("large.bin"), noise(16 << 20)).unwrap();
+    let receiver = Node::builder()
+        .identity(Identity::from_seed(&[7; 32]).unwrap())
+        .network("hyphal")
+        .trust(Trust::Open)
+        .listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+        .start()
+        .await
+        .unwrap();
+    let address = format!("{}@{}", receiver.id(), receiver.local_addrs()[0]);
+    let mut incoming = receiver.subscribe_streams(Filter::all());
+
+    let sender = home.start(&["send", "--ephemeral-key", "--to", &address, "--file", "large.bin"]);
+    let Some(Incoming::Stream(mut stream)) = incoming.recv().await else { panic!("no stream") };
+    sender.signal(Signal::INT);
+    // A reader that takes several seconds for the whole, so that the signal comes in between.
+    let last = loop {
+        match stream.next().await {
+            Some(Ok(_)) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            last => break last,
+        }
+    };
+
+    assert_eq!(last, Some(Err(StreamError::Abandoned)));
+    let (code, _, err) = sender.end();
+    assert_eq!(code, Some(130), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partial_file_goes_when_its_message_is_called_back() {
+    use hyphal::{Identity, Node, NodeId, Outcome, Reason, SendOptions};
+
+    let home = Home::new();
+    let (listener, address) = home.listen(&["--output", "inbox", "--json"]);
+    let (id, endpoint) = address.split_once('@').unwrap();
+    let peer: NodeId = id.parse().unwrap();
+    let sender = Node::builder()
+        .identity(Identity::from_seed(&[7; 32]).unwrap())
+        .network("hyphal")
+        .peer(peer, endpoint)
+        .start()
+        .await
+        .unwrap();
+    let content = bytes::Bytes::from(noise(16 << 20));
+
+    // Until one is caught on its way.
+    let mut delivered = 0;
+    loop {
+        let sent = sender.send_direct_tracked(peer, 1, content.clone(), SendOptions::default()).await;
+        let (_, receipt) = sent.unwrap();
+        while receipt.progress().written == 0 {
+            tokio::task::yield_now().await;
+        }
+        receipt.cancel();
+        match receipt.await {
+            Outcome::Dropped(Reason::Cancelled) => break,
+            outcome => assert_eq!(outcome, Outcome::Delivered),
+        }
+        delivered += 1;
+    }
+    let (_, last) = sender.send_direct_tracked(peer, 1, "last", SendOptions::default()).await.unwrap();
+    assert_eq!(last.await, Outcome::Delivered);
+
+    listener.err_after("not kept:");
+    for _ in 0..=delivered {
+        listener.json();
+    }
+    let files = std::fs::read_dir(home.path().join("inbox")).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), delivered + 1, "{names:?}");
+    assert!(names.iter().all(|name| !name.ends_with(".part")), "{names:?}");
+}
+
+fn noise(len: usize) -> Vec<u8> {
+    (0_u32..).flat_map(|i| i.wrapping_mul(0x9E37_79B9).to_le_bytes()).take(len).collect()
 }

@@ -9,7 +9,10 @@ use crate::hand::{Hand, Papers, message_header, messages};
 use crate::scene::Scene;
 
 /// The longest payload that a victim takes by default.
-const LONGEST: u32 = 60 * 1024;
+const LONGEST: u32 = 16 << 20;
+
+/// What a small record decompresses to.
+const BOMB: u32 = 60 * 1024;
 
 #[tokio::test]
 async fn a_payload_that_does_not_decompress_is_dropped_alone_and_its_neighbours_arrive() {
@@ -26,8 +29,8 @@ async fn a_payload_that_does_not_decompress_is_dropped_alone_and_its_neighbours_
         (compressed(4, Method::Lz4, 499), &good),
         (compressed(5, Method::Lz4, 501), &good),
         (compressed(6, Method::Lz4, 500), &good[..good.len() - 1]),
-        (compressed(7, Method::Lz4, LONGEST), b""),
-        (compressed(8, Method::Zstd, LONGEST), b""),
+        (compressed(7, Method::Lz4, BOMB), b""),
+        (compressed(8, Method::Zstd, BOMB), b""),
         (compressed(9, Method::Lz4, 0), b"\0"),
         (compressed(10, Method::Zstd, 500), &good),
         (compressed(11, Method::Lz4, 500), &nested),
@@ -64,10 +67,10 @@ async fn a_bomb_within_a_bomb_comes_out_as_the_inner_one() {
 async fn a_record_full_of_bombs_takes_the_room_of_one_at_a_time() {
     let mut scene = Scene::new().await;
     let mut hand = Hand::shake(scene.address(), &Papers::new()).await;
-    let original = vec![0; LONGEST as usize];
+    let original = vec![0; BOMB as usize];
     let bomb = lz4(&original);
     let bombs: Vec<_> =
-        (1..=60).map(|sequence| (compressed(sequence, Method::Lz4, LONGEST), &bomb[..])).collect();
+        (1..=60).map(|sequence| (compressed(sequence, Method::Lz4, BOMB), &bomb[..])).collect();
 
     hand.send(&messages(&bombs)).await;
 
@@ -82,7 +85,7 @@ async fn a_record_full_of_bombs_takes_the_room_of_one_at_a_time() {
 async fn an_original_over_the_limit_ends_the_session_unseen() {
     let mut scene = Scene::new().await;
 
-    for (count, original) in (1..).zip([LONGEST + 1, 1 << 24, u32::MAX]) {
+    for (count, original) in (1..).zip([LONGEST + 1, 1 << 25, u32::MAX]) {
         let mut hand = Hand::shake(scene.address(), &Papers::new()).await;
         hand.send(&messages(&[(compressed(count, Method::Zstd, original), b"small")])).await;
 

@@ -11,6 +11,7 @@ mod forgery;
 mod frames;
 mod hand;
 mod messages;
+mod parts;
 mod processes;
 mod raw;
 mod replay;

@@ -85,6 +85,11 @@ impl Scene {
         soon(self.from_others.recv()).await.unwrap()
     }
 
+    /// The next message that the victim receives from the friend, outside of an exchange.
+    pub(crate) async fn delivered_by_friend(&mut self) -> Message {
+        soon(self.from_friend.recv()).await.unwrap()
+    }
+
     /// The victim ended exactly `count` connections, all of them for `reason`, and its log says so.
     pub(crate) fn assert_closed(&self, reason: Reason, count: u64) {
         assert_eq!(self.victim.counters().closed, [(reason, count)]);

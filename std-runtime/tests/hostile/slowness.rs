@@ -97,6 +97,7 @@ async fn a_peer_that_never_reads_fills_its_own_queue_and_is_given_up() {
     let mut scene = Scene::with(|victim| {
         let mut limits = Limits::default();
         limits.outbox_bytes = QUEUE;
+        limits.max_message = 64 * 1024;
         let mut timeouts = Timeouts::default();
         timeouts.write_stall = STALL;
         let mut tcp = TcpOptions::default();

@@ -13,6 +13,7 @@ async fn a_slow_receiver_blocks_its_sender_and_nothing_is_lost() {
     limits.queue_bytes = 64 * 1024;
     limits.window = 256 * 1024;
     limits.outbox_messages = 256;
+    limits.window = 256 * 1024;
     let mut tcp = hyphal::TcpOptions::default();
     tcp.send_buffer = Some(64 * 1024);
     tcp.receive_buffer = Some(64 * 1024);

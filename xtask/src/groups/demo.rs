@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the account is made of, as docs/cli.md promises.
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "sent",
     "delivered",
     "expired",
@@ -25,6 +25,7 @@ const FIELDS: [&str; 11] = [
     "duplicates",
     "rtt_p50_us",
     "rtt_p99_us",
+    "critical_wait_p99_us",
     "detect_ms",
     "reconnect_ms",
 ];

@@ -209,7 +209,8 @@ pub(crate) struct NodeArgs {
 
 /// Send a message: the text given, a file, or standard input
 ///
-/// Waits until the receiving application has taken it. A broadcast goes to all configured peers and waits for each.
+/// Waits until the receiving application has taken it. A broadcast goes to all configured peers and waits for each. A long
+/// message shows its progress on a terminal; Ctrl-C cancels it, and its receiver is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal send --to ID@10.0.0.7:4857 'hello'
@@ -222,7 +223,7 @@ pub(crate) struct SendArgs {
     /// The text; without it and without --file, standard input is sent
     #[arg(value_name = "TEXT", conflicts_with = "file")]
     pub(crate) text: Option<String>,
-    /// Send the content of this file
+    /// Send the content of this file; - is standard input
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     /// Send to this peer: ID@HOST:PORT, or the ID of a configured peer
@@ -246,9 +247,12 @@ pub(crate) struct SendArgs {
     /// Compress the message, if its receiver takes that and it gets shorter
     #[arg(long, value_enum, value_name = "METHOD")]
     pub(crate) compress: Option<MethodArg>,
-    /// Give up when the message is not confirmed after this time, as 5s
+    /// Give up when the message is not confirmed, and nothing of it moved, for this time, as 5s
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
     pub(crate) timeout: Duration,
+    /// Show no progress of a long message
+    #[arg(long, short = 'q')]
+    pub(crate) quiet: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -261,7 +265,8 @@ pub(crate) struct SendArgs {
 #[command(after_help = "Examples:
   hyphal listen --listen 0.0.0.0:4857
   hyphal listen --peer ID@10.0.0.7:4857 --json | jq .payload
-  hyphal listen --count 1")]
+  hyphal listen --output inbox
+  hyphal listen --count 1 --raw > report.pdf")]
 pub(crate) struct ListenArgs {
     /// End after this many messages
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -272,6 +277,12 @@ pub(crate) struct ListenArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write each payload to a file of its own in this directory, and print its path instead
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Write the bytes of the payloads and nothing else
+    #[arg(long, conflicts_with_all = ["json", "output"])]
+    pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) visitor: VisitorFlags,
 }

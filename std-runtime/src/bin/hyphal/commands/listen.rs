@@ -1,20 +1,27 @@
-//! `hyphal listen`: one line for each message that arrives, on a terminal or for a script.
+//! `hyphal listen`: one line for each message that arrives, on a terminal or for a script; or files, or bare bytes.
 //!
-//! A message counts as delivered once its line was written: only then does the command come back for more.
+//! A message counts as delivered once its line was written: only then does the command come back for more. Payloads that
+//! go to files or leave as they are pass through part by part, and are never held whole.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyphal::{Batch, Filter, MessageRef};
+use hyphal::{
+    Batch, Filter, Incoming, IncomingStream, Message, MessageId, MessageRef, Node, NodeId, Priority,
+    StreamError, StreamSubscription, UnixTime,
+};
 use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Stdout};
+use tokio::task::JoinSet;
 
+use super::deposit::{Deposit, Stored};
 use super::signals::Signals;
 use super::start::{self, Key, Setup};
 use crate::cli::{Global, ListenArgs, PriorityArg};
-use crate::output::{self, Exit, Failure, HINT};
+use crate::output::{self, Exit, Failure, HINT, WARN};
 
 /// Prints messages until there were enough, or a signal.
 pub(crate) fn run(global: &Global, args: &ListenArgs) -> Result<Exit, Failure> {
@@ -32,22 +39,59 @@ pub(crate) fn run(global: &Global, args: &ListenArgs) -> Result<Exit, Failure> {
 
 async fn serve(setup: &Setup, args: &ListenArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
+    let deposit = args.output.as_deref().map(Deposit::open).transpose()?;
     let node = setup.start().await?;
-    let mut messages = node.subscribe(Filter::all());
-    for address in start::addresses(&node) {
-        // Standard output belongs to the messages, and nobody has to see where they can be sent to.
-        let _ = std::io::Write::write_fmt(
-            &mut anstream::stderr(),
-            format_args!("{HINT}listening on {address}{HINT:#}\n"),
-        );
-    }
-    let mut printer = Printer {
+    let printer = Printer {
         out: tokio::io::stdout(),
         lines: String::new(),
         kind: args.kind,
         left: args.count,
         is_json: args.json,
     };
+    // What is stored or passed on part by part would be whole in memory, and late, as a message.
+    let end = match deposit {
+        Some(deposit) => {
+            let messages = listening(&node, Node::subscribe_streams);
+            Keeper { printer, deposit, storing: JoinSet::new() }
+                .keep(&node, messages, &mut signals, setup)
+                .await
+        }
+        None if args.raw => {
+            let messages = listening(&node, Node::subscribe_streams);
+            pass_on(printer, &node, messages, &mut signals, setup).await
+        }
+        None => {
+            let messages = listening(&node, Node::subscribe);
+            print(printer, &node, messages, &mut signals, setup).await
+        }
+    };
+    match end? {
+        End::Interrupted if args.count.is_some() => Ok(Exit::Interrupted),
+        End::Interrupted | End::Enough => Ok(Exit::Done),
+    }
+}
+
+/// Subscribes, and tells where messages can be sent to.
+fn listening<S>(node: &Node, subscribe: impl FnOnce(&Node, Filter) -> S) -> S {
+    let messages = subscribe(node, Filter::all());
+    for address in start::addresses(node) {
+        // Standard output belongs to the messages, and nobody has to see where they can be sent to.
+        let _ = std::io::Write::write_fmt(
+            &mut anstream::stderr(),
+            format_args!("{HINT}listening on {address}{HINT:#}\n"),
+        );
+    }
+    messages
+}
+
+/// One line for each message.
+async fn print(
+    mut printer: Printer,
+    node: &Node,
+    mut messages: hyphal::Subscription,
+    signals: &mut Signals,
+    setup: &Setup,
+) -> Result<End, Failure> {
     let end = loop {
         let batch = tokio::select! {
             batch = messages.recv_batch() => batch,
@@ -75,11 +119,175 @@ async fn serve(setup: &Setup, args: &ListenArgs) -> Result<Exit, Failure> {
             () = std::future::ready(()) => {}
         }
     }
-    start::shut_down(&node, setup.config.timeouts.drain.min(LONGEST_FAREWELL)).await;
-    match end? {
-        End::Interrupted if args.count.is_some() => Ok(Exit::Interrupted),
-        End::Interrupted | End::Enough => Ok(Exit::Done),
+    shut_down(node, setup).await;
+    Ok(end?)
+}
+
+/// The next message, or the beginning of one; `None` at the end of the node.
+async fn next(node: &Node, messages: &mut StreamSubscription) -> Option<Incoming> {
+    tokio::select! {
+        incoming = messages.recv() => incoming,
+        // What arrived before the subscription was made.
+        message = node.recv() => message.map(Incoming::Message),
     }
+}
+
+/// The bytes of payloads one after another.
+async fn pass_on(
+    mut printer: Printer,
+    node: &Node,
+    mut messages: StreamSubscription,
+    signals: &mut Signals,
+    setup: &Setup,
+) -> Result<End, Failure> {
+    let end = loop {
+        let passed = async {
+            let Some(incoming) = next(node, &mut messages).await else { return Ok(Some(End::Interrupted)) };
+            match incoming {
+                Incoming::Message(message) if printer.takes(message.kind) => {
+                    printer.write(&message.payload).await?;
+                }
+                Incoming::Stream(mut stream) if printer.takes(stream.kind()) => {
+                    while let Some(part) = stream.next().await {
+                        printer.write(&part.map_err(cut_short)?).await?;
+                    }
+                }
+                _ => return Ok(None),
+            }
+            Ok(printer.count().then_some(End::Enough))
+        };
+        let passed: Result<Option<End>, Failure> = tokio::select! {
+            passed = passed => passed,
+            () = signals.recv() => break Ok(End::Interrupted),
+        };
+        match passed {
+            Ok(None) => {}
+            Ok(Some(end)) => break Ok(end),
+            Err(failure) => break Err(failure),
+        }
+    };
+    if matches!(end, Ok(End::Enough)) {
+        // Coming back confirms what was written, as in `print`.
+        tokio::select! {
+            biased;
+            _ = next(node, &mut messages) => {}
+            () = std::future::ready(()) => {}
+        }
+    }
+    shut_down(node, setup).await;
+    end
+}
+
+fn cut_short(error: StreamError) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("the output ends in the middle of a message: {error}"),
+        "use --output DIR, which keeps whole messages only",
+    )
+}
+
+/// Puts payloads into files, several at once, and prints a line for each that is whole.
+struct Keeper {
+    printer: Printer,
+    deposit: Deposit,
+    storing: JoinSet<Result<(IncomingStream, Stored), Unstored>>,
+}
+
+/// Why there is no file of a message.
+enum Unstored {
+    /// Its sender has given it up, or the session ended.
+    CutShort { source: NodeId, error: StreamError },
+    /// The file cannot be written.
+    Failed(Failure),
+}
+
+impl Keeper {
+    async fn keep(
+        mut self,
+        node: &Node,
+        mut messages: StreamSubscription,
+        signals: &mut Signals,
+        setup: &Setup,
+    ) -> Result<End, Failure> {
+        let end = loop {
+            let kept = tokio::select! {
+                kept = self.turn(node, &mut messages) => kept,
+                () = signals.recv() => break Ok(End::Interrupted),
+            };
+            match kept {
+                Ok(None) => {}
+                Ok(Some(end)) => break Ok(end),
+                Err(failure) => break Err(failure),
+            }
+        };
+        if matches!(end, Ok(End::Enough)) {
+            // Coming back confirms what was printed, as in `print`.
+            tokio::select! {
+                biased;
+                _ = next(node, &mut messages) => {}
+                () = std::future::ready(()) => {}
+            }
+        }
+        // What is not stored yet must not count as taken, so its streams end after the node.
+        shut_down(node, setup).await;
+        self.storing.shutdown().await;
+        end
+    }
+
+    async fn turn(&mut self, node: &Node, messages: &mut StreamSubscription) -> Result<Option<End>, Failure> {
+        tokio::select! {
+            Some(stored) = self.storing.join_next() => {
+                let stored = stored.map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?;
+                match stored {
+                    Ok((stream, stored)) => {
+                        self.printer.print_stored(&Head::from(&stream), &stored).await?;
+                        // The sender hears of it from here on.
+                        drop(stream);
+                    }
+                    Err(Unstored::CutShort { source, error }) => {
+                        let _ = std::io::Write::write_fmt(
+                            &mut anstream::stderr(),
+                            format_args!("{WARN}not kept:{WARN:#} a message of {source}: {error}\n"),
+                        );
+                        return Ok(None);
+                    }
+                    Err(Unstored::Failed(failure)) => return Err(failure),
+                }
+            }
+            incoming = next(node, messages) => match incoming {
+                None => return Ok(Some(End::Interrupted)),
+                Some(Incoming::Message(message)) if self.printer.takes(message.kind) => {
+                    let stored = self.deposit.store(message.source, message.id, &message.payload).await?;
+                    self.printer.print_stored(&Head::from(&message), &stored).await?;
+                }
+                Some(Incoming::Stream(stream)) if self.printer.takes(stream.kind()) => {
+                    self.storing.spawn(store(self.deposit.clone(), stream));
+                    return Ok(None);
+                }
+                Some(_) => return Ok(None),
+            },
+        }
+        Ok(self.printer.count().then_some(End::Enough))
+    }
+}
+
+/// Writes the parts of a message to a file as they come. The last one is acknowledged with the end of the stream.
+async fn store(deposit: Deposit, mut stream: IncomingStream) -> Result<(IncomingStream, Stored), Unstored> {
+    let source = stream.source();
+    let mut file = deposit.begin().map_err(Unstored::Failed)?;
+    while stream.received() < stream.total() {
+        match stream.next().await {
+            Some(Ok(part)) => file.write(&part).await.map_err(Unstored::Failed)?,
+            Some(Err(error)) => return Err(Unstored::CutShort { source, error }),
+            None => break,
+        }
+    }
+    let stored = file.finish(source, stream.id()).await.map_err(Unstored::Failed)?;
+    Ok((stream, stored))
+}
+
+async fn shut_down(node: &Node, setup: &Setup) {
+    start::shut_down(node, setup.config.timeouts.drain.min(LONGEST_FAREWELL)).await;
 }
 
 /// Why the command stops listening.
@@ -111,31 +319,110 @@ impl Printer {
             if self.left == Some(0) {
                 break;
             }
-            if self.kind.is_some_and(|kind| kind != message.kind) {
+            if !self.takes(message.kind) {
                 continue;
             }
+            let head = Head::from(message);
             if self.is_json {
-                self.lines.push_str(&serde_json::to_string(&JsonLine::from(message))?);
+                self.lines
+                    .push_str(&serde_json::to_string(&JsonLine::new(&head, Content::of(message.payload)))?);
             } else {
-                write_line(&mut self.lines, &message);
+                write_head(&mut self.lines, &head);
+                write_payload(&mut self.lines, message.payload);
             }
             self.lines.push('\n');
-            self.left = self.left.map(|left| left - 1);
+            self.count();
         }
         self.out.write_all(self.lines.as_bytes()).await?;
         self.out.flush().await
     }
+
+    /// Writes the line of a message whose payload is in a file.
+    async fn print_stored(&mut self, head: &Head, stored: &Stored) -> std::io::Result<()> {
+        self.lines.clear();
+        let path = stored.path.to_string_lossy();
+        if self.is_json {
+            let content = Content { file: Some(&path), length: Some(stored.len), ..Content::default() };
+            self.lines.push_str(&serde_json::to_string(&JsonLine::new(head, content))?);
+        } else {
+            write_head(&mut self.lines, head);
+            path.chars().for_each(|c| push_escaped(&mut self.lines, c));
+        }
+        self.lines.push('\n');
+        self.out.write_all(self.lines.as_bytes()).await?;
+        self.out.flush().await
+    }
+
+    /// Writes bytes as they are.
+    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.out.write_all(bytes).await?;
+        self.out.flush().await
+    }
+
+    /// Whether messages of this type are printed.
+    fn takes(&self, kind: u16) -> bool {
+        self.kind.is_none_or(|wanted| wanted == kind)
+    }
+
+    /// A message is printed; says whether it was the last one.
+    fn count(&mut self) -> bool {
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        self.left == Some(0)
+    }
 }
 
-/// `SOURCE TYPE PRIORITY PAYLOAD`, safe to show on a terminal.
-fn write_line(line: &mut String, message: &MessageRef<'_>) {
+/// What is told of a message beside its payload.
+struct Head {
+    id: MessageId,
+    source: NodeId,
+    target: Option<NodeId>,
+    timestamp: UnixTime,
+    ttl: u32,
+    priority: Priority,
+    kind: u16,
+}
+
+impl From<MessageRef<'_>> for Head {
+    fn from(message: MessageRef<'_>) -> Self {
+        let MessageRef { id, source, target, timestamp, ttl, priority, kind, .. } = message;
+        Self { id, source, target, timestamp, ttl, priority, kind }
+    }
+}
+
+impl From<&Message> for Head {
+    fn from(message: &Message) -> Self {
+        let &Message { id, source, target, timestamp, ttl, priority, kind, .. } = message;
+        Self { id, source, target, timestamp, ttl, priority, kind }
+    }
+}
+
+impl From<&IncomingStream> for Head {
+    fn from(stream: &IncomingStream) -> Self {
+        Self {
+            id: stream.id(),
+            source: stream.source(),
+            target: stream.target(),
+            timestamp: stream.timestamp(),
+            ttl: stream.ttl(),
+            priority: stream.priority(),
+            kind: stream.kind(),
+        }
+    }
+}
+
+/// `SOURCE TYPE PRIORITY `, before what is shown of the payload.
+fn write_head(line: &mut String, head: &Head) {
     // Writing to a string cannot fail.
-    let _ = write!(line, "{} {} {} ", message.source, message.kind, PriorityArg::name(message.priority));
-    match std::str::from_utf8(message.payload) {
+    let _ = write!(line, "{} {} {} ", head.source, head.kind, PriorityArg::name(head.priority));
+}
+
+/// The payload, safe to show on a terminal.
+fn write_payload(line: &mut String, payload: &[u8]) {
+    match std::str::from_utf8(payload) {
         Ok(text) => text.chars().for_each(|c| push_escaped(line, c)),
         Err(_) => {
             line.push_str("hex:");
-            message.payload.iter().for_each(|byte| {
+            payload.iter().for_each(|byte| {
                 let _ = write!(line, "{byte:02x}");
             });
         }
@@ -165,28 +452,44 @@ struct JsonLine<'a> {
     priority: &'static str,
     is_encrypted: bool,
     message_type: u16,
-    payload: std::borrow::Cow<'a, str>,
-    payload_encoding: &'static str,
+    #[serde(flatten)]
+    content: Content<'a>,
 }
 
-impl<'a> From<MessageRef<'a>> for JsonLine<'a> {
-    fn from(message: MessageRef<'a>) -> Self {
-        let (payload, payload_encoding) = match std::str::from_utf8(message.payload) {
+/// The payload, or where it is.
+#[derive(Default, Serialize)]
+struct Content<'a> {
+    payload: Option<Cow<'a, str>>,
+    payload_encoding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<u64>,
+}
+
+impl<'a> Content<'a> {
+    fn of(payload: &'a [u8]) -> Self {
+        let (payload, encoding) = match std::str::from_utf8(payload) {
             Ok(text) => (text.into(), "utf-8"),
-            Err(_) => (STANDARD.encode(message.payload).into(), "base64"),
+            Err(_) => (STANDARD.encode(payload).into(), "base64"),
         };
-        let sent_at = UNIX_EPOCH + Duration::from_micros(message.timestamp.as_micros());
+        Self { payload: Some(payload), payload_encoding: Some(encoding), ..Self::default() }
+    }
+}
+
+impl<'a> JsonLine<'a> {
+    fn new(head: &Head, content: Content<'a>) -> Self {
+        let sent_at = UNIX_EPOCH + Duration::from_micros(head.timestamp.as_micros());
         Self {
-            message_id: message.id.to_string(),
-            source_node_id: message.source.to_string(),
-            target_node_id: message.target.map(|target| target.to_string()),
+            message_id: head.id.to_string(),
+            source_node_id: head.source.to_string(),
+            target_node_id: head.target.map(|target| target.to_string()),
             timestamp: humantime::format_rfc3339_micros(sent_at).to_string(),
-            ttl: message.ttl,
-            priority: PriorityArg::name(message.priority),
+            ttl: head.ttl,
+            priority: PriorityArg::name(head.priority),
             is_encrypted: false,
-            message_type: message.kind,
-            payload,
-            payload_encoding,
+            message_type: head.kind,
+            content,
         }
     }
 }

@@ -3,12 +3,14 @@
 mod bench;
 mod completions;
 mod demo;
+mod deposit;
 mod doctor;
 mod id;
 mod keygen;
 mod listen;
 mod node;
 mod ping;
+mod progress;
 mod reach;
 mod send;
 mod signals;

@@ -1,7 +1,8 @@
 //! `hyphal send`: one message to one peer or to all, and what became of it.
 //!
 //! A message is queued at once and leaves when its session is up. Refusals end the wait early, since no further attempt
-//! would change them; an address that cannot be reached is tried until the time is over.
+//! would change them; an address that cannot be reached is tried until the time is over. Time counts while nothing of the
+//! message moves. What is given up is cancelled, so that a receiver of its first parts does not wait for the rest.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -12,9 +13,11 @@ use bytes::Bytes;
 use hyphal::compression::Rule;
 use hyphal::{MessageId, Node, NodeId, Outcome, Reason, Receipt, SendError, SendOptions};
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::progress::Bar;
 use super::reach::{self, Obstacle};
 use super::signals::Signals;
 use super::start::{self, Key, Setup};
@@ -43,16 +46,18 @@ pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
     }
     output::start_quiet_logs(global, &setup.config.log, "error");
     let payload = read_payload(args)?;
+    // What the peer takes is for the peer to say.
+    setup.config.limits.outbox_bytes = setup.config.limits.outbox_bytes.max(payload.len());
     start::block_on(&setup.config, serve(&setup, args, payload))
 }
 
 fn read_payload(args: &SendArgs) -> Result<Bytes, Failure> {
     let (bytes, name) = match (&args.text, &args.file) {
-        (Some(text), _) => (text.clone().into_bytes(), "the text".to_owned()),
-        (None, Some(path)) => {
+        (Some(text), _) => (Some(text.clone().into_bytes()), "the text".to_owned()),
+        (None, Some(path)) if path.as_os_str() != "-" => {
             (read_file(path).map_err(|error| unreadable(path, &error))?, path.display().to_string())
         }
-        (None, None) => {
+        (None, _) => {
             if io::stdin().is_terminal() {
                 // Nobody needs to see the hint.
                 let _ = writeln!(anstream::stderr(), "{HINT}type the message, then Ctrl-D{HINT:#}");
@@ -60,21 +65,30 @@ fn read_payload(args: &SendArgs) -> Result<Bytes, Failure> {
             let bytes = read_bounded(io::stdin().lock()).map_err(|error| {
                 Failure::new(Exit::Failed, format!("cannot read standard input: {error}"), "")
             })?;
-            (bytes, "standard input".to_owned())
+            (Some(bytes), "standard input".to_owned())
         }
     };
-    if bytes.len() > MOST_BYTES {
-        return Err(Failure::new(
+    match bytes.filter(|bytes| bytes.len() <= MOST_BYTES) {
+        Some(bytes) => Ok(bytes.into()),
+        None => Err(Failure::new(
             Exit::Failed,
-            format!("{name} is too long: a message carries at most {MOST_BYTES} bytes"),
-            "split it, as: split -b 60000 FILE part-",
-        ));
+            format!("{name} is too long: no peer takes more than {MOST_BYTES} bytes in one message"),
+            "split it, as: split -b 16M FILE part-",
+        )),
     }
-    Ok(bytes.into())
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    read_bounded(File::open(path)?)
+/// Reads the file, into a buffer of its size from the start; of one that is too long, nothing is read.
+fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = File::open(path)?;
+    // What is no plain file says any length, or none.
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if len > MOST_BYTES {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(len + 1);
+    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 /// Reads no more than is needed to know that it is too much.
@@ -93,24 +107,35 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// The longest payload that any peer takes.
-const MOST_BYTES: usize = 65_000;
+const MOST_BYTES: usize = 1 << 30;
 
 async fn serve(setup: &Setup, args: &SendArgs, payload: Bytes) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let node = setup.start().await?;
-    let deadline = Instant::now() + args.timeout;
     let (id, queued) = queue(setup, &node, args, &payload).await?;
+    let tracked = queued.iter().filter(|(_, receipt)| receipt.is_ok()).count();
+    let bar = Bar::new(payload.len() * tracked, !args.quiet && !args.json);
+    let (cancel, cancelled) = watch::channel(false);
     let mut waiting = JoinSet::new();
     let mut deliveries = Vec::new();
     for (peer, receipt) in queued {
         match receipt {
             Ok(receipt) => {
-                let (node, network, len) = (node.clone(), setup.config.network.clone(), payload.len());
-                waiting.spawn(async move { follow(&node, &network, peer, len, receipt, deadline).await });
+                let attempt = Attempt {
+                    node: node.clone(),
+                    network: setup.config.network.clone(),
+                    peer,
+                    len: payload.len(),
+                    timeout: args.timeout,
+                    bar: bar.clone(),
+                };
+                waiting.spawn(attempt.follow(receipt, cancelled.clone()));
             }
             Err(error) => deliveries.push(Delivery::refused(peer, payload.len(), error)),
         }
     }
+    // The queues hold it.
+    drop(payload);
     let is_interrupted = loop {
         tokio::select! {
             settled = waiting.join_next() => match settled {
@@ -121,21 +146,27 @@ async fn serve(setup: &Setup, args: &SendArgs, payload: Bytes) -> Result<Exit, F
             () = signals.recv() => break true,
         }
     };
-    waiting.abort_all();
-    if !is_interrupted {
+    bar.clear();
+    if is_interrupted {
+        cancel.send_replace(true);
+        while waiting.join_next().await.is_some() {}
+    } else {
         deliveries.sort_by(|a, b| a.peer.cmp(&b.peer));
         tell(id, &deliveries, args.json)?;
     }
-    start::shut_down(&node, Duration::ZERO).await;
+    start::shut_down(&node, FAREWELL).await;
     if is_interrupted {
         return Err(Failure::new(
             Exit::Interrupted,
-            "interrupted before it was known what became of the message",
+            "interrupted before it was known what became of the message; what was not sent of it is cancelled",
             "",
         ));
     }
     Ok(exit_of(&deliveries))
 }
+
+/// How long the word that a message is abandoned may take to leave.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 type Queued = Vec<(NodeId, Result<Receipt, SendError>)>;
 
@@ -178,35 +209,77 @@ fn unsendable(error: SendError) -> Failure {
     }
 }
 
-/// Waits for what becomes of the message at one peer.
-async fn follow(
-    node: &Node,
-    network: &str,
+/// The message on its way to one peer.
+struct Attempt {
+    node: Node,
+    network: String,
     peer: NodeId,
     len: usize,
-    receipt: Receipt,
-    deadline: Instant,
-) -> Delivery {
-    tokio::select! {
-        // A message that was delivered just before the time was over is delivered.
-        biased;
-        outcome = receipt => match outcome {
-            Outcome::Delivered => Delivery::new(peer, Fate::Delivered),
-            Outcome::Expired => Delivery::expired(peer, &reach::obstacle(node, network, peer).await),
-            Outcome::Unconfirmed => Delivery::unconfirmed(peer, "the session ended before it was confirmed"),
-            Outcome::Dropped(Reason::PeerLimit) => Delivery::too_long(node, peer, len),
-            Outcome::Dropped(reason) => Delivery::dropped(peer, reason),
-        },
-        obstacle = reach::refusal(node, network, peer) => Delivery::unreachable(peer, obstacle),
-        () = tokio::time::sleep_until(deadline) => {
-            if reach::is_up(node, peer).await {
-                Delivery::unconfirmed(peer, "it was not confirmed in time: the receiving application may be slow")
-            } else {
-                Delivery::unreachable(peer, reach::obstacle(node, network, peer).await)
+    /// How long nothing may move.
+    timeout: Duration,
+    bar: Bar,
+}
+
+impl Attempt {
+    /// Waits for what becomes of the message.
+    async fn follow(self, mut receipt: Receipt, mut cancelled: watch::Receiver<bool>) -> Delivery {
+        let Self { node, network, peer, len, timeout, bar } = self;
+        let mut refusal = std::pin::pin!(reach::refusal(&node, &network, peer));
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut moved, mut deadline) = (0, Instant::now() + timeout);
+        loop {
+            let before = moved;
+            tokio::select! {
+                // A message that was delivered just before the time was over is delivered.
+                biased;
+                outcome = &mut receipt => {
+                    bar.advance(len as u64 - moved);
+                    return match outcome {
+                        Outcome::Delivered => Delivery::new(peer, Fate::Delivered),
+                        Outcome::Expired => Delivery::expired(peer, &reach::obstacle(&node, &network, peer).await),
+                        Outcome::Unconfirmed => {
+                            Delivery::unconfirmed(peer, "the session ended before it was confirmed")
+                        }
+                        Outcome::Dropped(Reason::PeerLimit) => Delivery::too_long(&node, peer, len).await,
+                        Outcome::Dropped(reason) => Delivery::dropped(peer, reason),
+                    };
+                }
+                () = called_off(&mut cancelled) => {
+                    receipt.cancel();
+                    return Delivery::unconfirmed(peer, "it was cancelled");
+                }
+                obstacle = &mut refusal => return Delivery::unreachable(peer, obstacle),
+                _ = looks.tick() => {}
+                () = tokio::time::sleep_until(deadline) => {
+                    receipt.cancel();
+                    return if reach::is_up(&node, peer).await {
+                        Delivery::unconfirmed(
+                            peer,
+                            "it was not confirmed in time: the receiving application may be slow",
+                        )
+                    } else {
+                        Delivery::unreachable(peer, reach::obstacle(&node, &network, peer).await)
+                    };
+                }
+            }
+            // A message that begins anew in another session goes back for a while.
+            moved = u64::from(receipt.progress().written).max(before);
+            if moved > before {
+                bar.advance(moved - before);
+                deadline = Instant::now() + timeout;
             }
         }
     }
 }
+
+async fn called_off(cancelled: &mut watch::Receiver<bool>) {
+    // Whoever could call it off has gone with the command.
+    let _ = cancelled.wait_for(|is_cancelled| *is_cancelled).await;
+}
+
+/// How often the progress of a message is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What became of the message at one peer.
 #[derive(Serialize)]
@@ -284,11 +357,11 @@ impl Delivery {
         }
     }
 
-    /// The peer's limit was told when its session came up; a second attempt to queue the message tells it here.
-    fn too_long(node: &Node, peer: NodeId, len: usize) -> Self {
-        match node.try_send_direct(peer, 0, vec![0; len], SendOptions::default()) {
-            Err(error) => Self::refused(peer, len, error),
-            Ok(_) => Self::dropped(peer, Reason::PeerLimit),
+    /// The peer's limit was told when its session came up.
+    async fn too_long(node: &Node, peer: NodeId, len: usize) -> Self {
+        match node.peers().await.into_iter().find(|known| known.status.id == peer) {
+            Some(known) => Self::refused(peer, len, SendError::TooLong { max: known.max_message }),
+            None => Self::dropped(peer, Reason::PeerLimit),
         }
     }
 

@@ -1,7 +1,9 @@
 //! The other node of a measurement: it dials and sends as fast as the link takes it, or echoes. It measures nothing.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead};
 
+use bytes::{Bytes, BytesMut};
 use hyphal::{Identity, Node, NodeId, Outgoing, SendError};
 
 use super::{Assignment, KIND, NETWORK, OPTIONS, Work, runtime};
@@ -49,10 +51,35 @@ pub(super) async fn work(assignment: Assignment) -> Result<(), Failure> {
 
 /// One buffer for all messages; each gets its number in front.
 async fn flood(node: &Node, peer: NodeId, size: usize) -> Result<(), SendError> {
+    if size > COPIED_MAX {
+        return flood_with_shared(node, peer, size).await;
+    }
     let mut message = vec![0x5A; size];
     for number in 0_u64.. {
         write_number(&mut message, number);
         node.send_direct(peer, KIND, &message[..], OPTIONS).await?;
+    }
+    Ok(())
+}
+
+/// Buffers that the queue shares and that come back once their message has left: the way to send long ones.
+async fn flood_with_shared(node: &Node, peer: NodeId, size: usize) -> Result<(), SendError> {
+    let mut buffers = VecDeque::new();
+    for number in 0_u64.. {
+        let front: Option<Bytes> = buffers.pop_front();
+        let mut message = match front.map(Bytes::try_into_mut) {
+            Some(Ok(free)) => free,
+            // The oldest is under way still, so all are.
+            Some(Err(taken)) => {
+                buffers.push_front(taken);
+                BytesMut::from(&vec![0x5A; size][..])
+            }
+            None => BytesMut::from(&vec![0x5A; size][..]),
+        };
+        write_number(&mut message, number);
+        let message = message.freeze();
+        buffers.push_back(message.clone());
+        node.send_direct(peer, KIND, message, OPTIONS).await?;
     }
     Ok(())
 }
@@ -89,6 +116,9 @@ async fn echo(node: &Node, peer: NodeId) -> Result<(), SendError> {
     }
     Ok(())
 }
+
+/// The longest message that is copied into the queue.
+const COPIED_MAX: usize = 64 * 1024;
 
 /// Messages of a batch, as long as they are short: half of what a peer's queue holds by default.
 const BATCH: usize = 4096;

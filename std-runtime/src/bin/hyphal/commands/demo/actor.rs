@@ -3,6 +3,7 @@
 //! ```text
 //!   orders (stdin) ─▶ loop ─▶ talker: sends, writes the book     watcher: events ─▶ reports (stdout)
 //!                             receiver: writes the log           pinger: round trips
+//!                             keeper: reads large messages part by part, checks their sums, writes the log
 //! ```
 //!
 //! The loop never waits for a message, so that the end of its input always ends the process.
@@ -10,11 +11,16 @@
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::{BufMut, Bytes, BytesMut};
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use hyphal::address::BadEndpoint;
 use hyphal::keyfile;
-use hyphal::{Event, Events, Node, NodeId, Priority, Receipt, SendError, SendOptions, Timeouts};
+use hyphal::{
+    Event, Events, Filter, Incoming, IncomingStream, Limits, Node, NodeId, Payload, Priority, Receipt,
+    SendError, SendOptions, StreamSubscription, Timeouts,
+};
 use hyphal_core::{backoff, breaker, health, node};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -67,6 +73,18 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
                 let stopped = stopped.clone();
                 actor.spawn(&mut tasks, |actor| actor.talk(stopped));
             }
+            Some(Order::Expect) => {
+                let large = actor.node.subscribe_streams(Filter::all().kind(LARGE));
+                actor.spawn(&mut tasks, |actor| actor.keep(large));
+                tell(&Report::Expecting).map_err(broken)?;
+            }
+            Some(Order::Transfer { peer }) => {
+                actor.spawn(&mut tasks, move |actor| actor.transfer(peer));
+            }
+            Some(Order::Account) => {
+                let waits_us = take(&actor.waits_us);
+                tell(&Report::Waits { waits_us }).map_err(broken)?;
+            }
             Some(Order::Expire { peer }) => actor.spawn(&mut tasks, move |actor| actor.expire(peer)),
             Some(Order::Stop) => {
                 stop.send_replace(true);
@@ -97,6 +115,8 @@ struct Actor {
     book: Book,
     log: Log,
     rtts_us: Mutex<Vec<u64>>,
+    /// How long Critical messages were under way while large ones were.
+    waits_us: Mutex<Vec<u64>>,
 }
 
 impl Actor {
@@ -106,7 +126,10 @@ impl Actor {
         let ids = ids.map_err(|error| Failure::new(Exit::Usage, error.to_string(), ""))?;
         let mut timeouts = Timeouts::default();
         timeouts.heartbeat = HEARTBEAT;
-        let mut builder = Node::builder().network(NETWORK).listen(setup.listen.as_str()).timeouts(timeouts);
+        let mut limits = Limits::default();
+        limits.window = WINDOW;
+        let mut builder =
+            Node::builder().network(NETWORK).listen(setup.listen.as_str()).timeouts(timeouts).limits(limits);
         // Every node knows the others from the start, so that none is refused for having met them first.
         for id in ids.iter().filter(|id| **id != identity.id()) {
             builder = builder.known_peer(*id);
@@ -119,6 +142,7 @@ impl Actor {
             book: Book::create(&setup.book(setup.index, setup.life)).map_err(broken)?,
             log: Log::create(&setup.log(setup.index, setup.life)).map_err(broken)?,
             rtts_us: Mutex::default(),
+            waits_us: Mutex::default(),
         })
     }
 
@@ -159,7 +183,25 @@ impl Actor {
     /// Logs every message before it comes back for more, so that whatever is acknowledged is in the log.
     async fn receive(self: Arc<Self>) -> io::Result<()> {
         while let Some(message) = self.node.recv().await {
+            if message.kind == URGENT
+                && let Some(sent_at) = message.payload.first_chunk()
+            {
+                // Both ends are processes of one machine, with one clock.
+                let waited = micros_now().saturating_sub(u64::from_le_bytes(*sent_at));
+                self.waits_us.lock().unwrap_or_else(PoisonError::into_inner).push(waited);
+            }
             self.log.delivered(Arrival { source: self.index(message.source)?, id: message.id })?;
+        }
+        Ok(())
+    }
+
+    /// Logs large messages whose checksum is right; another one stays unlogged, and counts as lost.
+    async fn keep(self: Arc<Self>, mut large: StreamSubscription) -> io::Result<()> {
+        while let Some(incoming) = large.recv().await {
+            let Incoming::Stream(mut stream) = incoming else { continue };
+            if is_sound(&mut stream).await {
+                self.log.delivered(Arrival { source: self.index(stream.source())?, id: stream.id() })?;
+            }
         }
         Ok(())
     }
@@ -189,14 +231,14 @@ impl Actor {
                 _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
                 _ = ticks.tick() => {}
             }
-            let payload = &noise[..SIZES[count % SIZES.len()]];
+            let payload = Payload::Copied(&noise[..SIZES[count % SIZES.len()]]);
             let options = SendOptions::default().priority(Priority::ALL[count % Priority::ALL.len()]);
             if count % BROADCAST_EVERY == 0 {
                 self.broadcast(payload, options, &mut fates).await?;
             } else {
                 let others = NODES - 1;
                 let target = (self.own + 1 + (count - count / BROADCAST_EVERY) % others) % NODES;
-                self.send(target, payload, options, &mut fates).await?;
+                self.send(target, KIND, payload, options, &mut fates).await?;
             }
             if count % REPORT_EVERY == 0 {
                 tell(&Report::Sent { count: count as u64 + 1 })?;
@@ -206,8 +248,7 @@ impl Actor {
             }
         }
         settle(fates).await?;
-        let rtts_us = std::mem::take(&mut *self.rtts_us.lock().unwrap_or_else(PoisonError::into_inner));
-        tell(&Report::Settled { rtts_us })
+        tell(&Report::Settled { rtts_us: take(&self.rtts_us) })
     }
 
     /// Sends messages that nobody can take within their time to live.
@@ -216,22 +257,48 @@ impl Actor {
         for priority in Priority::ALL {
             let options = SendOptions::default().priority(priority).ttl(1);
             for payload in [&b"too late"[..], b""] {
-                self.send(peer, payload, options, &mut fates).await?;
+                self.send(peer, KIND, payload.into(), options, &mut fates).await?;
             }
         }
         settle(fates).await?;
         tell(&Report::Expired)
     }
 
+    /// Sends large messages one after another, and a Critical one every millisecond until the last of them is taken.
+    async fn transfer(self: Arc<Self>, peer: usize) -> io::Result<()> {
+        let large = large_message();
+        let mut ticks = ticks(URGENT_PACE);
+        let mut urgent = JoinSet::new();
+        for _ in 0..TRANSFERS {
+            let mut fates = JoinSet::new();
+            let payload = Payload::Shared(large.clone());
+            self.send(peer, LARGE, payload, SendOptions::default(), &mut fates).await?;
+            let mut settled = std::pin::pin!(settle(fates));
+            loop {
+                tokio::select! {
+                    settled = &mut settled => break settled?,
+                    _ = ticks.tick() => {
+                        let now = micros_now().to_le_bytes();
+                        let options = SendOptions::default().priority(Priority::Critical);
+                        self.send(peer, URGENT, (&now).into(), options, &mut urgent).await?;
+                    }
+                }
+            }
+        }
+        settle(urgent).await?;
+        tell(&Report::Transferred)
+    }
+
     async fn send(
         self: &Arc<Self>,
         target: usize,
-        payload: &[u8],
+        kind: u16,
+        payload: Payload<'_>,
         options: SendOptions,
         fates: &mut Fates,
     ) -> io::Result<()> {
         let number = self.book.attempt(Some(target))?;
-        match self.node.send_direct_tracked(self.ids[target], KIND, payload, options).await {
+        match self.node.send_direct_tracked(self.ids[target], kind, payload, options).await {
             Ok((id, receipt)) => {
                 self.book.sent(number, id)?;
                 self.follow(number, target, receipt, fates);
@@ -243,7 +310,7 @@ impl Actor {
 
     async fn broadcast(
         self: &Arc<Self>,
-        payload: &[u8],
+        payload: Payload<'_>,
         options: SendOptions,
         fates: &mut Fates,
     ) -> io::Result<()> {
@@ -292,6 +359,47 @@ async fn settle(mut fates: Fates) -> io::Result<()> {
     Ok(())
 }
 
+/// A large message: the checksum of what follows it, and noise.
+fn large_message() -> Bytes {
+    let noise = (0_u32..).map(|i| i.wrapping_mul(0x9E37_79B9).to_le_bytes());
+    let noise: Vec<u8> = noise.flatten().take(LARGE_LEN - size_of::<u32>()).collect();
+    let mut message = BytesMut::with_capacity(LARGE_LEN);
+    message.put_u32_le(CHECKSUM.checksum(&noise));
+    message.put_slice(&noise);
+    message.freeze()
+}
+
+/// Whether a large message arrives whole and as it was sent.
+async fn is_sound(stream: &mut IncomingStream) -> bool {
+    let mut digest = CHECKSUM.digest();
+    let mut announced = None;
+    let is_whole = stream.total() as usize == LARGE_LEN;
+    while stream.received() < stream.total() {
+        let Some(Ok(part)) = stream.next().await else { return false };
+        match announced {
+            Some(_) => digest.update(&part),
+            // No first part is so short that the checksum does not fit.
+            None => match part.split_first_chunk() {
+                Some((checksum, rest)) => {
+                    announced = Some(u32::from_le_bytes(*checksum));
+                    digest.update(rest);
+                }
+                None => return false,
+            },
+        }
+    }
+    is_whole && announced == Some(digest.finalize())
+}
+
+fn take(samples: &Mutex<Vec<u64>>) -> Vec<u64> {
+    std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn micros_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn ticks(pace: Duration) -> tokio::time::Interval {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -324,6 +432,21 @@ const PING_PACE: Duration = Duration::from_millis(20);
 
 /// The first message type of applications.
 const KIND: u16 = 0;
+
+/// The type of large messages, and of the Critical ones that have to get past them.
+const LARGE: u16 = 1;
+const URGENT: u16 = 2;
+
+const LARGE_LEN: usize = 16 << 20;
+/// On loopback the way is short, and what is under way is what an urgent message waits for.
+const WINDOW: u32 = 1 << 20;
+
+const TRANSFERS: usize = 10;
+
+/// The time between two Critical messages.
+const URGENT_PACE: Duration = Duration::from_millis(1);
+
+const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
 const LONGEST: usize = 60 * 1024;
 

@@ -1,7 +1,8 @@
 //! `hyphal demo`: five nodes in processes of their own, the death of one and its return, and the account of all messages.
 //!
 //! ```text
-//!   meet ─▶ talk ─▶ kill ─▶ noticed ─▶ down, breaker open, messages expired ─▶ restart ─▶ reconnected ─▶ stop ─▶ audit
+//!   meet ─▶ talk ─▶ kill ─▶ noticed ─▶ down, breaker open, messages expired ─▶ restart ─▶ reconnected ─▶ stop
+//!     ─▶ large messages and Critical ones meanwhile ─▶ audit
 //! ```
 //!
 //! This process sends and receives no message. It gives orders, waits for reports, and holds books against logs. Nothing
@@ -95,6 +96,21 @@ async fn play(stage: &mut Stage) -> Result<Account, Failure> {
     stage.order_all(&Order::Stop).await?;
     stage.wait("the fate of all messages is known", Stage::all_have_settled).await?;
     let rtts_us = stage.take_rtts();
+
+    let [from, to] = TRANSFER;
+    stage.order(to, &Order::Expect).await?;
+    stage.wait("the node awaits large messages", |stage| stage.is_expecting(to)).await?;
+    stage.order(from, &Order::Transfer { peer: to }).await?;
+    stage.wait("large messages arrive", |stage| stage.has_transferred(from)).await?;
+    stage.order(to, &Order::Account).await?;
+    stage.wait("the node accounts for them", |stage| stage.has_accounted(to)).await?;
+    let waits_us = stage.take_waits(to);
+    let critical_wait_p99 = quantile(&waits_us, 0.99);
+    stage.say(format_args!(
+        "messages of 16 MiB from node {from} to node {to}; {} Critical ones got past them within {} (p99)",
+        waits_us.len(),
+        table::span(critical_wait_p99),
+    ));
     stage.dismiss().await?;
     stage.say(format_args!("comparing the senders' books with the receivers' logs"));
     let audit = stage.audit()?;
@@ -102,6 +118,7 @@ async fn play(stage: &mut Stage) -> Result<Account, Failure> {
         audit,
         rtt_p50: quantile(&rtts_us, 0.50),
         rtt_p99: quantile(&rtts_us, 0.99),
+        critical_wait_p99,
         detect,
         reconnect,
     })
@@ -109,6 +126,9 @@ async fn play(stage: &mut Stage) -> Result<Account, Failure> {
 
 /// The node that is killed.
 const VICTIM: usize = 2;
+
+/// Who sends large messages, and to whom.
+const TRANSFER: [usize; 2] = [0, 1];
 
 /// Messages that each node has sent before one is killed, and after it came back.
 const FIRST_ACT: u64 = 400;
@@ -120,6 +140,8 @@ struct Account {
     audit: Audit,
     rtt_p50: Duration,
     rtt_p99: Duration,
+    /// From the sending of a Critical message to its arrival in the application, while a large one was under way.
+    critical_wait_p99: Duration,
     /// From the kill to the last other node's first sign of suspicion.
     detect: Duration,
     /// From the start of the process to the last other node's session with it.
@@ -144,13 +166,14 @@ struct Fields {
     duplicates: u64,
     rtt_p50_us: u64,
     rtt_p99_us: u64,
+    critical_wait_p99_us: u64,
     detect_ms: f64,
     reconnect_ms: f64,
 }
 
 impl From<&Account> for Fields {
     fn from(account: &Account) -> Self {
-        let Account { audit, rtt_p50, rtt_p99, detect, reconnect } = account;
+        let Account { audit, rtt_p50, rtt_p99, critical_wait_p99, detect, reconnect } = account;
         Self {
             sent: audit.sent,
             delivered: audit.delivered,
@@ -161,6 +184,7 @@ impl From<&Account> for Fields {
             duplicates: audit.duplicates,
             rtt_p50_us: micros(*rtt_p50),
             rtt_p99_us: micros(*rtt_p99),
+            critical_wait_p99_us: micros(*critical_wait_p99),
             detect_ms: millis(*detect),
             reconnect_ms: millis(*reconnect),
         }

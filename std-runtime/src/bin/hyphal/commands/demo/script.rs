@@ -58,6 +58,12 @@ pub(super) enum Order {
     Talk,
     /// Send messages to an absent peer that live for a second only.
     Expire { peer: usize },
+    /// Get ready for large messages.
+    Expect,
+    /// Send large messages to a peer, and Critical ones meanwhile.
+    Transfer { peer: usize },
+    /// Tell how long the Critical messages were under way.
+    Account,
     /// Send nothing more and tell when the fate of every message is known.
     Stop,
     /// End in good order.
@@ -82,6 +88,12 @@ pub(super) enum Report {
     Sent { count: u64 },
     /// The fate of every message of [`Order::Expire`] is known.
     Expired,
+    /// It is ready for large messages.
+    Expecting,
+    /// The fate of every message of [`Order::Transfer`] is known.
+    Transferred,
+    /// How long Critical messages were under way to it during the transfer, in microseconds.
+    Waits { waits_us: Vec<u64> },
     /// The fate of every message is known; the round trips measured, in microseconds.
     Settled { rtts_us: Vec<u64> },
     /// It cannot go on.

@@ -48,6 +48,9 @@ struct Role {
     /// At the beginning of the last act.
     sent_before: u64,
     has_expired: bool,
+    is_expecting: bool,
+    has_transferred: bool,
+    waits_us: Option<Vec<u64>>,
     rtts_us: Option<Vec<u64>>,
 }
 
@@ -260,6 +263,9 @@ impl Stage {
             }
             Report::Sent { count } => node.sent = count,
             Report::Expired => node.has_expired = true,
+            Report::Expecting => node.is_expecting = true,
+            Report::Transferred => node.has_transferred = true,
+            Report::Waits { waits_us } => node.waits_us = Some(waits_us),
             Report::Settled { rtts_us } => node.rtts_us = Some(rtts_us),
             Report::Failed { message } => return Err(failed(index, &message)),
         }
@@ -307,6 +313,25 @@ impl Stage {
 
     pub(super) fn all_have_settled(&self) -> bool {
         self.nodes.iter().all(|node| node.rtts_us.is_some())
+    }
+
+    pub(super) fn is_expecting(&self, index: usize) -> bool {
+        self.nodes[index].is_expecting
+    }
+
+    pub(super) fn has_transferred(&self, index: usize) -> bool {
+        self.nodes[index].has_transferred
+    }
+
+    pub(super) fn has_accounted(&self, index: usize) -> bool {
+        self.nodes[index].waits_us.is_some()
+    }
+
+    /// How long Critical messages were under way to a node during a transfer, in microseconds, in rising order.
+    pub(super) fn take_waits(&mut self, index: usize) -> Vec<u64> {
+        let mut waits = self.nodes[index].waits_us.take().unwrap_or_default();
+        waits.sort_unstable();
+        waits
     }
 
     fn views_of_absent(&self) -> impl Iterator<Item = &View> {

@@ -30,6 +30,8 @@ impl fmt::Display for Table<'_> {
         writeln!(f)?;
         row(f, "round trip p50", &span(account.rtt_p50), "")?;
         row(f, "round trip p99", &span(account.rtt_p99), "")?;
+        let during = "for Critical messages while 16 MiB were under way";
+        row(f, "critical wait p99", &span(account.critical_wait_p99), during)?;
         row(f, "time to notice", &span(account.detect), "from the kill until the last node noticed")?;
         row(
             f,

@@ -1,0 +1,392 @@
+//! Large messages on their way in: their parts put in order, within the memory that all links of a node share for it.
+//!
+//! ```text
+//!   part ─▶ in order? ──yes──▶ sink: the buffer of a whole message, or the streams of those who read part by part
+//!              └──no──▶ kept aside until the gap before it closes
+//! ```
+//!
+//! Parts may come in any order, twice, or overlap. A buffer grows with the bytes that came, never with what was announced;
+//! the announced length is reserved in the [`Budget`] at the first part. Invariant: whatever peers send, the buffers of all
+//! whole messages together hold no more than the budget, and what is kept aside for one message no more than its length.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::{Buf, Bytes};
+use hyphal_core::wire::reason::Reason;
+
+use crate::signal::{Consumption, Signal};
+
+/// The bytes that unfinished messages of all links may hold.
+///
+/// Links that wait for some are served in the order in which they came, so that a long message is not passed by short ones
+/// for ever.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    max: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: u64,
+    line: VecDeque<Weak<Signal>>,
+}
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max: max as u64, state: Mutex::default() }
+    }
+
+    /// Whether a message of this length could ever be held.
+    pub(crate) fn takes(&self, len: u32) -> bool {
+        u64::from(len) <= self.max
+    }
+
+    /// Reserves `len` bytes if they are free, whoever waits.
+    pub(crate) fn reserve(self: &Arc<Self>, len: u32) -> Option<Reservation> {
+        self.take(&mut self.state(), len)
+    }
+
+    /// Reserves `len` bytes if they are free and nobody came before; else the link stands in line and will be woken.
+    pub(crate) fn reserve_in_line(self: &Arc<Self>, len: u32, link: &Arc<Signal>) -> Option<Reservation> {
+        let mut state = self.state();
+        let own = Arc::downgrade(link);
+        state.line.retain(|other| other.strong_count() > 0);
+        let is_first = state.line.front().is_none_or(|first| first.ptr_eq(&own));
+        let reserved = if is_first { self.take(&mut state, len) } else { None };
+        if reserved.is_none() {
+            if !state.line.iter().any(|other| other.ptr_eq(&own)) {
+                state.line.push_back(own);
+            }
+            return None;
+        }
+        state.line.retain(|other| !other.ptr_eq(&own));
+        // What is left may do for the next one.
+        Self::call(state);
+        reserved
+    }
+
+    /// The link does not wait any more.
+    pub(crate) fn leave_line(&self, link: &Arc<Signal>) {
+        let mut state = self.state();
+        let own = Arc::downgrade(link);
+        let before = state.line.len();
+        state.line.retain(|other| !other.ptr_eq(&own));
+        if state.line.len() < before {
+            Self::call(state);
+        }
+    }
+
+    /// Whether a link waits for bytes that others hold.
+    pub(crate) fn is_short(&self) -> bool {
+        self.state().line.iter().any(|link| link.strong_count() > 0)
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State, len: u32) -> Option<Reservation> {
+        let len = u64::from(len);
+        if state.held + len > self.max {
+            return None;
+        }
+        state.held += len;
+        Some(Reservation { budget: Arc::clone(self), len })
+    }
+
+    /// Wakes the first in line.
+    fn call(state: MutexGuard<'_, State>) {
+        let first = state.line.iter().find_map(Weak::upgrade);
+        drop(state);
+        if let Some(link) = first {
+            link.wake();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes of a [`Budget`], given back when this goes.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    budget: Arc<Budget>,
+    len: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut state = self.budget.state();
+        state.held -= self.len;
+        Budget::call(state);
+    }
+}
+
+/// Received bytes of a payload, and what holds back their acknowledgement.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) bytes: Bytes,
+    pub(crate) consumption: Option<Arc<Consumption>>,
+}
+
+/// The parts of one message, put in order.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    total: u32,
+    /// All bytes before this one have come.
+    front: u32,
+    /// Pieces behind a gap, by the offset of their first byte.
+    aside: BTreeMap<u32, Piece>,
+    aside_bytes: usize,
+}
+
+impl Parts {
+    pub(crate) fn new(total: u32) -> Self {
+        Self { total, front: 0, aside: BTreeMap::new(), aside_bytes: 0 }
+    }
+
+    /// Whether all bytes have come.
+    pub(crate) fn are_complete(&self) -> bool {
+        self.front == self.total
+    }
+
+    /// Takes a piece and gives on, in order and each byte once, what no gap holds back any more.
+    ///
+    /// # Errors
+    /// [`Reason::Violation`] if the piece reaches beyond the end, or if more is kept aside than any sender has under way:
+    /// more pieces than [`GAPS`], or more bytes than the message has.
+    pub(crate) fn insert(
+        &mut self,
+        offset: u32,
+        piece: Piece,
+        mut give: impl FnMut(Piece),
+    ) -> Result<(), Reason> {
+        let len = u32::try_from(piece.bytes.len()).map_err(|_| Reason::Violation)?;
+        if offset.checked_add(len).is_none_or(|end| end > self.total) {
+            return Err(Reason::Violation);
+        }
+        if offset > self.front {
+            return self.keep_aside(offset, piece);
+        }
+        self.advance(offset, piece, &mut give);
+        while let Some(first) = self.aside.first_entry()
+            && *first.key() <= self.front
+        {
+            let (offset, piece) = first.remove_entry();
+            self.aside_bytes -= piece.bytes.len();
+            self.advance(offset, piece, &mut give);
+        }
+        Ok(())
+    }
+
+    fn keep_aside(&mut self, offset: u32, piece: Piece) -> Result<(), Reason> {
+        let known = self.aside.get(&offset).map_or(0, |known| known.bytes.len());
+        let len = piece.bytes.len();
+        if len <= known {
+            return Ok(());
+        }
+        let is_full = known == 0 && self.aside.len() == GAPS;
+        if is_full || self.aside_bytes - known + len > self.total as usize {
+            return Err(Reason::Violation);
+        }
+        self.aside_bytes += len - known;
+        // A slice would keep the whole buffer that it was read into alive, for as long as the gap is open.
+        let bytes = Bytes::copy_from_slice(&piece.bytes);
+        self.aside.insert(offset, Piece { bytes, ..piece });
+        Ok(())
+    }
+
+    /// Gives on what is new of a piece that begins at the front or before it.
+    fn advance(&mut self, offset: u32, mut piece: Piece, give: &mut impl FnMut(Piece)) {
+        let known = (self.front - offset) as usize;
+        if known >= piece.bytes.len() {
+            return;
+        }
+        piece.bytes.advance(known);
+        // No longer than the message, whose length is 32 bits.
+        self.front += piece.bytes.len() as u32;
+        give(piece);
+    }
+}
+
+/// The payload of a whole message while it arrives.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    bytes: Vec<u8>,
+    total: usize,
+    reservation: Reservation,
+}
+
+impl Growing {
+    pub(crate) fn new(total: u32, reservation: Reservation) -> Self {
+        Self { bytes: Vec::new(), total: total as usize, reservation }
+    }
+
+    /// Appends bytes. The buffer grows by factors, up to the exact length, so that a third of a message is copied twice at
+    /// most, and a message that was announced and never came costs at most four times the bytes that did.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.bytes.capacity() {
+            let wanted = needed.max(self.bytes.capacity() * GROWTH).max(SMALLEST).min(self.total.max(needed));
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The payload, and what it takes of the budget for as long as this node's queues do not count it.
+    pub(crate) fn finish(self) -> (Bytes, Reservation) {
+        (self.bytes.into(), self.reservation)
+    }
+}
+
+/// Pieces behind gaps for one message: what a sender on a datagram link may have under way.
+pub(crate) const GAPS: usize = 1024;
+
+/// The first allocation for a message.
+const SMALLEST: usize = 64 * 1024;
+
+const GROWTH: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_in_any_order_twice_and_overlapping_make_the_message_once() {
+        for seed in 1..=200_u64 {
+            let mut random = seed;
+            let mut draw = move |below: u32| {
+                // SplitMix64.
+                random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let mut z = (random ^ (random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                u32::try_from((z >> 33) % u64::from(below)).unwrap()
+            };
+            let message: Vec<u8> = (0..2000 + draw(3000)).map(|i| (i % 251) as u8).collect();
+            let total = message.len() as u32;
+            let mut spans = Vec::new();
+            let mut at = 0;
+            while at < total {
+                let len = (1 + draw(200)).min(total - at);
+                let before = draw(at + 1).min(40);
+                spans.push((at - before, len + before));
+                at += len;
+            }
+            for _ in 0..10 {
+                spans.push(spans[draw(spans.len() as u32) as usize]);
+            }
+            for last in (1..spans.len()).rev() {
+                spans.swap(last, draw(last as u32 + 1) as usize);
+            }
+            let mut parts = Parts::new(total);
+            let mut given = Vec::new();
+
+            for (offset, len) in spans {
+                let bytes = &message[offset as usize..][..len as usize];
+                let inserted = parts.insert(offset, piece(bytes), |piece| given.extend(piece.bytes));
+                assert_eq!(inserted, Ok(()), "seed {seed}");
+            }
+
+            assert!(parts.are_complete(), "seed {seed}");
+            assert_eq!(given, message, "seed {seed}");
+            assert_eq!((parts.aside.len(), parts.aside_bytes), (0, 0), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_piece_beyond_the_end_is_a_violation() {
+        let mut parts = Parts::new(10);
+
+        assert_eq!(parts.insert(5, piece(&[0; 6]), drop), Err(Reason::Violation));
+        assert_eq!(parts.insert(u32::MAX, piece(&[0; 6]), drop), Err(Reason::Violation));
+    }
+
+    #[test]
+    fn no_more_is_kept_aside_than_the_message_has() {
+        let mut parts = Parts::new(1000);
+
+        let kept = (1..).map_while(|offset| parts.insert(offset, piece(&[0; 100]), drop).ok()).count();
+
+        assert_eq!(kept, 10);
+        assert!(parts.aside_bytes <= 1000);
+    }
+
+    #[test]
+    fn no_more_gaps_are_remembered_than_a_sender_can_make() {
+        let mut parts = Parts::new(u32::MAX);
+
+        let kept = (1..).map_while(|gap| parts.insert(gap * 2, piece(&[0]), drop).ok()).count();
+
+        assert_eq!(kept, GAPS);
+    }
+
+    #[test]
+    fn a_buffer_grows_with_what_came_and_not_with_what_was_announced() {
+        let budget = Arc::new(Budget::new(64 << 20));
+        let mut growing = Growing::new(16 << 20, budget.reserve(16 << 20).unwrap());
+
+        growing.push(&[1]);
+        let after_one = growing.bytes.capacity();
+        let part = [7; 16 * 1024];
+        while growing.bytes.len() < 1 << 20 {
+            growing.push(&part);
+        }
+
+        assert!(after_one <= SMALLEST);
+        assert!(growing.bytes.capacity() <= 4 << 20);
+        while growing.bytes.len() < 16 << 20 {
+            growing.push(&part[..part.len().min((16 << 20) - growing.bytes.len())]);
+        }
+        assert_eq!(growing.bytes.capacity(), 16 << 20, "no byte more than the message has");
+    }
+
+    #[test]
+    fn a_budget_is_never_exceeded_and_comes_back_whole() {
+        let budget = Arc::new(Budget::new(100));
+
+        let first = budget.reserve(60);
+        let second = budget.reserve(41);
+        let third = budget.reserve(40);
+
+        assert!(first.is_some() && second.is_none() && third.is_some());
+        drop((first, third));
+        assert!(budget.reserve(100).is_some());
+        assert!(!budget.takes(101) && budget.takes(100));
+    }
+
+    #[test]
+    fn links_wait_in_line_and_a_long_message_is_not_passed_by_short_ones() {
+        let budget = Arc::new(Budget::new(100));
+        let [long, short] = [(); 2].map(|()| Arc::new(Signal::default()));
+        let held = budget.reserve(60).unwrap();
+
+        assert!(budget.reserve_in_line(50, &long).is_none());
+        assert!(budget.reserve_in_line(10, &short).is_none(), "somebody came before");
+        assert!(budget.is_short());
+        drop(held);
+        let long_one = budget.reserve_in_line(50, &long);
+        let short_one = budget.reserve_in_line(10, &short);
+
+        assert!(long_one.is_some() && short_one.is_some());
+        assert!(!budget.is_short());
+    }
+
+    #[test]
+    fn a_link_that_ends_leaves_the_line() {
+        let budget = Arc::new(Budget::new(100));
+        let [gone, left, next] = [(); 3].map(|()| Arc::new(Signal::default()));
+        let _held = budget.reserve(100).unwrap();
+        budget.reserve_in_line(50, &gone);
+        budget.reserve_in_line(50, &left);
+
+        drop(gone);
+        budget.leave_line(&left);
+
+        assert!(!budget.is_short());
+        drop(_held);
+        assert!(budget.reserve_in_line(50, &next).is_some());
+    }
+
+    fn piece(bytes: &[u8]) -> Piece {
+        Piece { bytes: Bytes::copy_from_slice(bytes), consumption: None }
+    }
+}
