@@ -27,7 +27,7 @@ pub struct Limits {
     pub max_message: u32,
     /// Bytes that large messages of all peers may hold while they arrive (64 MiB); at least `max_message`.
     pub assembly_bytes: usize,
-    /// Bytes of messages of one peer that the node holds until the application is done with them (4 MiB). A peer far away
+    /// Bytes of messages of one peer that the node holds until the application is done with them (1 MiB). A peer far away
     /// needs as many as are under way in one round trip.
     pub window: u32,
 }
@@ -45,7 +45,7 @@ impl Default for Limits {
             queue_bytes: 8 << 20,
             max_message: 16 << 20,
             assembly_bytes: 64 << 20,
-            window: 4 << 20,
+            window: 1 << 20,
         }
     }
 }

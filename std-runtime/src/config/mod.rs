@@ -282,7 +282,7 @@ settings! {
         outbox_bytes: usize = 32 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);
         /// Bytes of messages of one peer that the node holds until the application is done with them. A peer that has sent as
         /// much waits; everything else of its session goes on. A peer far away needs as much as is under way in one round trip.
-        window: u32 = 4 * 1024 * 1024, Number::<u32>::bytes(64 * KIB, GIB);
+        window: u32 = 1024 * 1024, Number::<u32>::bytes(64 * KIB, GIB);
         /// Received batches that wait for the application; when they are full the peer is slowed down.
         inbox_batches: usize = 256, Number::<usize>::plain(1, 65_536);
     }

@@ -18,8 +18,8 @@ use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use hyphal::address::BadEndpoint;
 use hyphal::keyfile;
 use hyphal::{
-    Event, Events, Filter, Incoming, IncomingStream, Limits, Node, NodeId, Payload, Priority, Receipt,
-    SendError, SendOptions, StreamSubscription, Timeouts,
+    Event, Events, Filter, Incoming, IncomingStream, Node, NodeId, Payload, Priority, Receipt, SendError,
+    SendOptions, StreamSubscription, Timeouts,
 };
 use hyphal_core::{backoff, breaker, health, node};
 use tokio::sync::{mpsc, watch};
@@ -126,10 +126,7 @@ impl Actor {
         let ids = ids.map_err(|error| Failure::new(Exit::Usage, error.to_string(), ""))?;
         let mut timeouts = Timeouts::default();
         timeouts.heartbeat = HEARTBEAT;
-        let mut limits = Limits::default();
-        limits.window = WINDOW;
-        let mut builder =
-            Node::builder().network(NETWORK).listen(setup.listen.as_str()).timeouts(timeouts).limits(limits);
+        let mut builder = Node::builder().network(NETWORK).listen(setup.listen.as_str()).timeouts(timeouts);
         // Every node knows the others from the start, so that none is refused for having met them first.
         for id in ids.iter().filter(|id| **id != identity.id()) {
             builder = builder.known_peer(*id);
@@ -438,9 +435,6 @@ const LARGE: u16 = 1;
 const URGENT: u16 = 2;
 
 const LARGE_LEN: usize = 16 << 20;
-/// On loopback the way is short, and what is under way is what an urgent message waits for.
-const WINDOW: u32 = 1 << 20;
-
 const TRANSFERS: usize = 10;
 
 /// The time between two Critical messages.
