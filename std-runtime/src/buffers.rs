@@ -32,12 +32,12 @@ impl Pool {
         }
     }
 
-    fn take_writing(&self) -> Box<[u8]> {
+    pub(crate) fn take_writing(&self) -> Box<[u8]> {
         let spare = self.writing.lock().unwrap_or_else(PoisonError::into_inner).pop();
         spare.unwrap_or_else(|| vec![0; WriteBuffer::LEN].into_boxed_slice())
     }
 
-    fn give_writing(&self, buffer: Box<[u8]>) {
+    pub(crate) fn give_writing(&self, buffer: Box<[u8]>) {
         let mut spare = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.len() < KEPT {
             spare.push(buffer);

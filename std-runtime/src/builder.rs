@@ -259,7 +259,7 @@ impl NodeBuilder {
         for (listener, bound) in listeners {
             tracing::info!(address = %bound, "listening");
             addresses.push(bound);
-            doors.push(hub.spawn(listener.listen(Arc::clone(&hub))));
+            doors.extend(listener.spawn(&hub));
         }
         hub.spawn(control.run());
         Ok(Node::new(hub, addresses, doors))

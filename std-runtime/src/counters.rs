@@ -66,6 +66,8 @@ pub(crate) struct NodeTally {
     pub(crate) closed: ByReason,
     /// Connections that were turned away before any handshake.
     pub(crate) refused: ByReason,
+    /// Datagrams that were dropped.
+    pub(crate) strays: ByReason,
 }
 
 /// One number for each reason. A reason that this build does not know cannot occur.
@@ -161,6 +163,8 @@ pub struct Counters {
     pub dialled: u64,
     /// Connections turned away before a handshake, by reason.
     pub refused: Vec<(Reason, u64)>,
+    /// Datagrams that were dropped, by reason: forged, damaged, doubled, late, or nobody's. Anybody can cause them.
+    pub strays: Vec<(Reason, u64)>,
     /// Links that ended, failed handshakes included, by reason.
     pub closed: Vec<(Reason, u64)>,
 }

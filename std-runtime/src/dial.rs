@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use getrandom::SysRng;
 use hyphal_core::ids::{Hint, NodeId};
-use hyphal_core::session::{Expect, Resumption, Session};
+use hyphal_core::session::{ConnectionId, Expect, Path, Resumption, Session};
 use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
 use tokio::io::DuplexStream;
@@ -18,9 +18,14 @@ use tokio::net::TcpStream;
 
 use crate::address::{Endpoint, HostPort};
 use crate::control::Command;
-use crate::hub::Hub;
-use crate::link::{Line, Link, Origin, StreamLine};
+use crate::hub::{Hub, Plan};
+#[cfg(unix)]
+use crate::link::SerialLine;
+use crate::link::{Line, Link, OnDatagrams, OnStream, Origin, StreamLine, UdpLine};
 use crate::log::remedy;
+#[cfg(unix)]
+use crate::serial::SerialPort;
+use crate::udp::path_of;
 use crate::{memory, socket};
 
 /// Connects to `endpoint`, where `id` must answer, by the hint of an earlier session if there is one, and runs the link until
@@ -34,6 +39,14 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, hint: Option<Hint>, endpoint
     };
     match dialled {
         Ok(Dialled::Tcp(line, address)) => run(hub, expect, id, line, address.into()).await,
+        Ok(Dialled::Udp(line, address)) => {
+            let (path, cid) = (path_of(address), line.cid());
+            run_datagrams(hub, expect, id, line, path, cid, Endpoint::Udp(address.into())).await;
+        }
+        #[cfg(unix)]
+        Ok(Dialled::Serial(line)) => {
+            run_datagrams(hub, expect, id, line, Path::default(), ConnectionId::NONE, endpoint).await;
+        }
         Ok(Dialled::Memory(line)) => run(hub, expect, id, line, endpoint).await,
         Err(error) => {
             let reason = Reason::Unreachable;
@@ -52,20 +65,40 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, hint: Option<Hint>, endpoint
 enum Dialled {
     Tcp(StreamLine<TcpStream>, SocketAddr),
     Memory(StreamLine<DuplexStream>),
+    Udp(UdpLine, SocketAddr),
+    #[cfg(unix)]
+    Serial(SerialLine),
 }
 
-async fn connect(hub: &Hub, endpoint: &Endpoint) -> io::Result<Dialled> {
+async fn connect(hub: &Arc<Hub>, endpoint: &Endpoint) -> io::Result<Dialled> {
     match endpoint {
         Endpoint::Tcp(place) => {
             let (stream, address) = connect_tcp(hub, place).await?;
             Ok(Dialled::Tcp(StreamLine::new(stream), address))
         }
         Endpoint::Memory(name) => Ok(Dialled::Memory(StreamLine::new(memory::connect(name)?))),
-        Endpoint::Udp(_) | Endpoint::Serial { .. } => Err(io::ErrorKind::Unsupported.into()),
+        Endpoint::Udp(place) => {
+            let found = tokio::net::lookup_host(place.to_string());
+            let mut addresses = tokio::time::timeout(hub.plan.timeouts.connect, found).await??;
+            let address = addresses.next().ok_or_else(no_address)?;
+            Ok(Dialled::Udp(UdpLine::new(hub.dialling_port(address)?.berth(), address), address))
+        }
+        #[cfg(unix)]
+        Endpoint::Serial { path, baud } => {
+            Ok(Dialled::Serial(SerialLine::dialled(SerialPort::open(path, *baud)?)))
+        }
+        #[cfg(not(unix))]
+        Endpoint::Serial { .. } => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-async fn run(hub: Arc<Hub>, expect: Expect, id: NodeId, line: impl Line, remote: Endpoint) {
+async fn run(
+    hub: Arc<Hub>,
+    expect: Expect,
+    id: NodeId,
+    line: impl Line<Session = OnStream>,
+    remote: Endpoint,
+) {
     hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
     let rng = &mut UnwrapErr(SysRng);
     let now = hub.clock.now();
@@ -73,10 +106,30 @@ async fn run(hub: Arc<Hub>, expect: Expect, id: NodeId, line: impl Line, remote:
     Link::new(hub, line, remote, session, Origin::Dialled(id)).run().await;
 }
 
+async fn run_datagrams(
+    hub: Arc<Hub>,
+    expect: Expect,
+    id: NodeId,
+    line: impl Line<Session = OnDatagrams>,
+    path: Path,
+    cid: ConnectionId,
+    remote: Endpoint,
+) {
+    hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
+    let (rng, now) = (&mut UnwrapErr(SysRng), hub.clock.now());
+    let Plan { identity, session, .. } = &hub.plan;
+    let session = OnDatagrams::connect(now, hub.wall(), identity, *session, path, cid, expect, rng);
+    Link::new(hub, line, remote, session, Origin::Dialled(id)).run().await;
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
+}
+
 async fn connect_tcp(hub: &Hub, place: &HostPort) -> io::Result<(TcpStream, SocketAddr)> {
     let timeout = hub.plan.timeouts.connect;
     let addresses = tokio::time::timeout(timeout, tokio::net::lookup_host(place.to_string())).await??;
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut failure = no_address();
     for address in addresses {
         match socket::connect(address, &hub.plan.tcp, timeout).await {
             Ok(stream) => return Ok((stream, address)),

@@ -3,7 +3,8 @@
 //! Invariant: tasks hold the hub, and the hub holds no task alive: when the last [`Node`](crate::Node) goes, all are aborted.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -28,6 +29,7 @@ use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
 use crate::queue::Queue;
 use crate::subscription::Registry;
+use crate::udp::{self, UdpPort};
 
 /// The shared state of one node.
 pub(crate) struct Hub {
@@ -58,6 +60,8 @@ pub(crate) struct Hub {
     peers: RwLock<Peers>,
     retired: Mutex<Sent>,
     tokens: AtomicU64,
+    /// The sockets that this node dials over UDP from, one for IPv4 and one for IPv6, once they are needed.
+    dialling: Mutex<[Option<Arc<UdpPort>>; 2]>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -109,6 +113,7 @@ impl Hub {
             peers: RwLock::default(),
             retired: Mutex::default(),
             tokens: AtomicU64::new(1),
+            dialling: Mutex::default(),
             tasks: Mutex::default(),
         }
     }
@@ -174,6 +179,18 @@ impl Hub {
     /// A name for a link, unique in this node's life.
     pub(crate) fn next_token(&self) -> u64 {
         self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The socket from which `address` is dialled over UDP.
+    pub(crate) fn dialling_port(self: &Arc<Self>, address: SocketAddr) -> io::Result<Arc<UdpPort>> {
+        let mut ports = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
+        let port = &mut ports[usize::from(address.is_ipv6())];
+        if let Some(port) = port {
+            return Ok(Arc::clone(port));
+        }
+        let opened = UdpPort::bind(udp::anywhere(address))?;
+        self.spawn(Arc::clone(&opened).receive(Arc::clone(self), None));
+        Ok(Arc::clone(port.insert(opened)))
     }
 
     /// Runs a task that ends with the node.
@@ -295,6 +312,11 @@ impl Doors {
         Ok((Seat { hub: Arc::clone(hub), address }, Attempt { hub: Arc::clone(hub), address }))
     }
 
+    /// Whether half of the places for handshakes are taken.
+    pub(crate) fn is_crowded(&self, hub: &Hub) -> bool {
+        self.visitors().all.handshakes * 2 >= hub.plan.limits.handshakes
+    }
+
     fn visitors(&self) -> MutexGuard<'_, Visitors> {
         self.visitors.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -328,7 +350,7 @@ impl Drop for Attempt {
 }
 
 /// What counts as one address: an IPv4 address or an IPv6 /64, which one customer has at least.
-fn origin(address: IpAddr) -> IpAddr {
+pub(crate) fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => {

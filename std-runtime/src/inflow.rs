@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyphal_core::session::{Mark, Messages};
+use hyphal_core::session::{Mark, Message};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::message::{Compressed, Part};
@@ -153,7 +153,13 @@ impl Inflow {
     }
 
     /// Admits each message once and in time; the others are counted. `base` is where the record's bytes begin.
-    pub(crate) fn admit(&mut self, hub: &Hub, peer: &Peer, messages: Messages<'_>, base: usize) -> Contents {
+    pub(crate) fn admit<'m>(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        messages: impl ExactSizeIterator<Item = Result<Message<'m>, Reason>>,
+        base: usize,
+    ) -> Contents {
         let mut contents = Contents { entries: Vec::with_capacity(messages.len()), others: Vec::new() };
         let mut arrivals = peer.arrivals();
         for message in messages {

@@ -67,9 +67,12 @@ mod event;
 mod farewell;
 mod hub;
 mod inflow;
+#[cfg(unix)]
+mod line_listener;
 mod link;
 mod listener;
 mod log;
+mod mailbox;
 mod memory;
 mod message;
 mod node;
@@ -77,12 +80,16 @@ mod options;
 mod peer;
 mod pulse;
 mod queue;
+mod rate;
 mod receipt;
 mod send;
+#[cfg(unix)]
+mod serial;
 mod signal;
 mod socket;
 mod stream;
 mod subscription;
+mod udp;
 
 pub use hyphal_core::aead::Cipher;
 pub use hyphal_core::breaker::State as BreakerState;

@@ -14,19 +14,26 @@ use hyphal_core::wire::frame::{Header, Kind, Refusal};
 use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
 use crate::address::Endpoint;
-use crate::hub::{Doors, Hub};
-use crate::link::{Line, Link, Origin, StreamLine};
+use crate::hub::{Doors, Hub, Plan};
+#[cfg(unix)]
+use crate::line_listener::LineListener;
+use crate::link::{Line, Link, OnDatagrams, OnStream, Origin, StreamLine, UdpLine};
 use crate::log::{Throttle, remedy};
 use crate::memory::MemoryListener;
 use crate::options::TcpOptions;
 use crate::socket;
+use crate::udp::{Berth, Door, UdpPort, path_of};
 
 /// Where connections arrive.
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Memory(MemoryListener),
+    Udp(Arc<UdpPort>),
+    #[cfg(unix)]
+    Serial(LineListener),
 }
 
 impl Listener {
@@ -41,8 +48,18 @@ impl Listener {
                 Ok(listeners)
             }
             Endpoint::Memory(name) => Ok(vec![Self::Memory(MemoryListener::bind(name, options.backlog)?)]),
-            Endpoint::Udp(_) | Endpoint::Serial { .. } => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "this release has no such links; use TCP"))
+            Endpoint::Udp(place) => {
+                let mut listeners = Vec::new();
+                for address in tokio::net::lookup_host(place.to_string()).await? {
+                    listeners.push(Self::Udp(UdpPort::bind(address)?));
+                }
+                Ok(listeners)
+            }
+            #[cfg(unix)]
+            Endpoint::Serial { path, baud } => Ok(vec![Self::Serial(LineListener::open(path, *baud)?)]),
+            #[cfg(not(unix))]
+            Endpoint::Serial { .. } => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "there are no serial links on this system"))
             }
         }
     }
@@ -52,14 +69,23 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Endpoint::from),
             Self::Memory(listener) => Ok(Endpoint::Memory(listener.name().to_owned())),
+            Self::Udp(port) => Ok(Endpoint::Udp(port.address().into())),
+            #[cfg(unix)]
+            Self::Serial(listener) => Ok(listener.endpoint()),
         }
     }
 
-    /// Accepts connections until the node ends.
-    pub(crate) async fn listen(self, hub: Arc<Hub>) {
+    /// Starts a task that accepts connections until the node ends; gives what stops it before, unless existing links need it.
+    pub(crate) fn spawn(self, hub: &Arc<Hub>) -> Option<AbortHandle> {
         match self {
-            Self::Tcp(listener) => listen(hub, listener).await,
-            Self::Memory(listener) => listen_in_memory(hub, listener).await,
+            Self::Tcp(listener) => Some(hub.spawn(listen(Arc::clone(hub), listener))),
+            Self::Memory(listener) => Some(hub.spawn(listen_in_memory(Arc::clone(hub), listener))),
+            Self::Udp(port) => {
+                hub.spawn(port.receive(Arc::clone(hub), Some(Door::new())));
+                None
+            }
+            #[cfg(unix)]
+            Self::Serial(listener) => Some(hub.spawn(listener.listen(Arc::clone(hub)))),
         }
     }
 }
@@ -112,7 +138,7 @@ fn accept(hub: &Arc<Hub>, stream: TcpStream, address: SocketAddr, refusals: &Thr
 }
 
 /// Gives a connection its places, or says why there are none.
-fn admit(hub: &Arc<Hub>, remote: &Endpoint, refusals: &Throttle) -> Result<Origin, Reason> {
+pub(crate) fn admit(hub: &Arc<Hub>, remote: &Endpoint, refusals: &Throttle) -> Result<Origin, Reason> {
     hub.tally.accepted.fetch_add(1, Ordering::Relaxed);
     let places = Doors::admit(hub, remote.socket_addr().map(|address| address.ip()));
     let (seat, attempt) = places.inspect_err(|&reason| {
@@ -127,7 +153,23 @@ fn admit(hub: &Arc<Hub>, remote: &Endpoint, refusals: &Throttle) -> Result<Origi
     Ok(Origin::Accepted { _seat: seat, attempt: Some(attempt) })
 }
 
-fn run(hub: &Arc<Hub>, line: impl Line, remote: Endpoint, origin: Origin) {
+/// Begins a session with whoever sent a first packet from `from`.
+pub(crate) fn run_datagrams(
+    hub: &Arc<Hub>,
+    berth: Berth,
+    from: SocketAddr,
+    remote: Endpoint,
+    origin: Origin,
+) {
+    let (rng, cid) = (&mut UnwrapErr(SysRng), berth.cid);
+    let Plan { identity, session, .. } = &hub.plan;
+    let session =
+        OnDatagrams::accept(hub.clock.now(), hub.wall(), identity, *session, path_of(from), cid, rng);
+    let line = UdpLine::new(berth, from);
+    hub.spawn(Link::new(Arc::clone(hub), line, remote, session, origin).run());
+}
+
+fn run(hub: &Arc<Hub>, line: impl Line<Session = OnStream>, remote: Endpoint, origin: Origin) {
     let rng = &mut UnwrapErr(SysRng);
     let session = Session::accept(hub.clock.now(), hub.wall(), &hub.plan.identity, hub.plan.session, rng);
     hub.spawn(Link::new(Arc::clone(hub), line, remote, session, origin).run());
@@ -156,7 +198,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 }
 
 /// What a refused peer is told to wait before it tries again.
-const BUSY_MILLIS: u64 = 1000;
+pub(crate) const BUSY_MILLIS: u64 = 1000;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -224,6 +224,7 @@ impl Node {
             accepted: tally.accepted.load(Relaxed),
             dialled: tally.dialled.load(Relaxed),
             refused: tally.refused.snapshot(),
+            strays: tally.strays.snapshot(),
             closed: tally.closed.snapshot(),
         }
     }

@@ -232,10 +232,10 @@ settings! {
         /// Where the node accepts connections. The default is reachable from this machine only; `[::]:4857` listens on all
         /// IPv6 addresses; add `0.0.0.0:4857` for IPv4.
         listen: Vec<Endpoint> = vec![default_endpoint()],
-            List(Text::<Endpoint>::new("HOST:PORT (TCP), as 0.0.0.0:4857 or [::]:4857; within one process memory://NAME"));
+            List(Text::<Endpoint>::new("HOST:PORT (TCP), as 0.0.0.0:4857 or [::]:4857; udp://HOST:PORT; serial:///dev/ttyX?baud=N; memory://NAME"));
         /// Peers to which the node connects and stays connected.
         peers: Vec<PeerAddr> = Vec::new(),
-            List(Text::<PeerAddr>::new("ID@ENDPOINT, as ID@HOST:PORT (TCP), where HOST is an IP address (IPv6 in brackets) or a DNS name"));
+            List(Text::<PeerAddr>::new("ID@ENDPOINT, as ID@HOST:PORT (TCP) or ID@udp://HOST:PORT, where HOST is an IP address (IPv6 in brackets) or a DNS name"));
         /// What happens to messages of a type that no version assigns.
         unknown_types: UnknownTypes = UnknownTypes::Deliver,
             Choice(&[("deliver", UnknownTypes::Deliver), ("refuse", UnknownTypes::Refuse)]);

@@ -11,6 +11,8 @@
 //! What a link does not do: move bytes (the [`Line`]), judge peers (`control`), choose what is sent next (the outbox), know
 //! who subscribes (`inflow`).
 
+mod datagram;
+mod kind;
 mod stream;
 
 use std::future::poll_fn;
@@ -25,16 +27,20 @@ use bytes::Bytes;
 use hyphal_core::ids::{Hint, NodeId};
 use hyphal_core::node::SessionRef;
 use hyphal_core::outbox::SharedStorage;
-use hyphal_core::session::{Closed, Event, Mark, Messages, Offer, Session};
+use hyphal_core::session::{Closed, Event, Mark, Messages, Offer};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use self::datagram::EarlyRecord;
+pub(crate) use self::datagram::UdpLine;
+#[cfg(unix)]
+pub(crate) use self::datagram::{SerialLine, beginning};
+pub(crate) use self::kind::{LinkSession, OnDatagrams, OnStream};
 pub(crate) use self::stream::StreamLine;
 use crate::address::Endpoint;
 use crate::buffers::Pool;
-use crate::cipher::RingCipher;
 use crate::control::{Admitted, Command, PeerUp};
 use crate::farewell;
 use crate::hub::{Attempt, Hub, Seat};
@@ -45,18 +51,31 @@ use crate::receipt::ReceiptLedger;
 use crate::signal::Signal;
 
 /// A line with a session on it.
-pub(crate) struct Link<L> {
-    desk: Desk,
+pub(crate) struct Link<L: Line> {
+    desk: Desk<L::Session>,
     line: L,
 }
 
 /// What moves a session's bytes, and keeps those that are under way.
 pub(crate) trait Line: Send + 'static {
+    /// The session that it is made for.
+    type Session: LinkSession;
+
     /// Takes what was read, or reads more, and hands it to the session; ready if anything moved.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> Poll<io::Result<Turn>>;
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        desk: &mut Desk<Self::Session>,
+    ) -> Poll<io::Result<Turn>>;
 
     /// Has what is due sealed, and writes it; ready with whether anything moved.
-    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> Poll<io::Result<bool>>;
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        desk: &mut Desk<Self::Session>,
+    ) -> Poll<io::Result<bool>>;
 
     /// Whether everything that was sealed has been written.
     fn is_flushed(&self) -> bool;
@@ -69,11 +88,11 @@ pub(crate) trait Line: Send + 'static {
 }
 
 /// The session, and everyone whom it concerns: what of a link does not depend on how bytes move.
-pub(crate) struct Desk {
+pub(crate) struct Desk<S> {
     pub(crate) hub: Arc<Hub>,
     /// The other end.
     remote: Endpoint,
-    session: Box<Session<RingCipher>>,
+    session: Box<S>,
     origin: Origin,
     token: u64,
     signal: Arc<Signal>,
@@ -93,6 +112,8 @@ pub(crate) struct Desk {
     closed: Option<Closed>,
     /// When a closed link stops trying to write its last bytes.
     abandon_at: Option<Instant>,
+    /// What came with the peer's proof, until the session is let in.
+    early: Option<Box<EarlyRecord>>,
 }
 
 /// Who opened the link.
@@ -125,7 +146,7 @@ impl<L: Line> Link<L> {
         hub: Arc<Hub>,
         line: L,
         remote: Endpoint,
-        mut session: Session<RingCipher>,
+        mut session: L::Session,
         origin: Origin,
     ) -> Self {
         if hub.plan.key_log.is_some() {
@@ -149,6 +170,7 @@ impl<L: Line> Link<L> {
             put_off: 0,
             closed: None,
             abandon_at: None,
+            early: None,
         };
         Self { desk, line }
     }
@@ -257,7 +279,7 @@ impl<L: Line> Link<L> {
     }
 }
 
-impl Desk {
+impl<S: LinkSession> Desk<S> {
     /// Does what the application and the control task want.
     fn take_orders(&mut self, now: Instant) {
         // Before a close, which carries the last acknowledgement.
@@ -266,13 +288,13 @@ impl Desk {
         }
         self.session.handle_released(self.signal.released());
         if let Some(reason) = self.signal.take_close() {
-            self.session.close(now, reason);
+            self.with_outbox(|session, outbox| session.close(now, outbox, reason));
         }
         if self.is_forgotten() {
-            self.session.close(now, Reason::Shutdown);
+            self.with_outbox(|session, outbox| session.close(now, outbox, Reason::Shutdown));
         }
         if self.signal.take_retire() {
-            self.session.retire(now, Reason::Replaced);
+            self.with_outbox(|session, outbox| session.retire(now, outbox, Reason::Replaced));
         }
         if self.awaits_lane {
             self.take_lane();
@@ -345,6 +367,17 @@ impl Desk {
         let peer = self.peer.as_ref()?;
         let mark = messages.mark();
         Some((mark, self.inflow.admit(&self.hub, peer, messages, base)))
+    }
+
+    /// Delivers what came before the session was let in.
+    fn deliver_early(&mut self, now: Instant) {
+        let (Some(early), Some(peer)) = (self.early.take(), &self.peer) else { return };
+        let EarlyRecord { mark, messages, bytes } = *early;
+        let messages = messages
+            .iter()
+            .map(|message| message.as_ref().map(|early| early.message(&bytes)).map_err(|reason| *reason));
+        let contents = self.inflow.admit(&self.hub, peer, messages, bytes.as_ptr().addr());
+        self.inflow.deliver(&self.hub, peer, now, mark, bytes, contents);
     }
 
     /// Hands the admitted messages of a record to all who want them.
@@ -470,10 +503,11 @@ impl Desk {
                 self.peer = Some(peer);
                 self.awaits_lane = !is_retired;
                 if is_retired {
-                    self.session.retire(now, Reason::Replaced);
+                    self.with_outbox(|session, outbox| session.retire(now, outbox, Reason::Replaced));
                 }
+                self.deliver_early(now);
             }
-            Err(reason) => self.session.close(now, reason),
+            Err(reason) => self.with_outbox(|session, outbox| session.close(now, outbox, reason)),
         }
     }
 
@@ -546,7 +580,7 @@ impl Desk {
 
     /// Runs `act` with the session and the outbox of the peer, while the link owns it, else with an empty outbox that is
     /// thrown away.
-    fn with_outbox<R>(&mut self, act: impl FnOnce(&mut Session<RingCipher>, &mut Outbox) -> R) -> R {
+    fn with_outbox<R>(&mut self, act: impl FnOnce(&mut S, &mut Outbox) -> R) -> R {
         if let Some(peer) = &self.peer {
             let mut lane = peer.lane();
             if lane.is_owned_by(self.token) {

@@ -8,7 +8,7 @@ use hyphal_core::session::{Closed, MAX_TRANSMIT, Received};
 use hyphal_core::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::{Desk, Line, Turn};
+use super::{Desk, Line, OnStream, Turn};
 use crate::buffers::{Pool, ReadBuffer, WriteBuffer};
 use crate::farewell;
 
@@ -36,7 +36,7 @@ impl<S> StreamLine<S> {
 
     /// Seals records into the buffer: as many as it holds, or one after the other while the stream is full, because what is
     /// sealed cannot be overtaken any more.
-    fn fill(&mut self, now: Instant, desk: &mut Desk) {
+    fn fill(&mut self, now: Instant, desk: &mut Desk<OnStream>) {
         let Self { writing, is_full, .. } = self;
         let hub = std::sync::Arc::clone(&desk.hub);
         desk.with_outbox(|session, outbox| {
@@ -56,7 +56,7 @@ impl<S> StreamLine<S> {
     }
 
     /// Takes all whole frames and records that were read, until somebody must be asked.
-    fn parse(&mut self, now: Instant, desk: &mut Desk) -> Turn {
+    fn parse(&mut self, now: Instant, desk: &mut Desk<OnStream>) -> Turn {
         let Self { reading, .. } = self;
         self.has_unparsed = true;
         while !reading.bytes.is_empty() {
@@ -96,7 +96,14 @@ impl<S> StreamLine<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Line for StreamLine<S> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> Poll<io::Result<Turn>> {
+    type Session = OnStream;
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        desk: &mut Desk<OnStream>,
+    ) -> Poll<io::Result<Turn>> {
         if self.has_unparsed {
             return Poll::Ready(Ok(self.parse(now, desk)));
         }
@@ -112,7 +119,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Line for StreamLine<S> 
         Poll::Ready(Ok(self.parse(now, desk)))
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk) -> Poll<io::Result<bool>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        desk: &mut Desk<OnStream>,
+    ) -> Poll<io::Result<bool>> {
         if self.writing.is_empty() {
             self.fill(now, desk);
             // An abandonment is done with as soon as it is on its way.

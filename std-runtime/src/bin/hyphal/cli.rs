@@ -17,7 +17,7 @@ use hyphal_core::ids::{NodeId, Priority};
 /// Secure messages between nodes.
 ///
 /// Every link is encrypted and both ends are authenticated by their identity keys. Peers are written ID@ENDPOINT, where an
-/// endpoint is HOST:PORT (TCP).
+/// endpoint is HOST:PORT (TCP), udp://HOST:PORT, or serial:///dev/ttyX?baud=N.
 #[derive(Debug, Parser)]
 #[command(name = "hyphal", version, max_term_width = 100, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -371,6 +371,8 @@ pub(crate) struct LatencyArgs {
 pub(crate) enum Transport {
     /// Loopback TCP between two processes
     Tcp,
+    /// Loopback UDP between two processes
+    Udp,
     /// Memory: both nodes in one process
     Memory,
 }

@@ -3,7 +3,7 @@
 //! Changes nothing. Each check ends as ok, warn or fail; only fail changes the exit code.
 
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -187,6 +187,9 @@ fn is_outside(endpoint: &Endpoint) -> bool {
 fn check_port(endpoint: &Endpoint) -> (Check, bool) {
     let tried = match endpoint {
         Endpoint::Tcp(place) => TcpListener::bind(place.to_string()).map(drop),
+        Endpoint::Udp(place) => UdpSocket::bind(place.to_string()).map(drop),
+        // The device would be taken from a node that runs; whether it is there can be seen without.
+        Endpoint::Serial { path, .. } => std::fs::metadata(path).map(drop),
         // A name in memory is always free in a process of its own.
         _ => Ok(()),
     };

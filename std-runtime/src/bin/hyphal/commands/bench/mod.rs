@@ -140,6 +140,7 @@ async fn begin(transport: Transport, work: Work) -> Result<(Node, Peer), Failure
     let theirs = fresh_identity();
     let here = match transport {
         Transport::Tcp => Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        Transport::Udp => Endpoint::Udp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()),
         Transport::Memory => Endpoint::Memory(NETWORK.to_owned()),
     };
     let node = Node::builder()
@@ -152,7 +153,7 @@ async fn begin(transport: Transport, work: Work) -> Result<(Node, Peer), Failure
     let endpoint = node.local_addrs()[0].to_string();
     let assignment = Assignment { seed: *theirs.seed(), id: node.id().to_string(), endpoint, work };
     let life = match transport {
-        Transport::Tcp => begin_process(&assignment).await?,
+        Transport::Tcp | Transport::Udp => begin_process(&assignment).await?,
         Transport::Memory => Life::Task(tokio::spawn(peer::work(assignment))),
     };
     Ok((node, Peer { id: theirs.id(), life }))
