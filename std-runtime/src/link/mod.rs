@@ -579,11 +579,11 @@ impl<S: LinkSession> Desk<S> {
     }
 
     /// Runs `act` with the session and the outbox of the peer, while the link owns it, else with an empty outbox that is
-    /// thrown away.
+    /// thrown away. An outbox that became the link's a moment ago belongs to the session only once that has started it.
     fn with_outbox<R>(&mut self, act: impl FnOnce(&mut S, &mut Outbox) -> R) -> R {
         if let Some(peer) = &self.peer {
             let mut lane = peer.lane();
-            if lane.is_owned_by(self.token) {
+            if lane.is_owned_by(self.token) && !self.awaits_lane {
                 let result = act(&mut self.session, &mut lane.outbox);
                 lane.call_waiting();
                 return result;
