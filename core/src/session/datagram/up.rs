@@ -448,7 +448,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
         let may_load = match probes {
             true => self.sent.has_room_for_probe(),
             false if again.is_none() && !has_new && !self.renewal.owes_drain() => false,
-            false => self.may_send(now),
+            false => self.may_send(now, again.is_some()),
         };
         if may_load && (self.renewal.owes_drain() || matches!(again, Some((_, Load::Drain)))) {
             if let Some((place, Load::Drain)) = again {
@@ -472,11 +472,16 @@ impl<A: Aead, const N: usize> Up<A, N> {
             self.sent.handle_empty_probe();
         }
         let is_due = self.arrivals.is_urgent() || self.pulse.wants_record();
-        let loads = may_load && has_new;
+        let loads = may_load && has_new && (probes || self.sent.has_room());
         if !is_due && !loads {
             return None;
         }
-        let told = self.arrivals.pending(now);
+        // With every pong, whether or not anything is new: an acknowledgement that was lost is not missed by a peer whose
+        // records have all arrived, and which still waits to hear that they are done.
+        let told = match self.pulse.pong_token() {
+            Some(_) => self.arrivals.current(now),
+            None => self.arrivals.pending(now),
+        };
         let header = RecordHeader {
             ack: told.as_ref().map(|told| told.done),
             credit: match told.is_some() || grants_again {
@@ -530,8 +535,11 @@ impl<A: Aead, const N: usize> Up<A, N> {
     }
 
     /// Whether loss, window and table let a record with a load go; if only the pace does not, it is waited for.
-    fn may_send(&mut self, now: Instant) -> bool {
-        if !self.sent.has_room() || !self.window.has_room() {
+    fn may_send(&mut self, now: Instant, is_again: bool) -> bool {
+        // What is lost may take the places kept for probes: with nothing else flying no probe would ever be due, and a table
+        // that lost records fill would stay full.
+        let has_room = if is_again { self.sent.has_room_for_probe() } else { self.sent.has_room() };
+        if !has_room || !self.window.has_room() {
             return false;
         }
         self.waits_for_pace = self.window.paced_at(self.rtt.smoothed()) > now;
