@@ -26,13 +26,14 @@ fn the_demo_accounts_for_every_message_and_leaves_no_file() {
     for measured in ["rtt_p50_us", "rtt_p99_us", "critical_wait_p99_us", "detect_ms", "reconnect_ms"] {
         assert!(account[measured].as_f64().unwrap() > 0.0, "{measured}: {account}");
     }
+    assert_eq!(account["transports"], serde_json::json!(["tcp", "tcp", "tcp", "udp", "tcp"]));
     for told in ["Suspect", "Down", "the breaker for node 2 is open", "connected with it again"] {
         assert!(ran.err.contains(told), "{told}: {}", ran.err);
     }
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
 }
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "sent",
     "delivered",
     "expired",
@@ -45,6 +46,7 @@ const FIELDS: [&str; 12] = [
     "critical_wait_p99_us",
     "detect_ms",
     "reconnect_ms",
+    "transports",
 ];
 
 /// How it ends before its time; processes are found in /proc.

@@ -14,8 +14,8 @@ use crate::workspace::Workspace;
 /// Many times what the demonstration takes on two cores.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What the account is made of, as docs/cli.md promises.
-const FIELDS: [&str; 12] = [
+/// The figures of the account, as docs/cli.md promises.
+const FIGURES: [&str; 12] = [
     "sent",
     "delivered",
     "expired",
@@ -46,9 +46,14 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), Failure> {
 
 /// Whether the account has all of its fields and tells of a demonstration that went well.
 fn judge(account: &Map<String, Value>) -> Result<()> {
-    for name in FIELDS {
+    for name in FIGURES {
         let is_number = account.get(name).is_some_and(Value::is_number);
         ensure!(is_number, "the account has no number in its field {name}");
+    }
+    let transports = account.get("transports").and_then(Value::as_array);
+    let transports = transports.context("the account has no list in its field transports")?;
+    for name in ["tcp", "udp"] {
+        ensure!(transports.iter().any(|transport| transport == name), "no node was reached over {name}");
     }
     let count = |name: &str| account[name].as_u64().with_context(|| format!("{name} is no count"));
     let (sent, delivered) = (count("sent")?, count("delivered")?);
@@ -66,10 +71,11 @@ mod tests {
 
     /// The account of a demonstration that went well, but for one field.
     fn account_with(name: &str, value: Value) -> Map<String, Value> {
-        let mut account: Map<_, _> = FIELDS.iter().map(|name| ((*name).to_owned(), 0.into())).collect();
+        let mut account: Map<_, _> = FIGURES.iter().map(|name| ((*name).to_owned(), 0.into())).collect();
         account.insert("sent".to_owned(), 100.into());
         account.insert("delivered".to_owned(), 90.into());
         account.insert("detect_ms".to_owned(), 1.5.into());
+        account.insert("transports".to_owned(), ["tcp", "udp"].as_slice().into());
         account.insert(name.to_owned(), value);
         account
     }
@@ -87,8 +93,15 @@ mod tests {
     }
 
     #[test]
+    fn a_demonstration_over_one_transport_only_does_not_pass() {
+        for only in ["tcp", "udp"] {
+            assert!(judge(&account_with("transports", [only].as_slice().into())).is_err(), "{only}");
+        }
+    }
+
+    #[test]
     fn every_field_has_to_be_there() {
-        for name in FIELDS {
+        for name in FIGURES.into_iter().chain(["transports"]) {
             let mut account = account_with("expired", 3.into());
             account.remove(name);
 

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
-use hyphal::address::BadEndpoint;
+use hyphal::address::{BadEndpoint, Endpoint};
 use hyphal::keyfile;
 use hyphal::{
     Event, Events, Filter, Incoming, IncomingStream, Node, NodeId, Payload, Priority, Receipt, SendError,
@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ledger::{Arrival, Book, Fate, Log};
-use super::script::{self, LIVES, NETWORK, NODES, Order, Report, Setup};
+use super::script::{self, Addresses, LIVES, NETWORK, NODES, Order, Report, Setup, Transport};
 use crate::output::{Exit, Failure};
 
 /// Runs one node until it is told to quit or its input ends.
@@ -57,17 +57,11 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
     actor.spawn(&mut tasks, |actor| actor.watch(events));
     actor.spawn(&mut tasks, Actor::receive);
     actor.spawn(&mut tasks, Actor::ping);
-    let address = actor.node.local_addrs()[0].to_string();
-    tell(&Report::Ready { address }).map_err(broken)?;
+    tell(&Report::Ready { addresses: actor.addresses()? }).map_err(broken)?;
     loop {
         match orders.recv().await {
             Some(Order::Meet { addresses }) => {
-                for (&id, address) in
-                    actor.ids.iter().zip(addresses).filter(|(id, _)| **id != actor.node.id())
-                {
-                    let endpoint = address.parse().map_err(|error: BadEndpoint| wrong(&error))?;
-                    actor.node.add_peer(id, Some(endpoint)).await.map_err(|error| wrong(&error))?;
-                }
+                actor.meet(&addresses).await?;
             }
             Some(Order::Talk) => {
                 let stopped = stopped.clone();
@@ -126,7 +120,11 @@ impl Actor {
         let ids = ids.map_err(|error| Failure::new(Exit::Usage, error.to_string(), ""))?;
         let mut timeouts = Timeouts::default();
         timeouts.heartbeat = HEARTBEAT;
-        let mut builder = Node::builder().network(NETWORK).listen(setup.listen.as_str()).timeouts(timeouts);
+        timeouts.handshake = HANDSHAKE;
+        let mut builder = Node::builder().network(NETWORK).timeouts(timeouts);
+        for endpoint in Transport::ALL.iter().filter_map(|transport| setup.listen.of(*transport)) {
+            builder = builder.listen(endpoint);
+        }
         // Every node knows the others from the start, so that none is refused for having met them first.
         for id in ids.iter().filter(|id| **id != identity.id()) {
             builder = builder.known_peer(*id);
@@ -141,6 +139,26 @@ impl Actor {
             rtts_us: Mutex::default(),
             waits_us: Mutex::default(),
         })
+    }
+
+    /// Where it listens.
+    fn addresses(&self) -> Result<Addresses, Failure> {
+        let local = self.node.local_addrs();
+        let tcp = local.iter().find(|endpoint| matches!(endpoint, Endpoint::Tcp(_)));
+        let udp = local.iter().find(|endpoint| matches!(endpoint, Endpoint::Udp(_)));
+        let udp = udp.ok_or_else(|| Failure::new(Exit::Failed, "it has no UDP port", ""))?;
+        Ok(Addresses { tcp: tcp.map(Endpoint::to_string), udp: udp.to_string() })
+    }
+
+    /// Connects to all others over what carries the session of each pair, so that both ends dial the same kind of port.
+    async fn meet(&self, addresses: &[Addresses]) -> Result<(), Failure> {
+        for (peer, addresses) in addresses.iter().enumerate().filter(|(peer, _)| *peer != self.own) {
+            let address = addresses.of(Transport::between(self.own, peer));
+            let address = address.ok_or_else(|| Failure::new(Exit::Failed, "a peer has no such port", ""))?;
+            let endpoint = address.parse().map_err(|error: BadEndpoint| wrong(&error))?;
+            self.node.add_peer(self.ids[peer], Some(endpoint)).await.map_err(|error| wrong(&error))?;
+        }
+        Ok(())
     }
 
     /// Runs a part of the node beside the others; if it cannot go on, the demo hears of it.
@@ -420,6 +438,9 @@ fn policy() -> node::Config {
 }
 
 const HEARTBEAT: Duration = Duration::from_millis(250);
+
+/// Nobody answers at the UDP port of a dead node, and a dial fails only when this time is over.
+const HANDSHAKE: Duration = Duration::from_millis(500);
 
 /// The time between two messages of a node.
 const PACE: Duration = Duration::from_millis(4);

@@ -24,7 +24,7 @@ use super::signals::Signals;
 use crate::cli::DemoArgs;
 use crate::output::{self, Exit, Failure};
 use audit::Audit;
-use script::{NODES, Order};
+use script::{NODES, Order, Transport};
 use stage::Stage;
 
 pub(crate) use actor::run as run_actor;
@@ -121,6 +121,7 @@ async fn play(stage: &mut Stage) -> Result<Account, Failure> {
         critical_wait_p99,
         detect,
         reconnect,
+        transports: Transport::OF_NODES,
     })
 }
 
@@ -146,6 +147,8 @@ struct Account {
     detect: Duration,
     /// From the start of the process to the last other node's session with it.
     reconnect: Duration,
+    /// What carried the sessions of each node.
+    transports: [Transport; NODES],
 }
 
 impl Account {
@@ -169,11 +172,12 @@ struct Fields {
     critical_wait_p99_us: u64,
     detect_ms: f64,
     reconnect_ms: f64,
+    transports: [Transport; NODES],
 }
 
 impl From<&Account> for Fields {
     fn from(account: &Account) -> Self {
-        let Account { audit, rtt_p50, rtt_p99, critical_wait_p99, detect, reconnect } = account;
+        let Account { audit, rtt_p50, rtt_p99, critical_wait_p99, detect, reconnect, transports } = account;
         Self {
             sent: audit.sent,
             delivered: audit.delivered,
@@ -187,6 +191,7 @@ impl From<&Account> for Fields {
             critical_wait_p99_us: micros(*critical_wait_p99),
             detect_ms: millis(*detect),
             reconnect_ms: millis(*reconnect),
+            transports: *transports,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Peers are named by their index, 0 to 4. A node whose standard input ends was left alone, and ends too.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -12,6 +13,65 @@ pub(super) const NODES: usize = 5;
 
 /// The nodes' network.
 pub(super) const NETWORK: &str = "hyphal-demo";
+
+/// What carries the sessions with a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    pub(super) const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
+    /// What carries the sessions of each node. The one on UDP has no TCP port, and dials the others at their UDP ports.
+    pub(super) const OF_NODES: [Self; NODES] = [Self::Tcp, Self::Tcp, Self::Tcp, Self::Udp, Self::Tcp];
+
+    /// What carries the session of two nodes.
+    pub(super) fn between(a: usize, b: usize) -> Self {
+        if [a, b].iter().any(|node| Self::OF_NODES[*node] == Self::Udp) { Self::Udp } else { Self::Tcp }
+    }
+
+    /// Where a node listens when it is started first.
+    pub(super) fn free_port(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp://127.0.0.1:0",
+            Self::Udp => "udp://127.0.0.1:0",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// Where a node listens: a port of UDP, and of TCP unless it is the one on UDP.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Addresses {
+    pub(super) tcp: Option<String>,
+    pub(super) udp: String,
+}
+
+impl Addresses {
+    /// Free ports for a node that carries its sessions over this.
+    pub(super) fn free(transport: Transport) -> Self {
+        let tcp = (transport == Transport::Tcp).then(|| Transport::Tcp.free_port().to_owned());
+        Self { tcp, udp: Transport::Udp.free_port().to_owned() }
+    }
+
+    pub(super) fn of(&self, transport: Transport) -> Option<&str> {
+        match transport {
+            Transport::Tcp => self.tcp.as_deref(),
+            Transport::Udp => Some(&self.udp),
+        }
+    }
+}
 
 /// What a node is, its first line of input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,8 +84,8 @@ pub(super) struct Setup {
     pub(super) directory: PathBuf,
     /// The ids of all nodes, in the order of their indices.
     pub(super) ids: Vec<String>,
-    /// The endpoint to listen at.
-    pub(super) listen: String,
+    /// The endpoints to listen at.
+    pub(super) listen: Addresses,
 }
 
 impl Setup {
@@ -52,8 +112,8 @@ pub(super) const LIVES: u32 = 2;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
-    /// Connect to the others, who listen here, in the order of their indices.
-    Meet { addresses: Vec<String> },
+    /// Connect to the others, who listen here, in the order of all indices.
+    Meet { addresses: Vec<Addresses> },
     /// Send messages to the others until told to stop.
     Talk,
     /// Send messages to an absent peer that live for a second only.
@@ -75,7 +135,7 @@ pub(super) enum Order {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Report {
     /// It listens here.
-    Ready { address: String },
+    Ready { addresses: Addresses },
     /// A session is up.
     Up { peer: usize },
     /// A session ended.

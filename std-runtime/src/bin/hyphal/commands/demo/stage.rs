@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use super::super::start::fresh_identity;
 use super::audit::{Audit, Receiver, Sender};
 use super::ledger::{self, Arrival};
-use super::script::{self, Breaker, Health, NODES, Order, Report, Setup};
+use super::script::{self, Addresses, Breaker, Health, NODES, Order, Report, Setup, Transport};
 use crate::output::{BAD, Exit, Failure, GOOD, HINT, WARN};
 
 /// Everything that has to be gone in the end, and what is known of it.
@@ -40,7 +40,7 @@ pub(super) struct Stage {
 struct Role {
     process: Option<Process>,
     life: u32,
-    address: Option<String>,
+    addresses: Option<Addresses>,
     is_listening: bool,
     views: [View; NODES],
     /// In this life.
@@ -110,6 +110,12 @@ impl Stage {
         self.directory.path().display()
     }
 
+    /// Where a node is to listen: at free ports the first time, at the same ones again.
+    fn listen(&self, index: usize) -> Addresses {
+        let known = self.nodes[index].addresses.clone();
+        known.unwrap_or_else(|| Addresses::free(Transport::OF_NODES[index]))
+    }
+
     fn setup(&self, index: usize) -> Setup {
         let node = &self.nodes[index];
         Setup {
@@ -117,11 +123,11 @@ impl Stage {
             life: node.life,
             directory: self.directory.path().to_owned(),
             ids: self.ids.clone(),
-            listen: node.address.clone().unwrap_or_else(|| FREE_PORT.to_owned()),
+            listen: self.listen(index),
         }
     }
 
-    /// Starts the process of a node: at a free address the first time, at the same one again.
+    /// Starts the process of a node.
     pub(super) async fn start(&mut self, index: usize) -> Result<Instant, Failure> {
         self.nodes[index].life += 1;
         let setup = self.setup(index);
@@ -141,7 +147,7 @@ impl Stage {
 
     /// Lets a node connect to all others.
     pub(super) async fn meet(&mut self, index: usize) -> Result<(), Failure> {
-        let addresses = self.nodes.iter().filter_map(|node| node.address.clone()).collect();
+        let addresses = self.nodes.iter().filter_map(|node| node.addresses.clone()).collect();
         self.order(index, &Order::Meet { addresses }).await
     }
 
@@ -228,8 +234,8 @@ impl Stage {
         }
         let Some(report) = report else { return Err(failed(index, &"its process ended")) };
         match report {
-            Report::Ready { address } => {
-                node.address = Some(address);
+            Report::Ready { addresses } => {
+                node.addresses = Some(addresses);
                 node.is_listening = true;
             }
             Report::Up { peer } => {
@@ -388,9 +394,6 @@ impl Stage {
         let _ = writeln!(anstream::stderr(), "{HINT}{elapsed:6.2} s{HINT:#}  {what}");
     }
 }
-
-/// Where nodes listen when they are started first.
-const FREE_PORT: &str = "127.0.0.1:0";
 
 /// How long a step of the play may take, and the end of a process.
 const PATIENCE: Duration = Duration::from_secs(15);

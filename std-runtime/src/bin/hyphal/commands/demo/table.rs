@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Account;
+use super::script::Transport;
 use crate::output::{BAD, GOOD};
 
 /// An account as a table.
@@ -39,6 +40,12 @@ impl fmt::Display for Table<'_> {
             &span(account.reconnect),
             "from the restart until the last node was connected",
         )?;
+        writeln!(f)?;
+        for transport in Transport::ALL {
+            let nodes = account.transports.iter().enumerate().filter(|(_, of_node)| **of_node == transport);
+            let nodes: Vec<String> = nodes.map(|(index, _)| format!("node {index}")).collect();
+            row(f, "reached over", &transport, &nodes.join(", "))?;
+        }
         writeln!(f)?;
         if account.is_sound() {
             writeln!(f, "{GOOD}Nothing was lost, nothing was delivered twice.{GOOD:#}")
