@@ -80,7 +80,14 @@ impl FromStr for Endpoint {
     type Err = BadEndpoint;
 
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
-        let Some((scheme, rest)) = text.split_once("://") else { return text.parse().map(Self::Tcp) };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            let place = text.parse().map(Self::Tcp);
+            // A host may be named as a transport is, so only what is no place was meant to have slashes.
+            return place.map_err(|error| match text.split_once(':') {
+                Some((scheme, _)) if SCHEMES.contains(&scheme) => BadEndpoint::Slashes(scheme.to_owned()),
+                _ => error,
+            });
+        };
         match scheme {
             "tcp" => rest.parse().map(Self::Tcp),
             "udp" => rest.parse().map(Self::Udp),
@@ -215,6 +222,8 @@ impl FromStr for PeerAddr {
 pub enum BadEndpoint {
     /// What stands before `://` is no transport.
     Scheme(String),
+    /// The name of a transport is followed by `:` and not by `://`.
+    Slashes(String),
     /// There is no `:PORT` at the end.
     NoPort,
     /// What stands after the last colon is not a port, or is 0 where a port must be dialled.
@@ -240,6 +249,9 @@ impl fmt::Display for BadEndpoint {
         match self {
             Self::Scheme(text) => {
                 write!(f, "'{text}' before '://' is no transport; there are tcp, udp, serial and memory")
+            }
+            Self::Slashes(scheme) => {
+                write!(f, "after '{scheme}:' there are not two slashes; write {scheme}://…")
             }
             Self::NoPort => f.write_str("there is no port; write HOST:PORT"),
             Self::Port(text) => write!(f, "'{text}' is not a port (1 to 65535)"),
@@ -290,6 +302,8 @@ impl fmt::Display for BadPeerAddr {
         }
     }
 }
+
+const SCHEMES: [&str; 4] = ["tcp", "udp", "serial", "memory"];
 
 fn parse_port(text: &str) -> Result<u16, BadEndpoint> {
     let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -406,6 +420,10 @@ mod tests {
             ("ID@[::1:4857", "is not an IPv6 address in brackets"),
             ("ID@[1.2.3.4]:4857", "is not an IPv6 address in brackets"),
             ("ID@[::1]", "no port"),
+            ("ID@udp:127.0.0.1:4857", "write udp://"),
+            ("ID@udp:/x", "write udp://"),
+            ("ID@serial:/dev/ttyUSB0", "write serial://"),
+            ("ID@memory:a", "write memory://"),
             ("ID@::1", "stands in brackets"),
             ("ID@2001:db8::7:4857", "stands in brackets"),
             ("ID@:4857", "'' is neither"),

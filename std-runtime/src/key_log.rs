@@ -58,7 +58,7 @@ fn check_access(file: &File) -> io::Result<()> {
         }
         let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            let text = format!("its mode {mode:04o} lets others at it: chmod 600");
+            let text = format!("its mode {mode:04o} lets others at it");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
     }

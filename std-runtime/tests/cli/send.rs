@@ -1,6 +1,6 @@
 //! Sending from the command line: every source of a message, every receiver, and the truth about what became of it.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use serde_json::{Value, json};
 
@@ -131,6 +131,72 @@ fn a_peer_that_is_down_is_unreachable_with_the_reason() {
 
     assert_eq!(sent.code, Some(4), "{sent:?}");
     assert_eq!(outcome(&sent), ("unreachable".into(), "Unreachable".into()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_log_that_others_can_read_is_refused_before_anything_is_sent() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = Home::new();
+    let path = home.write("keys.log", "");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let address = format!("{}@127.0.0.1:1", home.keygen("peer"));
+    let cases =
+        [("keys.log", "its mode 0644 lets others at it", "chmod 600"), ("none/keys.log", "none", "exists")];
+    for (log, expected, remedy) in cases {
+        let sent = home.hyphal(&["send", "--ephemeral-key", "--key-log", log, "--to", &address, "hello"]);
+
+        assert_eq!(sent.code, Some(3), "{sent:?}");
+        assert!(sent.err.contains(expected) && sent.err.contains(remedy), "{sent:?}");
+    }
+}
+
+#[test]
+fn silence_at_a_udp_port_is_told_as_such() {
+    let home = Home::new();
+    // Bound, so that no other program answers there, and never read.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let address = format!("{}@udp://127.0.0.1:{port}", home.keygen("peer"));
+
+    let arguments = ["send", "--ephemeral-key", "--to", &address, "--set", "timeouts.handshake=300ms"];
+    let sent = home.hyphal(&[&arguments[..], &["--timeout", "2", "hello"]].concat());
+
+    assert_eq!(sent.code, Some(4), "{sent:?}");
+    assert!(sent.out.contains("nothing answers there, or it does not finish the handshake"), "{sent:?}");
+    assert!(sent.err.contains("listens on that UDP port"), "{sent:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_serial_line_that_cannot_be_opened_is_told_as_such() {
+    let home = Home::new();
+    let address = format!("{}@serial:///dev/null?baud=9600", home.keygen("peer"));
+
+    let sent = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--timeout", "0.5", "hello"]);
+
+    assert_eq!(sent.code, Some(4), "{sent:?}");
+    assert!(sent.out.contains("the serial line to it cannot be opened"), "{sent:?}");
+    assert!(sent.err.contains("help: check that the device is there"), "{sent:?}");
+}
+
+#[test]
+fn a_message_arrives_over_udp_and_one_over_the_peers_limit_does_not_leave() {
+    let home = Home::new();
+    std::fs::write(home.path().join("large.bin"), noise(2 << 20)).unwrap();
+    let small = ["--listen", "udp://127.0.0.1:0", "--set", "limits.max_message=1 MiB"];
+    let listener = home.start(&[&["listen", "--ephemeral-key"], &small[..]].concat());
+    let address = listener.err_after("listening on ");
+
+    let hello = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "hello"]);
+    let large = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--file", "large.bin"]);
+
+    assert!(address.contains("@udp://127.0.0.1:"), "{address}");
+    assert_eq!(hello.code, Some(0), "{hello:?}");
+    assert!(listener.line().ends_with("hello"));
+    assert_eq!(large.code, Some(1), "{large:?}");
+    assert!(large.out.contains("has 2097152 bytes and the peer takes at most 1048576"), "{large:?}");
 }
 
 #[test]

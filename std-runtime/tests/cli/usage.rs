@@ -2,19 +2,24 @@
 
 use crate::home::Home;
 
+/// The id of no node of these tests.
+const SOMEBODY: &str = "hy13lmcfc2e77mgcypy3maxfcexa666xadrwx6hztjge0yxeqqa9euscnwr4p";
+
 const COMMANDS: [&str; 10] =
     ["keygen", "id", "doctor", "node", "send", "listen", "ping", "bench", "demo", "completions"];
 
 #[test]
 fn a_wrong_command_line_is_refused_with_code_2() {
     let home = Home::new();
-    let cases: [(&[&str], &str); 11] = [
+    let slashless = format!("{SOMEBODY}@udp:/x");
+    let cases: [(&[&str], &str); 12] = [
         (&["nonsense"], "unrecognized subcommand"),
         (&["id", "--nonsense"], "unexpected argument '--nonsense'"),
         (&["id", "--set", "network"], "write NAME=VALUE"),
         (&["send", "text"], "--to <PEER>|--broadcast"),
         (&["send", "--to", "nonsense", "text"], "a peer is an ID, or ID@HOST:PORT"),
         (&["send", "--to", "nonsense@host:1", "text"], "the id before '@' is wrong"),
+        (&["send", "--to", &slashless, "text"], "after 'udp:' there are not two slashes"),
         (&["send", "--broadcast", "--priority", "urgent", "text"], "low, medium, high, critical"),
         (&["send", "--broadcast", "--ttl", "soon", "text"], "--ttl"),
         (&["ping"], "<PEER>"),
@@ -33,8 +38,13 @@ fn a_wrong_command_line_is_refused_with_code_2() {
 #[test]
 fn a_bad_value_of_a_setting_on_the_command_line_is_refused_by_its_flag() {
     let home = Home::new();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["doctor", "--peer", "host:1"], "--peer: peers: 'host:1': there is no '@'"),
+        (
+            &["node", "--listen", "serial://"],
+            "'' is not the full path of a device; write serial:///dev/ttyUSB0",
+        ),
+        (&["node", "--listen", "udp:127.0.0.1:1"], "after 'udp:' there are not two slashes; write udp://"),
         (&["id", "--network", ""], "--network: network: the name has 0 bytes"),
         (&["id", "--log", "loud"], "--log: log.filter: 'loud' is neither LEVEL nor MODULE=LEVEL"),
         (&["id", "--set", "limits.max_peers=many"], "--set: limits.max_peers: 'many' is not a whole number"),
@@ -45,6 +55,28 @@ fn a_bad_value_of_a_setting_on_the_command_line_is_refused_by_its_flag() {
 
         assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
         assert_eq!(ran.code, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_name_in_memory_is_refused_by_a_process_that_is_one_node() {
+    let home = Home::new();
+    home.keygen("own");
+    let peer = format!("{SOMEBODY}@memory://there");
+    let cases: [(&[&str], i32); 6] = [
+        (&["node", "--listen", "memory://here"], 2),
+        (&["listen", "--peer", &peer], 2),
+        (&["send", "--to", &peer, "hello"], 2),
+        (&["ping", &peer], 2),
+        (&["doctor", "--peer", &peer], 2),
+        (&["node", "--set", "listen=memory://here"], 3),
+    ];
+    for (arguments, code) in cases {
+        let ran = home.hyphal(&[arguments, &["--key", "own.key"]].concat());
+
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains("joins nodes of one process"), "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains("help: write HOST:PORT, udp://"), "{arguments:?}: {ran:?}");
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) struct VisitorFlags {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Node")]
 pub(crate) struct NodeFlags {
-    /// Accept connections here, as 0.0.0.0:4857 or [::]:4857; may be repeated [variable: HYPHAL_LISTEN]
+    /// Accept connections here, as 0.0.0.0:4857, [::]:4857 or udp://0.0.0.0:4857; may be repeated [variable: HYPHAL_LISTEN]
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) listen: Vec<String>,
     /// Connect to this peer and stay connected; may be repeated [variable: HYPHAL_PEERS]
@@ -196,6 +196,7 @@ pub(crate) struct DoctorArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal node --listen 0.0.0.0:4857 --listen '[::]:4857'
+  hyphal node --listen 0.0.0.0:4857 --listen udp://0.0.0.0:4857
   hyphal node --config /etc/hyphal.toml
   hyphal node --json | jq 'select(.peer)'
   hyphal node --listen 0.0.0.0:4857 --peer ID@relay.example.org:4857 --trust pinned")]
@@ -214,6 +215,7 @@ pub(crate) struct NodeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal send --to ID@10.0.0.7:4857 'hello'
+  hyphal send --to ID@udp://10.0.0.7:4857 'hello'
   hyphal send --to ID --file report.pdf --priority high
   date | hyphal send --broadcast --ttl 10
 
@@ -226,7 +228,7 @@ pub(crate) struct SendArgs {
     /// Send the content of this file; - is standard input
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
-    /// Send to this peer: ID@HOST:PORT, or the ID of a configured peer
+    /// Send to this peer: ID@ENDPOINT, or the ID of a configured peer
     #[arg(long, value_name = "PEER")]
     pub(crate) to: Option<Target>,
     /// Send to all configured peers
@@ -293,7 +295,7 @@ pub(crate) struct ListenArgs {
   hyphal ping ID@10.0.0.7:4857
   hyphal ping ID -c 5 -i 200ms")]
 pub(crate) struct PingArgs {
-    /// The peer: ID@HOST:PORT, or the ID of a configured peer
+    /// The peer: ID@ENDPOINT, or the ID of a configured peer
     #[arg(value_name = "PEER")]
     pub(crate) target: Target,
     /// End after this many pings
@@ -326,7 +328,8 @@ pub(crate) enum Measure {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal bench throughput --size 64 --batch
-  hyphal bench throughput --size 1024 --seconds 10 --json")]
+  hyphal bench throughput --size 1024 --seconds 10 --json
+  hyphal bench throughput --transport udp --batch")]
 pub(crate) struct ThroughputArgs {
     /// Bytes of a message
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
@@ -379,8 +382,8 @@ pub(crate) enum Transport {
 
 /// Show a network of five nodes: messages, the death of a node, its return
 ///
-/// Needs no set-up. Runs real processes on loopback with fresh identities in a temporary directory, and ends with a
-/// table of what was sent and what became of it. Exits with 0 only if nothing was lost or delivered twice.
+/// Needs no set-up. Runs real processes on loopback, over TCP and one over UDP, with fresh identities in a temporary
+/// directory, and ends with a table of what was sent and what became of it. Exits with 0 only if nothing was lost or delivered twice.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal demo

@@ -21,10 +21,9 @@ use crate::output::{self, BAD, Exit, Failure, GOOD, HINT, WARN};
 /// Runs all checks and prints them in order.
 pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut checks = Vec::new();
-    let config = match Config::load(&global.sources(&args.node)) {
+    let config = match start::configuration(global, &args.node) {
         Ok(config) => Some(config),
-        Err(error) => {
-            let failure = Failure::from(error);
+        Err(failure) => {
             // A mistyped command line is no finding about this machine.
             if failure.exit == Exit::Usage {
                 return Err(failure);

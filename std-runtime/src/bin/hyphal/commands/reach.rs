@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hyphal::{Node, NodeId, Reason, Recovery, recover_from_error};
+use hyphal::address::Endpoint;
+use hyphal::{Node, NodeId, PeerInfo, Reason, Recovery, recover_from_error};
 use tokio::time::Instant;
 
 /// Why there is no session, in words: what happened, and what to do.
@@ -25,19 +26,22 @@ pub(crate) async fn session(
 ) -> Result<(), Obstacle> {
     let ended = tokio::time::timeout_at(deadline, async {
         loop {
-            let Some(status) = status(node, peer).await else { return Some(Reason::PeerRemoved) };
-            if status.session.is_some() {
+            let info = info(node, peer).await;
+            let Some(known) = &info else {
+                return Some(Obstacle::new(Some(Reason::PeerRemoved), None, &node.id(), network));
+            };
+            if known.status.session.is_some() {
                 return None;
             }
-            if status.last_reason.is_some() {
-                return status.last_reason;
+            if known.status.last_reason.is_some() {
+                return Some(Obstacle::of(info.as_ref(), &node.id(), network));
             }
             tokio::time::sleep(LOOK).await;
         }
     });
     match ended.await {
         Ok(None) => Ok(()),
-        Ok(Some(reason)) => Err(Obstacle::new(Some(reason), &node.id(), network)),
+        Ok(Some(obstacle)) => Err(obstacle),
         Err(_) => Err(obstacle(node, network, peer).await),
     }
 }
@@ -45,13 +49,9 @@ pub(crate) async fn session(
 /// Resolves when the peer, or this node, refuses the session for a reason that a further attempt would not change.
 pub(crate) async fn refusal(node: &Node, network: &str, peer: NodeId) -> Obstacle {
     loop {
-        match status(node, peer).await {
-            Some(status) if status.session.is_none() => {
-                if let Some(reason) = status.last_reason.filter(|reason| is_lasting(*reason)) {
-                    return Obstacle::new(Some(reason), &node.id(), network);
-                }
-            }
-            _ => {}
+        let info = info(node, peer).await.filter(|info| info.status.session.is_none());
+        if info.as_ref().and_then(|info| info.status.last_reason).is_some_and(is_lasting) {
+            return Obstacle::of(info.as_ref(), &node.id(), network);
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -59,17 +59,16 @@ pub(crate) async fn refusal(node: &Node, network: &str, peer: NodeId) -> Obstacl
 
 /// What stands between this node and the peer at this moment.
 pub(crate) async fn obstacle(node: &Node, network: &str, peer: NodeId) -> Obstacle {
-    let reason = status(node, peer).await.and_then(|status| status.last_reason);
-    Obstacle::new(reason, &node.id(), network)
+    Obstacle::of(info(node, peer).await.as_ref(), &node.id(), network)
 }
 
 /// Whether a session with the peer is up.
 pub(crate) async fn is_up(node: &Node, peer: NodeId) -> bool {
-    status(node, peer).await.is_some_and(|status| status.session.is_some())
+    info(node, peer).await.is_some_and(|info| info.status.session.is_some())
 }
 
-async fn status(node: &Node, peer: NodeId) -> Option<hyphal::PeerStatus> {
-    node.peers().await.into_iter().map(|peer| peer.status).find(|status| status.id == peer)
+async fn info(node: &Node, peer: NodeId) -> Option<PeerInfo> {
+    node.peers().await.into_iter().find(|info| info.status.id == peer)
 }
 
 fn is_lasting(reason: Reason) -> bool {
@@ -80,9 +79,19 @@ fn is_lasting(reason: Reason) -> bool {
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Obstacle {
-    fn new(reason: Option<Reason>, own: &NodeId, network: &str) -> Self {
+    /// By what the node knows of the peer.
+    fn of(info: Option<&PeerInfo>, own: &NodeId, network: &str) -> Self {
+        let reason = info.and_then(|info| info.status.last_reason);
+        Self::new(reason, info.and_then(|info| info.endpoint.as_ref()), own, network)
+    }
+
+    fn new(reason: Option<Reason>, endpoint: Option<&Endpoint>, own: &NodeId, network: &str) -> Self {
         let (message, remedy) = match reason {
             None => ("it did not answer in time".into(), "check the address, or wait longer"),
+            Some(Reason::Unreachable) if matches!(endpoint, Some(Endpoint::Serial { .. })) => (
+                "the serial line to it cannot be opened".into(),
+                "check that the device is there and serial, that this user may open it, and that nothing else has it open",
+            ),
             Some(Reason::Unreachable) => (
                 "it cannot be reached".into(),
                 "check that its node runs and listens there, and that no firewall is between",
@@ -109,6 +118,15 @@ impl Obstacle {
             Some(Reason::Version) => {
                 ("it speaks no version of the protocol that this node speaks".into(), "upgrade the older one")
             }
+            // No connection comes before the handshake on these, so that silence looks like this as well.
+            Some(Reason::HandshakeTimeout) if matches!(endpoint, Some(Endpoint::Udp(_))) => (
+                "nothing answers there, or it does not finish the handshake".into(),
+                "check that a Hyphal node listens on that UDP port, and that no firewall is between",
+            ),
+            Some(Reason::HandshakeTimeout) if matches!(endpoint, Some(Endpoint::Serial { .. })) => (
+                "nothing answers on the line, or it does not finish the handshake".into(),
+                "check that a Hyphal node listens at its other end, with the same baud rate",
+            ),
             Some(Reason::HandshakeTimeout) => (
                 "something answers there and does not finish the handshake".into(),
                 "check that a Hyphal node listens on that port",

@@ -38,7 +38,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Reads configuration and key.
     pub(crate) fn load(global: &Global, flags: &NodeFlags, key: Key) -> Result<Self, Failure> {
-        let config = Config::load(&global.sources(flags))?;
+        let config = configuration(global, flags)?;
         let identity = match key {
             Key::File => keyfile::read(&config.key)?,
             Key::Ephemeral => fresh_identity(),
@@ -55,6 +55,9 @@ impl Setup {
     /// Reduces the peers to the one that is addressed.
     pub(crate) fn select(&mut self, target: &Target) -> Result<PeerAddr, Failure> {
         let peer = match target {
+            Target::Address(peer) if matches!(peer.endpoint, Endpoint::Memory(_)) => {
+                return Err(in_memory(&peer.endpoint, Exit::Usage));
+            }
             Target::Address(peer) => peer.clone(),
             Target::Id(id) => {
                 self.config.peers.iter().find(|peer| peer.id == *id).cloned().ok_or_else(|| {
@@ -85,6 +88,26 @@ impl Setup {
         }
         Ok(node)
     }
+}
+
+/// Reads the configuration; one with names in memory is of no use to a process with a single node.
+pub(crate) fn configuration(global: &Global, flags: &NodeFlags) -> Result<Config, Failure> {
+    let config = Config::load(&global.sources(flags))?;
+    let mut endpoints = config.listen.iter().chain(config.peers.iter().map(|peer| &peer.endpoint));
+    if let Some(endpoint) = endpoints.find(|endpoint| matches!(endpoint, Endpoint::Memory(_))) {
+        let name = endpoint.to_string();
+        let is_typed = flags.listen.iter().chain(&flags.peer).any(|text| text.contains(&name));
+        return Err(in_memory(endpoint, if is_typed { Exit::Usage } else { Exit::Setup }));
+    }
+    Ok(config)
+}
+
+fn in_memory(endpoint: &Endpoint, exit: Exit) -> Failure {
+    Failure::new(
+        exit,
+        format!("{endpoint} joins nodes of one process, and this process is one node"),
+        "write HOST:PORT, udp://HOST:PORT or serial:///dev/ttyX?baud=N",
+    )
 }
 
 /// An identity that is stored nowhere.
@@ -176,6 +199,10 @@ impl From<StartError> for Failure {
                         format!("{endpoint} is in use"),
                         "stop the program that uses it (a node that runs already?), or choose another address with --listen",
                     ),
+                    _ if matches!(endpoint, Endpoint::Serial { .. }) => (
+                        format!("cannot listen on {endpoint}: {cause}"),
+                        "check that the device is there and serial, and that this user may open it",
+                    ),
                     PermissionDenied => (
                         format!("this user may not listen on {endpoint}"),
                         "choose a port above 1023 with --listen",
@@ -190,7 +217,11 @@ impl From<StartError> for Failure {
             StartError::KeyLog { path, error: cause } => Self::new(
                 Exit::Setup,
                 format!("cannot use the key log {}: {cause}", path.display()),
-                "choose another file with --key-log, or make it readable for its owner only: chmod 600",
+                if cause.kind() == PermissionDenied {
+                    "choose another file with --key-log, or make it its owner's only, as the key itself: chmod 600"
+                } else {
+                    "choose another file with --key-log, in a directory that exists"
+                },
             ),
             StartError::Peer { error: AddPeerError::OwnId, .. } => Self::new(
                 Exit::Setup,
