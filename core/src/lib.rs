@@ -1,8 +1,10 @@
 //! The Hyphal protocol as sans-IO state machines: no std, no I/O, no clock, and without feature `alloc` no heap.
 //!
-//! Bytes and the time go in, bytes and events come out; a runtime owns sockets, timers and threads. Three machines:
+//! Bytes and the time go in, bytes and events come out; a runtime owns sockets, timers and threads. The machines:
 //!
-//! - [`Session`](session::Session) is one link to one peer: handshake, keys, records, heartbeats.
+//! - [`Session`](session::Session) is one link to one peer over a stream: handshake, keys, records, credit, heartbeats.
+//! - [`DatagramSession`](session::DatagramSession) is the same over datagrams, which it retransmits and paces; the
+//!   [`Gate`](gate::Gate) stands before the sessions of a socket to which anybody can send.
 //! - [`Outbox`](outbox::Outbox) is one per peer and outlives sessions: it owns what waits to be sent and keeps the books.
 //! - [`Node`](node::Node) is the control plane: peers, policy, health, reconnects. It sees no payload.
 //!

@@ -1,7 +1,9 @@
 //! Secure messaging between nodes: the tokio runtime of the Hyphal protocol.
 //!
 //! Every link is mutually authenticated and encrypted; there is no other mode. A [`Node`] knows its peers by their
-//! [`NodeId`], keeps one session with each of them alive, and tells what became of every message.
+//! [`NodeId`], keeps one session with each of them alive, and tells what became of every message. Links run over TCP, UDP,
+//! serial lines, and memory within one process: an [`Endpoint`](address::Endpoint) says which, and nothing else differs but
+//! the order of messages, which only streams keep.
 //!
 //! ```no_run
 //! use hyphal::{Identity, Node, SendOptions};
