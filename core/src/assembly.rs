@@ -85,8 +85,10 @@ impl<'b, const GAPS: usize> Assembly<'b, GAPS> {
         if last.priority != header.priority {
             return if self.is_unfinished { Err(Reason::Limit) } else { Ok(true) };
         }
-        // Within a priority, sequences rise.
-        let is_late = last.id.epoch == header.id.epoch && header.id.sequence < last.id.sequence;
+        // Within a priority, sequences rise; a broadcast got its own before it waited for room among the direct ones.
+        let is_late = last.id.epoch == header.id.epoch
+            && last.broadcast == header.broadcast
+            && header.id.sequence < last.id.sequence;
         if is_late { Err(Reason::Duplicate) } else { Ok(true) }
     }
 }
@@ -321,6 +323,18 @@ mod tests {
 
         let whole = assembly.handle_part(&numbered(6, part_of(b"xyz", 1, 3))).unwrap().unwrap();
         assert_eq!(whole.payload, b"xyz");
+    }
+
+    #[test]
+    fn a_broadcast_that_waited_behind_later_direct_messages_is_no_late_one() {
+        let mut buf = [0; 100];
+        let mut assembly: Assembly<'_> = Assembly::new(&mut buf);
+        assembly.handle_part(&part_of(b"abc", 0, 3)).unwrap().unwrap();
+
+        let id = MessageId { epoch: 1, sequence: 4 };
+        let broadcast = Message { id, broadcast: true, ..part_of(b"xyz", 0, 3) };
+
+        assert_eq!(assembly.handle_part(&broadcast).unwrap().unwrap().payload, b"xyz");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyphal_core::ids::{MessageId, Priority};
 use hyphal_core::session::{Mark, Message};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::family::Family;
@@ -47,6 +48,8 @@ pub(crate) struct Inflow {
     waiting: VecDeque<Item>,
     /// Messages of which parts have come.
     unfinished: Vec<Unfinished>,
+    /// The messages in parts that ended last.
+    ended: VecDeque<(MessageId, bool)>,
     /// When the unfinished messages are next looked at.
     look_at: Option<Instant>,
     budget: Arc<Budget>,
@@ -129,6 +132,7 @@ impl Inflow {
             held_back: Vec::new(),
             waiting: VecDeque::new(),
             unfinished: Vec::new(),
+            ended: VecDeque::new(),
             look_at: None,
             budget,
         }
@@ -379,9 +383,19 @@ impl Inflow {
         let is_same = |other: &Unfinished| other.entry.id == id && other.entry.broadcast == broadcast;
         let at = match self.unfinished.iter().position(is_same) {
             Some(at) => at,
+            None if self.ended.contains(&(id, broadcast)) => return Ok(()),
             // Given up before anything of it was taken here.
-            None if fragment.part.is_abandonment() => return Ok(()),
+            None if fragment.part.is_abandonment() => {
+                self.note_end(&fragment.entry);
+                return Ok(());
+            }
             None => {
+                if peer.arrivals().of(broadcast).has_seen(id, fragment.entry.priority) {
+                    self.note_end(&fragment.entry);
+                    drop_received(hub, peer, Reason::Duplicate, 1);
+                    return Ok(());
+                }
+                self.supersede(hub, peer, fragment.entry.priority);
                 let begun = self.begin(hub, peer, now, &fragment);
                 let Some(begun) = begun else { return Err(NoMemory(fragment)) };
                 self.unfinished.push(begun);
@@ -389,7 +403,7 @@ impl Inflow {
             }
         };
         if fragment.part.is_abandonment() {
-            self.unfinished.swap_remove(at).abandon(hub, peer);
+            self.end(at).abandon(hub, peer);
             return Ok(());
         }
         let Fragment { entry, part, bytes, .. } = fragment;
@@ -400,18 +414,42 @@ impl Inflow {
         let consumption = (!message.streams.is_empty()).then(|| claim.consumption());
         let piece = Piece { bytes, consumption };
         if let Err(reason) = message.push(part.offset, piece) {
-            // The session lets only sound parts pass, so there is no such peer; and no reason to fail for one.
-            self.unfinished.swap_remove(at).discard(hub, peer, reason);
+            // On streams the session lets only sound parts pass; on datagrams nobody but this looks at them.
+            self.end(at).discard(hub, peer, reason);
             return Ok(());
         }
         if message.streams.is_empty() && message.whole.is_none() {
             message.count_drop(hub, peer, Reason::NoReceiver);
         }
         if message.parts.are_complete() {
-            let message = self.unfinished.swap_remove(at);
+            let message = self.end(at);
             self.finish(hub, peer, message, claim);
         }
         Ok(())
+    }
+
+    /// A message is begun: an unfinished one of its priority was given up, though nothing of the sender's said so yet.
+    ///
+    /// So at most one message of each priority is unfinished, whatever a peer sends: over datagrams the session cannot tell.
+    fn supersede(&mut self, hub: &Hub, peer: &Peer, priority: Priority) {
+        if let Some(at) = self.unfinished.iter().position(|message| message.entry.priority == priority) {
+            self.end(at).abandon(hub, peer);
+        }
+    }
+
+    /// Nothing more of this unfinished message is taken.
+    fn end(&mut self, at: usize) -> Unfinished {
+        let message = self.unfinished.swap_remove(at);
+        self.note_end(&message.entry);
+        message
+    }
+
+    /// Parts of this message that come late, or again, begin nothing.
+    fn note_end(&mut self, entry: &Entry) {
+        if self.ended.len() == ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((entry.id, entry.broadcast));
     }
 
     /// Looks who wants the message; `None` if that takes memory for which this link has to wait.
@@ -426,10 +464,6 @@ impl Inflow {
             is_counted: false,
             moved_at: now,
         };
-        if peer.arrivals().of(entry.broadcast).has_seen(entry.id, entry.priority) {
-            message.count_drop(hub, peer, Reason::Duplicate);
-            return Some(message);
-        }
         let subscribers = hub.registry.snapshot();
         let takes = |subscriber: &&Arc<Subscriber>| {
             subscriber.filter.takes_from(&peer.id) && subscriber.filter.takes(entry.kind, entry.priority)
@@ -641,6 +675,9 @@ fn drop_received(hub: &Hub, peer: &Peer, reason: Reason, count: u64) {
     peer.tally.drop_messages(reason, count);
     hub.tally.traffic.drop_messages(reason, count);
 }
+
+/// Messages in parts that are remembered after their end: more than a datagram is late by on any sane path.
+const ENDED: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -227,14 +227,18 @@ impl UdpPort {
         if !self.judge(hub, door, meta, packet)? {
             return Ok(());
         }
-        // Nobody has shown a cookie for a message 1 of KK, so made-up ones must not take all places: without a hint the
-        // dialler goes on with a handshake that needs a cookie.
-        if kind == Kind::Kk1 && hub.doors.is_crowded(hub) {
-            self.refuse(meta, attempt.frame_id, Reason::UnknownHint);
-            return Err(Reason::Busy);
-        }
-        if !door.rate.allows(hub.clock.now(), origin(meta.addr.ip())) {
-            self.refuse(meta, attempt.frame_id, Reason::Busy);
+        // Nobody has shown a cookie for a message 1 of KK, so made-up ones must not take all places, nor use up what the
+        // address that they name may begin: without a hint its dialler goes on with a handshake that needs a cookie.
+        let (now, from) = (hub.clock.now(), origin(meta.addr.ip()));
+        let refused = match kind {
+            Kind::Kk1 if hub.doors.is_crowded(hub) || !door.reconnects.allows(now, from) => {
+                Some(Reason::UnknownHint)
+            }
+            Kind::Kk1 => None,
+            _ => (!door.rate.allows(now, from)).then_some(Reason::Busy),
+        };
+        if let Some(reason) = refused {
+            self.refuse(meta, attempt.frame_id, reason);
             return Err(Reason::Busy);
         }
         let remote = Endpoint::Udp(HostPort::from(meta.addr));
@@ -292,7 +296,10 @@ fn deliver(mailbox: &Mailbox, meta: &RecvMeta, run: &[u8]) -> Option<Reason> {
 /// What lets strangers in.
 pub(crate) struct Door {
     gate: Gate,
+    /// Of addresses that have shown a cookie.
     rate: Rate,
+    /// Of addresses that anybody may have made up.
+    reconnects: Rate,
     refusals: Throttle,
 }
 
@@ -301,6 +308,7 @@ impl Door {
         Self {
             gate: Gate::new(&mut UnwrapErr(SysRng)),
             rate: Rate::new(BURST, INTERVAL),
+            reconnects: Rate::new(BURST, INTERVAL),
             refusals: Throttle::default(),
         }
     }

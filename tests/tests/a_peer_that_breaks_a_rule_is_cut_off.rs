@@ -71,6 +71,37 @@ fn acknowledging_less_than_before_takes_nothing_back() {
 }
 
 #[test]
+fn a_clock_that_jumps_ages_its_own_messages_and_nothing_else() {
+    let (mut subject, mut peer) = established();
+
+    for clock in [0, u16::MAX, 1, 0x8000, 0x7FFF, 0, u16::MAX] {
+        subject.hear(&peer.record(&messages(RecordHeader { clock, ..Default::default() }, b"early or late")));
+        subject.wait(Duration::from_millis(1));
+    }
+    subject.send(header(1), b"unmoved");
+
+    assert_eq!(subject.delivered.len(), 7, "the application judges the age");
+    assert!(subject.link.session.is_up());
+    assert!(!peer.hear_records(&subject.say()).is_empty());
+}
+
+#[test]
+fn a_clock_of_its_own_that_leaps_ends_a_session_in_good_order_at_most() {
+    for hours in [1, 30, 24 * 365 * 1_000] {
+        let (mut subject, _) = established();
+        subject.send(header(1), b"before the leap");
+        subject.say();
+
+        subject.wait(Duration::from_secs(hours * 3600));
+        subject.say();
+        subject.wait(Duration::from_secs(10));
+
+        assert!(subject.link.session.is_closed(), "{hours} hours");
+        assert_eq!(subject.outbox.counters().unconfirmed, 1);
+    }
+}
+
+#[test]
 fn accepting_or_rejecting_an_established_session() {
     for control_message in [Control::Accept, Control::Reject(Refusal::new(Reason::Limit))] {
         let (mut subject, mut peer) = established();

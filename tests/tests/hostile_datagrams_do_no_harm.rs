@@ -198,6 +198,36 @@ fn a_reconnect_takes_one_round_trip_and_its_first_packet_is_good_once() {
 }
 
 #[test]
+fn a_first_packet_of_a_reconnect_that_comes_from_elsewhere_first_brings_up_nothing() {
+    let seed = Seed::of(10);
+    let mut first = PacketPair::up(&seed, PacketConditions::default());
+    let hint = first.opener().session.as_ref().unwrap().hints().unwrap().own;
+    let mut setup = PacketSetup::new(&seed);
+    let (opener_id, target_id) = (setup.ends[0].identity.id(), setup.ends[1].identity.id());
+    setup.ends[1].given = [(hint, opener_id)].into();
+    setup.expect = Expect::Resume(Resumption { id: target_id, hint });
+    let mut pair = PacketPair::with(&seed, setup);
+    // The true packet was caught on its way; the opener hears nothing from its own address.
+    pair.opener().address = ELSEWHERE;
+    pair.drive_until(Duration::from_millis(100), |pair| !pair.opener().sent.is_empty());
+    let (_, message_1) = pair.opener().sent[0].clone();
+    pair.opener().session = None;
+
+    let thief = Path { address: [8; 16], port: 8 };
+    for _ in 0..5 {
+        pair.inject(Side::Target, thief, &message_1);
+        pair.inject(Side::Target, ELSEWHERE, &message_1);
+    }
+    pair.drive_for(Duration::from_secs(20));
+
+    let target = pair.target();
+    assert_eq!((target.up, target.accepted > 0), (None, true));
+    let (sent, heard) = (target.bytes_to(thief), target.heard[&thief]);
+    assert!(0 < sent && sent <= heard, "the hint was good: {sent} of {heard}");
+    assert!(target.delivered.is_empty());
+}
+
+#[test]
 fn a_forgotten_hint_leads_to_the_other_handshake() {
     let seed = Seed::of(9);
     let mut setup = PacketSetup::new(&seed);

@@ -2,10 +2,10 @@
 
 use hyphal::Reason;
 use hyphal_core::wire::control::Control;
-use hyphal_core::wire::frame::Kind;
+use hyphal_core::wire::frame::{Kind, Refusal};
 
 use crate::hand::{Attempt, Hand, Papers, message};
-use crate::raw::Raw;
+use crate::raw::{Raw, frame_of};
 use crate::scene::Scene;
 
 #[tokio::test]
@@ -71,5 +71,32 @@ async fn a_record_of_an_earlier_session_does_not_verify_in_a_later_one() {
     later.expect_close(Reason::Forged).await;
     assert_eq!((scene.closed(Reason::LinkLost), scene.closed(Reason::Forged)), (1, 1));
     assert_eq!(scene.received_from_others(), 1);
+    scene.assert_friend_is_unharmed().await;
+}
+
+/// A hint that this node never gave costs its sender a round trip and nothing else; a second one on the connection ends it.
+#[tokio::test]
+async fn an_unknown_hint_is_refused_once_and_a_full_handshake_may_follow() {
+    let mut scene = Scene::new().await;
+    let reconnect = frame_of(Kind::Kk1, 9, &[0x51; 95]);
+
+    let mut raw = Raw::connect(scene.address()).await;
+    raw.send(&reconnect).await;
+    let (header, refusal) = raw.frame().await;
+    assert_eq!((header.kind, header.id), (Kind::Refusal, 9));
+    assert_eq!(Refusal::decode(&refusal).unwrap(), Refusal::new(Reason::UnknownHint));
+    let mut hand = Hand::shake_over(raw, &Papers::new()).await;
+    hand.send(&message(1, b"after all")).await;
+    assert_eq!(scene.delivered().await.payload, "after all");
+    hand.raw.finish().await;
+    hand.raw.rest().await;
+
+    let mut stubborn = Raw::connect(scene.address()).await;
+    stubborn.send(&reconnect).await;
+    stubborn.frame().await;
+    stubborn.send(&reconnect).await;
+    stubborn.expect_end().await;
+
+    assert_eq!((scene.closed(Reason::LinkLost), scene.closed(Reason::UnexpectedFrame)), (1, 1));
     scene.assert_friend_is_unharmed().await;
 }

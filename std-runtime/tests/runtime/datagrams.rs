@@ -245,6 +245,30 @@ async fn made_up_first_packets_of_a_reconnect_take_a_bounded_number_of_places() 
     send_and_receive(&right, &left, 10).await;
 }
 
+/// Anybody can write another's address on a message 1 of KK: such packets cost that address none of its own attempts.
+#[tokio::test]
+async fn made_up_first_packets_of_a_reconnect_lock_nobody_out_whose_address_they_name() {
+    let left = listening().await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(14);
+    for _ in 0..500 {
+        let mut packet = [0; MAX_DATAGRAM];
+        let at = Packet::encode_header(&[], &mut packet).unwrap();
+        let mut message = [0; 95];
+        rng.fill_bytes(&mut message);
+        Header::new(Kind::Kk1, rng.next_u64()).encode(&message, &mut packet[at..]).unwrap();
+        socket.send_to(&packet, left.local_addrs()[0].socket_addr().unwrap()).await.unwrap();
+        // Each is answered, so it has been dealt with.
+        within(socket.recv(&mut [0; 100])).await.unwrap();
+    }
+
+    let mut events = left.events();
+    let right = dialling(builder(), &left).await;
+    up(&mut events, right.id()).await;
+
+    assert_eq!((right.counters().dialled, right.counters().closed), (1, vec![]));
+}
+
 #[tokio::test]
 async fn garbage_is_counted_and_nothing_else() {
     let (left, right) = pair().await;
