@@ -386,8 +386,11 @@ impl<A: Aead, const N: usize> Up<A, N> {
 
     pub(super) fn handle_consumed(&mut self, now: Instant, mark: Mark) {
         self.arrivals.handle_consumed(now, mark.bytes);
-        self.grant.handle_consumed(mark.bytes);
-        if self.grant.is_urgent() {
+        self.handle_released(mark.bytes);
+    }
+
+    pub(super) fn handle_released(&mut self, total: u64) {
+        if self.grant.handle_consumed(total) && self.grant.is_urgent() {
             // A ping, as what is not answered is told again.
             self.pulse.handle_ping_request();
         }
@@ -426,7 +429,17 @@ impl<A: Aead, const N: usize> Up<A, N> {
             && !self.sent.carries(|load| *load == Load::Drain)
     }
 
-    /// Whether the session is old and the peer keeps it from ending in good order.
+    /// The session makes way for another one.
+    pub(super) fn retire(&mut self, now: Instant, reason: Reason) {
+        self.renewal.retire(now, reason);
+    }
+
+    /// What the session closes with when it has made way.
+    pub(super) fn reason_to_retire(&self) -> Reason {
+        self.renewal.reason()
+    }
+
+    /// Whether the session should make way and the peer keeps it from ending in good order.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.renewal.is_over(now)
     }
@@ -460,6 +473,8 @@ impl<A: Aead, const N: usize> Up<A, N> {
         let probes = self.sent.owes_probe();
         let again = self.sent.lost().or_else(|| self.sent.unanswered().filter(|_| probes));
         let has_new = self.renewal.is_young() && outbox.has_next();
+        // It promises that nothing more comes, and what is lost comes again.
+        let owes_drain = self.renewal.owes_drain() && outbox.in_flight() == 0;
         let grants_again = match again {
             Some((place, Load::Grant)) => {
                 self.sent.reduce(place, Load::Nothing);
@@ -471,10 +486,10 @@ impl<A: Aead, const N: usize> Up<A, N> {
         let again = again.filter(|_| !grants_again);
         let may_load = match probes {
             true => self.sent.has_room_for_probe(),
-            false if again.is_none() && !has_new && !self.renewal.owes_drain() => false,
+            false if again.is_none() && !has_new && !owes_drain => false,
             false => self.may_send(now, again.is_some()),
         };
-        if may_load && (self.renewal.owes_drain() || matches!(again, Some((_, Load::Drain)))) {
+        if may_load && (owes_drain || matches!(again, Some((_, Load::Drain)))) {
             if let Some((place, Load::Drain)) = again {
                 self.sent.reduce(place, Load::Nothing);
             }
