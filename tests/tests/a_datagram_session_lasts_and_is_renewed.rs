@@ -63,6 +63,36 @@ fn a_day_old_session_drains_and_closes_without_doubt() {
 }
 
 #[test]
+fn a_session_that_makes_way_for_another_leaves_no_message_in_doubt() {
+    for seed in Seed::series(8) {
+        let mut pair = PacketPair::up(&seed, BAD);
+        for sequence in 0..300 {
+            for side in Side::BOTH {
+                pair.send(side, header(sequence), &[7; 400]).unwrap();
+            }
+        }
+        pair.drive_for(Duration::from_millis(60));
+
+        let now = pair.now();
+        let opener = pair.opener();
+        opener.session.as_mut().unwrap().retire(now, &mut opener.outbox, Reason::Replaced);
+        let is_over = pair.drive_until(Duration::from_secs(10), |pair| {
+            pair.opener().closed.is_some() && pair.target().closed.is_some()
+        });
+
+        assert!(is_over);
+        let reasons = [pair.opener().closed, pair.target().closed].map(|closed| closed.unwrap().1.reason);
+        assert!(reasons.contains(&Reason::Replaced) || reasons.contains(&Reason::Worn), "{reasons:?}");
+        for (from, to) in [(Side::Opener, Side::Target), (Side::Target, Side::Opener)] {
+            let counters = pair.end(from).outbox.counters();
+            assert!(counters.written > 0 && counters.written < 300, "some are left for the other session");
+            assert_eq!((counters.confirmed, counters.unconfirmed), (counters.written, 0));
+            assert_eq!(pair.end(to).delivered.len() as u64, counters.written);
+        }
+    }
+}
+
+#[test]
 fn a_clock_that_leaps_ends_a_session_in_good_order_at_most() {
     let seed = Seed::of(3);
     for hours in [1, 30, 24 * 365] {

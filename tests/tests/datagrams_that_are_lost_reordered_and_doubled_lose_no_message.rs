@@ -99,6 +99,48 @@ fn a_bad_pipe_delivers_long_messages_in_parts_and_short_ones_between_them() {
 }
 
 #[test]
+fn a_payload_of_1100_bytes_travels_whole_both_ways_even_with_gaps_to_tell_of() {
+    for conditions in [PacketConditions::default(), BAD] {
+        let mut pair = PacketPair::up(&Seed::of(3), conditions);
+        let before = [pair.opener().sent.len(), pair.target().sent.len()];
+
+        for sequence in 0..200 {
+            for side in Side::BOTH {
+                pair.send(side, header(sequence), &[sequence as u8; 1100]).unwrap();
+            }
+        }
+        let is_done = pair.drive_until(Duration::from_secs(20), |pair| {
+            pair.opener().outbox.is_idle() && pair.target().outbox.is_idle()
+        });
+
+        assert!(is_done, "{:?}", pair.opener().outbox.counters());
+        for (side, before) in Side::BOTH.into_iter().zip(before) {
+            let end = pair.end(side);
+            assert_eq!(end.delivered.len(), 200);
+            let halves = end.sent[before..].iter().filter(|(_, bytes)| (200..1100).contains(&bytes.len()));
+            assert_eq!(halves.count(), 0, "nothing is cut");
+        }
+    }
+}
+
+#[test]
+fn messages_in_parts_follow_each_other_at_the_pace_of_the_path_and_not_of_timers() {
+    let mut pair = PacketPair::up(&Seed::of(4), PacketConditions::default());
+    let begun_at = pair.now();
+
+    for sequence in 0..40 {
+        pair.send(Side::Opener, header(sequence), &[sequence as u8; 15_000]).unwrap();
+    }
+    let is_done = pair.drive_until(Duration::from_secs(20), |pair| pair.opener().outbox.is_idle());
+
+    assert!(is_done, "{:?}", pair.opener().outbox.counters());
+    assert_eq!(pair.target().delivered.len(), 40);
+    // A round trip takes 2 ms of virtual time, and the first messages wait for the window to grow.
+    let span = pair.now().since(begun_at);
+    assert!(span < Duration::from_millis(40 * 5), "{span:?}");
+}
+
+#[test]
 fn a_session_comes_up_over_a_bad_pipe_in_most_attempts_and_ends_in_time_in_the_others() {
     let mut up = 0;
     for seed in Seed::series(40) {

@@ -74,7 +74,7 @@ enum Link {
     #[default]
     Stream,
     /// It is retained until the peer is done with it, to be written again. `parted` has a bit for each class of which a
-    /// message longer than one record is retained.
+    /// message was taken in parts that have not all arrived.
     Datagram { piece_len: u16, parted: u8 },
 }
 
@@ -223,15 +223,16 @@ impl<S: Storage> Outbox<S> {
         if self.progress.written(shown.class).saturating_add(written) < whole_len {
             return self.take_part(shown, written, whole_len);
         }
+        let is_parted = self.progress.written(shown.class) > 0;
         self.progress.handle_whole(shown.class);
         match &mut self.link {
             Link::Stream => {
                 self.storage.pop(shown.class);
                 self.flights.board(shown);
             }
-            Link::Datagram { piece_len, parted } => {
+            Link::Datagram { parted, .. } => {
                 self.storage.retain(shown.class);
-                if whole_len > usize::from(*piece_len) {
+                if is_parted {
                     *parted |= 1 << shown.class as u8;
                 }
             }
@@ -312,7 +313,10 @@ impl<S: Storage> Outbox<S> {
     /// `len` payload bytes from `offset` on, taken before, of a message that is retained or has its turn, to be written again.
     pub fn retained_part(&mut self, now: Instant, ticket: Ticket, offset: u32, len: u32) -> Option<Next<'_>> {
         let Ticket { class, ordinal } = ticket;
-        self.give_up_expired(now, class, ordinal, ordinal);
+        if self.give_up_expired(now, class, ordinal, ordinal) {
+            // Only of the last one are parts still missing.
+            self.handle_parts_arrived(class);
+        }
         let is_it = |(entry, _): &(&Entry, &[u8])| entry.ordinal == ordinal;
         let retained = self.storage.retained(class, ordinal).filter(is_it);
         let (entry, payload) = retained.or_else(|| self.storage.front(class).filter(is_it))?;
@@ -328,11 +332,11 @@ impl<S: Storage> Outbox<S> {
         // One word for all of them, if nothing before them still waits.
         let are_oldest = self.storage.retained(class, 0).is_some_and(|(entry, _)| entry.ordinal >= first);
         let mut through = None;
-        while let Some((entry, payload)) = self.storage.retained(class, first)
+        while let Some((entry, _)) = self.storage.retained(class, first)
             && entry.ordinal <= last
         {
-            let (ticket, len) = (entry.ticket(), payload.len());
-            self.forget(ticket, len);
+            let ticket = entry.ticket();
+            self.storage.forget(ticket.class, ticket.ordinal);
             self.counters.confirmed += 1;
             through = Some(ticket.ordinal);
             if !are_oldest {
@@ -345,12 +349,19 @@ impl<S: Storage> Outbox<S> {
         self.rest();
     }
 
+    /// All parts of the message of a class that was taken in parts last have arrived: the next one may be.
+    pub fn handle_parts_arrived(&mut self, class: Priority) {
+        if let Link::Datagram { parted, .. } = &mut self.link {
+            *parted &= !(1 << class as u8);
+        }
+    }
+
     /// A session with the peer is up over datagrams: what is taken is retained until
     /// [`handle_delivered`](Self::handle_delivered), and sessions call neither
     /// [`handle_record_written`](Self::handle_record_written) nor [`handle_ack`](Self::handle_ack).
     ///
     /// As [`handle_session_start`](Self::handle_session_start). A payload longer than `piece_len` may need several records:
-    /// of those one of each class is under way at a time.
+    /// of those one of each class is under way at a time, until [`handle_parts_arrived`](Self::handle_parts_arrived).
     pub fn handle_datagram_session_start(&mut self, max_message: u32, piece_len: u16) {
         self.handle_session_start(max_message);
         self.link = Link::Datagram { piece_len, parted: 0 };
@@ -515,55 +526,50 @@ impl<S: Storage> Outbox<S> {
     fn is_blocked(&self, class: Priority) -> bool {
         match self.link {
             Link::Stream => false,
-            Link::Datagram { piece_len, parted } => self.is_far_ahead(class, piece_len, parted),
+            Link::Datagram { piece_len, parted } => {
+                self.is_far_ahead(class, piece_len, parted & 1 << class as u8 != 0)
+            }
         }
     }
 
-    fn is_far_ahead(&self, class: Priority, piece_len: u16, parted: u8) -> bool {
+    fn is_far_ahead(&self, class: Priority, piece_len: u16, is_parted: bool) -> bool {
         let (Some((front, payload)), Some((oldest, _))) =
             (self.storage.front(class), self.storage.retained(class, 0))
         else {
             return false;
         };
         let span = front.header.sequence.saturating_sub(oldest.header.sequence);
-        span >= REMEMBERED || (payload.len() > usize::from(piece_len) && parted & 1 << class as u8 != 0)
+        span >= REMEMBERED || (is_parted && payload.len() > usize::from(piece_len))
     }
 
-    /// Settles the expired ones among the retained messages of a class from one ordinal to another, up to the first that lives.
-    fn give_up_expired(&mut self, now: Instant, class: Priority, from: u64, last: u64) {
-        while let Some((entry, payload)) = self.storage.retained(class, from)
+    /// Settles the expired ones among the retained messages of a class from one ordinal to another, up to the first that
+    /// lives, and says whether there was one.
+    fn give_up_expired(&mut self, now: Instant, class: Priority, from: u64, last: u64) -> bool {
+        let before = self.counters.unconfirmed;
+        while let Some((entry, _)) = self.storage.retained(class, from)
             && entry.ordinal <= last
             && entry.has_expired(now)
         {
-            let (ticket, len) = (entry.ticket(), payload.len());
-            self.forget(ticket, len);
+            let ticket = entry.ticket();
+            self.storage.forget(ticket.class, ticket.ordinal);
             self.counters.unconfirmed += 1;
             self.storage.ledger().settle(Fate::UnconfirmedOne { ticket });
         }
         self.rest();
+        self.counters.unconfirmed > before
     }
 
     /// Settles all retained messages of a class.
     fn give_up_retained(&mut self, class: Priority) {
         let mut through = None;
-        while let Some((entry, payload)) = self.storage.retained(class, 0) {
-            let (ticket, len) = (entry.ticket(), payload.len());
-            self.forget(ticket, len);
+        while let Some((entry, _)) = self.storage.retained(class, 0) {
+            let ticket = entry.ticket();
+            self.storage.forget(ticket.class, ticket.ordinal);
             self.counters.unconfirmed += 1;
             through = Some(ticket.ordinal);
         }
         if let Some(through) = through {
             self.storage.ledger().settle(Fate::Unconfirmed { class, through });
-        }
-    }
-
-    /// Removes a retained message with a payload of `len` bytes.
-    fn forget(&mut self, ticket: Ticket, len: usize) {
-        self.storage.forget(ticket.class, ticket.ordinal);
-        if let Link::Datagram { piece_len, parted } = &mut self.link
-            && len > usize::from(*piece_len)
-        {
-            *parted &= !(1 << ticket.class as u8);
         }
     }
 

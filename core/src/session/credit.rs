@@ -88,10 +88,12 @@ impl Grant {
         self.received
     }
 
-    /// The application is done with so much in total.
+    /// The application is done with so much in total; says whether that is more than before.
     #[inline]
-    pub(super) fn handle_consumed(&mut self, total: u64) {
-        self.consumed = self.consumed.max(total.min(self.received));
+    pub(super) fn handle_consumed(&mut self, total: u64) -> bool {
+        let before = self.consumed;
+        self.consumed = before.max(total.min(self.received));
+        self.consumed > before
     }
 
     /// What the next record should say, if it is worth its bytes.

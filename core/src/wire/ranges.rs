@@ -51,6 +51,19 @@ impl Ranges {
         self.iter().any(|range| range.contains(&counter))
     }
 
+    /// Drops as many of the oldest ranges as it takes to have the block fit `len` bytes; `false` if not even the newest does.
+    pub fn shorten(&mut self, len: usize) -> bool {
+        let mut out = [0; MAX_LEN];
+        let out = &mut out[..len.min(MAX_LEN)];
+        while self.encode(out).is_none() {
+            if self.ranges.len() <= 1 {
+                return false;
+            }
+            self.ranges.pop();
+        }
+        true
+    }
+
     /// Writes the block and returns its length; `None` if it does not fit.
     ///
     /// A gap or length of 2^28 and more ends the list early: what is left out is told by no one, which is always allowed.
@@ -141,6 +154,17 @@ mod tests {
         assert_eq!(Ranges::decode(&many), Err(Reason::Malformed));
         many[3] = 15;
         assert!(Ranges::decode(&many).is_ok());
+    }
+
+    #[test]
+    fn a_block_that_must_be_shorter_keeps_the_newest_ranges() {
+        let mut ranges = ranges(&[20..=25, 10..=17, 3..=3]);
+
+        assert!(ranges.shorten(8) && ranges.iter().count() == 3);
+        assert!(ranges.shorten(7));
+        assert_eq!(ranges.iter().collect::<Vec<_>>(), [20..=25, 10..=17]);
+        assert!(ranges.shorten(4) && !ranges.shorten(3));
+        assert_eq!(ranges.largest(), 25);
     }
 
     #[test]

@@ -166,7 +166,8 @@ pub fn decode_length(bytes: &[u8], max: usize) -> Result<Option<(usize, usize)>,
     Ok(Some((sealed_len, used)))
 }
 
-const MIN_HEADER_LEN: usize = 3;
+/// Bytes of the header of a record that says nothing beside its kind and time.
+pub const MIN_HEADER_LEN: usize = 3;
 const BODY_MASK: u8 = 0b11;
 const BODY_MESSAGES: u8 = 0;
 const BODY_CONTROL: u8 = 1;

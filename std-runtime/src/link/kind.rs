@@ -55,6 +55,10 @@ macro_rules! forward {
             self.handle_consumed(now, mark);
         }
 
+        fn handle_released(&mut self, total: u64) {
+            self.handle_released(total);
+        }
+
         fn handle_ping_request(&mut self) {
             self.handle_ping_request();
         }
@@ -108,10 +112,6 @@ macro_rules! forward {
 impl LinkSession for OnStream {
     forward!();
 
-    fn handle_released(&mut self, total: u64) {
-        self.handle_released(total);
-    }
-
     fn retire(&mut self, now: Instant, _: &mut Outbox, reason: Reason) {
         self.retire(now, reason);
     }
@@ -124,12 +124,8 @@ impl LinkSession for OnStream {
 impl LinkSession for OnDatagrams {
     forward!();
 
-    /// Over datagrams credit is given in the order of arrival only, with what is consumed.
-    fn handle_released(&mut self, _: u64) {}
-
-    /// Over datagrams a session ends at once: what flies is unconfirmed, and what is queued goes over the other session.
     fn retire(&mut self, now: Instant, outbox: &mut Outbox, reason: Reason) {
-        self.close(now, outbox, reason);
+        self.retire(now, outbox, reason);
     }
 
     fn close(&mut self, now: Instant, outbox: &mut Outbox, reason: Reason) {

@@ -2,15 +2,26 @@
 
 use hyphal::{Node, NodeId, Outcome, Reason, SendOptions};
 
-use crate::pair::{builder, listening, within};
+use crate::pair::{builder, within};
 
 const MESSAGES: u32 = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crossing_dials_lose_no_message() {
+    cross("tcp://127.0.0.1:0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crossing_dials_over_datagrams_lose_no_message() {
+    cross("udp://127.0.0.1:0").await;
+}
+
+async fn cross(endpoint: &str) {
+    let over_datagrams = endpoint.starts_with("udp:");
     let mut crossed = 0;
     for round in 0..30 {
-        let (left, right) = (listening(builder()).await, listening(builder()).await);
+        let (left, right) = (builder().listen(endpoint), builder().listen(endpoint));
+        let (left, right) = (left.start().await.unwrap(), right.start().await.unwrap());
         let (to_left, to_right) = (left.local_addrs()[0].clone(), right.local_addrs()[0].clone());
 
         let (of_left, of_right) = tokio::join!(
@@ -33,7 +44,10 @@ async fn crossing_dials_lose_no_message() {
         within(only_one_session(&left, &right)).await;
         for node in [&left, &right] {
             assert_eq!(node.counters().sent.unconfirmed, 0);
-            assert_eq!(node.counters().received_dropped, []);
+            // Over datagrams what is thought lost on a busy machine may come twice.
+            let dropped = node.counters().received_dropped;
+            let is_repeated = |reason| over_datagrams && reason == Reason::Duplicate;
+            assert!(dropped.iter().all(|(reason, _)| is_repeated(*reason)), "{dropped:?}");
         }
         crossed += usize::from(left.counters().closed.iter().any(|(reason, _)| *reason == Reason::Replaced));
     }

@@ -11,7 +11,8 @@ use crate::wire::ranges::Ranges;
 /// How long an acknowledgement waits for company, as `max_ack_delay` of RFC 9000, section 18.2.
 pub(super) const DELAY: Duration = Duration::from_millis(25);
 
-/// Eliciting records that may wait without an acknowledgement, RFC 9000, section 13.2.2.
+/// Eliciting records that may wait without an acknowledgement, RFC 9000, section 13.2.2, and records that may wait without
+/// the word that the application is done with them.
 const PROMPT: u8 = 2;
 
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Arrivals {
     /// When the newest record arrived.
     newest_at: Instant,
     held: Held,
+    /// With how much the peer knows the application to be done.
+    told_done: u64,
     /// Eliciting records since the last acknowledgement.
     unacknowledged: u8,
     /// When waiting for company ends.
@@ -42,6 +45,7 @@ impl Arrivals {
             replay: Replay::default(),
             newest_at: now,
             held: Held::default(),
+            told_done: 0,
             unacknowledged: 0,
             due_at: None,
             is_urgent: false,
@@ -86,9 +90,19 @@ impl Arrivals {
         }
     }
 
+    /// The peer waits for the acknowledgement of what was taken last.
+    pub(super) fn hurry(&mut self) {
+        self.is_urgent = true;
+    }
+
     /// The application is done with all bytes of messages up to `through`.
     pub(super) fn handle_consumed(&mut self, now: Instant, through: u64) {
-        if self.held.release(through) {
+        if !self.held.release(through) {
+            return;
+        }
+        if self.done().saturating_sub(self.told_done) >= PROMPT.into() {
+            self.is_urgent = true;
+        } else {
             self.wait(now);
         }
     }
@@ -121,16 +135,22 @@ impl Arrivals {
 
     /// What has arrived and is done, whether or not the peer waits for it.
     pub(super) fn current(&self, now: Instant) -> Option<Acknowledgement> {
-        let newest = self.newest()?;
         let ranges = Ranges::new(now.since(self.newest_at), self.replay.ranges())?;
-        Some(Acknowledgement { done: self.held.lowest().unwrap_or(newest + 1), ranges })
+        Some(Acknowledgement { done: self.done(), ranges })
     }
 
-    /// A record with the acknowledgement was written.
+    /// A record with the current acknowledgement was written.
     pub(super) fn handle_sent(&mut self) {
+        self.told_done = self.done();
         self.unacknowledged = 0;
         self.due_at = None;
         self.is_urgent = false;
+    }
+
+    /// The application is done with all records below this that have arrived.
+    fn done(&self) -> u64 {
+        let after_newest = || self.newest().map_or(0, |newest| newest + 1);
+        self.held.lowest().unwrap_or_else(after_newest)
     }
 
     fn wait(&mut self, now: Instant) {

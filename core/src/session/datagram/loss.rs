@@ -9,6 +9,7 @@
 //!      └────────────────────▶ Lost ────────────────┘
 //! ```
 //!
+//! What has arrived and waits for nothing more is gone at once, as a part of a message of which others are missing.
 //! It knows what a record carries only by name. Invariant: each message or part is the load of one record at most.
 
 use super::rtt::Rtt;
@@ -38,6 +39,18 @@ pub(super) enum Load {
     Messages { class: Priority, first: u64, last: u64 },
     /// Some of a message's payload.
     Part { ticket: Ticket, offset: u32, len: u32 },
+    /// All parts of a message have arrived, the last of them with record `newest`; here only its end is waited for.
+    Whole { ticket: Ticket, newest: u64 },
+}
+
+impl Load {
+    /// Whether it is settled once all records below `done` are.
+    fn is_done(&self, done: u64) -> bool {
+        match self {
+            Self::Whole { newest, .. } => *newest < done,
+            _ => true,
+        }
+    }
 }
 
 /// A record that was sent.
@@ -133,14 +146,15 @@ impl<const N: usize> Sent<N> {
         self.probes = self.probes.saturating_sub(1);
     }
 
-    /// The peer says that these records have arrived: RFC 9002, A.7. Gives what the records that are found lost
-    /// count as in credit.
+    /// The peer says that these records have arrived: RFC 9002, A.7. `arrive` is told what each one carried, and says what
+    /// waits for the application's end of it. Gives what the records that are found lost count as in credit.
     pub(super) fn handle_ranges(
         &mut self,
         now: Instant,
         ranges: &Ranges,
         rtt: &mut Rtt,
         window: &mut Window,
+        mut arrive: impl FnMut(u64, Load) -> Load,
     ) -> u64 {
         // A ping that was answered has no place here, and tells as much of those sent before it.
         let mut is_news = self.largest_acked < Some(ranges.largest());
@@ -158,7 +172,8 @@ impl<const N: usize> Sent<N> {
                 self.flying -= 1;
                 window.handle_arrived(record.sent_at, u64::from(record.len));
             }
-            record.state = State::Arrived;
+            record.load = arrive(record.counter, record.load);
+            record.state = if record.load == Load::Nothing { State::Gone } else { State::Arrived };
             news = Some((record.counter, record.sent_at));
             is_news = true;
         }
@@ -183,7 +198,7 @@ impl<const N: usize> Sent<N> {
             if record.counter >= done {
                 break;
             }
-            if record.state == State::Arrived {
+            if record.state == State::Arrived && record.load.is_done(done) {
                 record.state = State::Gone;
                 settle(core::mem::take(&mut record.load));
             }
@@ -517,7 +532,7 @@ mod tests {
         fn ack(&mut self, ranges: &[RangeInclusive<u64>]) {
             let ranges = Ranges::new(Duration::ZERO, ranges.iter().rev().cloned()).unwrap();
             let Self { sent, rtt, window, now } = self;
-            sent.handle_ranges(*now, &ranges, rtt, window);
+            sent.handle_ranges(*now, &ranges, rtt, window, |_, load| load);
             // The tests speak of a round trip that stays.
             *rtt = Rtt::default();
             rtt.handle_sample(RTT, Duration::ZERO);

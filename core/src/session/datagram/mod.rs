@@ -264,6 +264,13 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
         }
     }
 
+    /// As [`Session::handle_released`](super::Session::handle_released).
+    pub fn handle_released(&mut self, total: u64) {
+        if let State::Up { up } = &mut self.state {
+            up.handle_released(total);
+        }
+    }
+
     /// The caller wants a round trip measured at once, not only with the next heartbeat.
     pub fn handle_ping_request(&mut self) {
         if let State::Up { up } = &mut self.state {
@@ -299,7 +306,8 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
             State::Up { up } => {
                 up.handle_timeout(now);
                 if up.is_overdue(now) {
-                    self.close(now, outbox, Reason::Worn);
+                    let reason = up.reason_to_retire();
+                    self.close(now, outbox, reason);
                 }
             }
             State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
@@ -359,7 +367,8 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
             }
             State::Up { up } => {
                 if up.is_worn() || up.is_drained(outbox) {
-                    self.close(now, outbox, Reason::Worn);
+                    let reason = if up.is_worn() { Reason::Worn } else { up.reason_to_retire() };
+                    self.close(now, outbox, reason);
                     return self.poll_transmit(now, outbox, buf);
                 }
                 self.path = up.path();
@@ -436,6 +445,14 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
             }
             State::Handshake(_) | State::AwaitAccept { .. } => self.end(outbox, why),
             State::Farewell { .. } | State::Closed => {}
+        }
+    }
+
+    /// As [`Session::retire`](super::Session::retire): what is lost is still sent again.
+    pub fn retire<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>, reason: Reason) {
+        match &mut self.state {
+            State::Up { up } => up.retire(now, reason),
+            _ => self.close(now, outbox, reason),
         }
     }
 

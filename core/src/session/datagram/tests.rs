@@ -3,7 +3,7 @@
 use super::*;
 use crate::aead::ChaChaPoly;
 use crate::ids::NodeType;
-use crate::outbox::{FixedStorage, TinyOutbox};
+use crate::outbox::{FixedStorage, Payload, TinyOutbox};
 use crate::time::Duration;
 use crate::wire::hello::NetworkTag;
 use crate::wire::message::Methods;
@@ -39,10 +39,68 @@ fn a_session_with_a_peer_takes_no_more_room_than_it_must() {
     assert!(size_of::<Tiny>() < 3 * 1024, "{}", size_of::<Tiny>());
 }
 
+#[test]
+fn a_table_that_lost_records_fill_goes_on_when_the_path_does() {
+    let mut scene = Scene::up();
+    let mut buf = [0; MAX_DATAGRAM];
+    for sequence in 0..6 {
+        scene.push(sequence);
+        assert!(scene.write(0, &mut buf).is_some(), "record {sequence} is written, and lost");
+    }
+    scene.push(6);
+    assert_eq!(scene.write(0, &mut buf), None, "the table is full");
+    // The answer to a ping tells that all are lost.
+    scene.ends[0].session.handle_ping_request();
+    scene.now = scene.now.after(Duration::from_millis(20));
+    scene.run();
+
+    scene.run_for(Duration::from_secs(3));
+
+    assert_eq!(scene.ends[1].received, 7);
+    assert_eq!(scene.ends[0].outbox.counters().confirmed, 7);
+}
+
+#[test]
+fn a_lost_word_that_all_is_done_is_repeated_with_the_next_pong() {
+    let mut scene = Scene::up();
+    let mut buf = [0; MAX_DATAGRAM];
+    scene.run_for(Duration::from_millis(100));
+    scene.push(0);
+    let len = scene.write(0, &mut buf).unwrap();
+    // It has arrived before the application is done with it, and only that is heard.
+    scene.ends[1].hoards = true;
+    scene.give(1, &mut buf[..len]);
+    scene.run_for(Duration::from_millis(100));
+    scene.consume(1);
+    scene.now = scene.now.after(Duration::from_millis(25));
+    scene.ends[1].handle_timeout(scene.now);
+    assert!(scene.write(1, &mut buf).is_some(), "it is said, and lost");
+    scene.run_for(Duration::from_secs(1));
+    assert_eq!(scene.ends[0].outbox.counters().confirmed, 0);
+
+    scene.ends[0].session.handle_ping_request();
+    scene.run();
+
+    assert_eq!(scene.ends[0].outbox.counters().confirmed, 1);
+    assert!(scene.ends[0].outbox.is_idle());
+}
+
 struct End {
     session: Tiny,
     outbox: TinyOutbox,
     closed: Option<Closed>,
+    /// Messages that came.
+    received: usize,
+    /// Where the last record with messages ends.
+    mark: Option<Mark>,
+    /// Whether the application is not done with what comes.
+    hoards: bool,
+}
+
+impl End {
+    fn handle_timeout(&mut self, now: Instant) {
+        self.session.handle_timeout(now, &mut self.outbox);
+    }
 }
 
 /// Both ends of a line.
@@ -71,7 +129,14 @@ impl Scene {
         let (cid, expect) = (ConnectionId::NONE, Expect::Id(identities[1].id()));
         let dialling = Tiny::connect(now, wall, &identities[0], config, line, cid, expect, &mut rng);
         let dialled = Tiny::accept(now, wall, &identities[1], config, line, cid, &mut rng);
-        let end = |session| End { session, outbox: TinyOutbox::new(FixedStorage::default()), closed: None };
+        let end = |session| End {
+            session,
+            outbox: TinyOutbox::new(FixedStorage::default()),
+            closed: None,
+            received: 0,
+            mark: None,
+            hoards: false,
+        };
         let mut scene = Self { now, ends: [end(dialling), end(dialled)] };
         scene.run();
         assert!(scene.ends.iter().all(|end| end.session.is_up()));
@@ -95,15 +160,58 @@ impl Scene {
 
     fn give(&mut self, to: usize, datagram: &mut [u8]) {
         let End { session, outbox, .. } = &mut self.ends[to];
-        if let Received::Offer(_) = session.handle_datagram(self.now, outbox, Path::default(), datagram) {
-            session.handle_verdict(self.now, outbox, Ok(()));
+        match session.handle_datagram(self.now, outbox, Path::default(), datagram) {
+            Received::Offer(_) => session.handle_verdict(self.now, outbox, Ok(())),
+            Received::Messages(messages) => {
+                let mark = messages.mark();
+                let count = messages.count();
+                let end = &mut self.ends[to];
+                end.received += count;
+                end.mark = Some(mark);
+                if !end.hoards {
+                    self.consume(to);
+                }
+            }
+            _ => {}
         }
         self.run_events(to);
     }
 
+    /// The application is done with all that came.
+    fn consume(&mut self, of: usize) {
+        let End { session, mark, .. } = &mut self.ends[of];
+        if let Some(mark) = mark.take() {
+            session.handle_consumed(self.now, mark);
+        }
+    }
+
+    /// Queues a message at the dialling end.
+    fn push(&mut self, sequence: u64) {
+        let header = crate::outbox::Header { sequence, ..crate::outbox::Header::default() };
+        self.ends[0].outbox.push(self.now, header, Payload::Copied(b"message")).unwrap();
+    }
+
+    fn write(&mut self, from: usize, buf: &mut [u8]) -> Option<usize> {
+        let End { session, outbox, .. } = &mut self.ends[from];
+        session.poll_transmit(self.now, outbox, buf)
+    }
+
+    /// Carries datagrams for a while, at once.
+    fn run_for(&mut self, span: Duration) {
+        let until = self.now.after(span);
+        loop {
+            self.run();
+            let due_at = self.ends.iter().filter_map(|end| end.session.poll_timeout(&end.outbox)).min();
+            let Some(due_at) = due_at.filter(|at| *at <= until) else { break };
+            self.now = due_at.max(self.now);
+            self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
+        }
+        self.now = until;
+    }
+
     fn run_events(&mut self, of: usize) {
         let mut buf = [0; MAX_DATAGRAM];
-        let End { session, outbox, closed } = &mut self.ends[of];
+        let End { session, outbox, closed, .. } = &mut self.ends[of];
         if matches!(session.state, State::Farewell { .. })
             && let Some(len) = session.poll_transmit(self.now, outbox, &mut buf)
         {

@@ -15,7 +15,7 @@ use super::window::Window;
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{Hints, Priority};
-use crate::outbox::{Next, Outbox, Storage};
+use crate::outbox::{Next, Outbox, Storage, Ticket};
 use crate::record::{self, PhasedOpener, Sealer, SessionKeys};
 use crate::session::clock::{self, PeerClock};
 use crate::session::credit::{Allowance, Grant, cost};
@@ -26,13 +26,16 @@ use crate::session::up::{Mark, Messages, Source, ticks};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
 use crate::wire::datagram::{ConnectionId, MAX_LEN, MAX_PREAMBLE_LEN, Preamble, Truncated};
-use crate::wire::message::{self, Encoder, MessageHeader, Part};
+use crate::wire::message::{self, Checked, Encoder, MessageHeader, Part};
 use crate::wire::ranges::{self, Ranges};
 use crate::wire::reason::Reason;
 use crate::wire::record::{self as layout, Body, RecordHeader};
 
 /// Bytes of a record around its body, at their longest.
 const OVERHEAD: usize = MAX_PREAMBLE_LEN + RecordHeader::MAX_LEN + ranges::MAX_LEN + TAG_LEN;
+
+/// The same without acknowledgement, credit and heartbeat.
+const BARE_OVERHEAD: usize = MAX_PREAMBLE_LEN + layout::MIN_HEADER_LEN + TAG_LEN;
 
 /// The least room for which a record is begun: what it takes without messages.
 const LEAST_ROOM: usize = OVERHEAD + Control::MAX_LEN;
@@ -52,7 +55,7 @@ pub(super) struct Up<A, const N: usize> {
     window: Window,
     allowance: Allowance,
     grant: Grant,
-    /// The messages in parts that fly, at most one of each class.
+    /// The messages in parts of which not all has arrived, at most one of each class.
     parted: [Option<Parted>; Priority::ALL.len()],
     clock: PeerClock,
     spread: Spread,
@@ -63,13 +66,24 @@ pub(super) struct Up<A, const N: usize> {
     waits_for_pace: bool,
 }
 
-/// A message that was sent in parts.
+/// A message that is sent in parts.
 #[derive(Clone, Copy, Debug)]
 struct Parted {
     ordinal: u64,
     total: u32,
-    /// Bytes with which the peer is done.
-    done: u32,
+    /// Bytes that have arrived.
+    arrived: u32,
+    /// The newest record that brought some of them.
+    newest: u64,
+}
+
+impl Parted {
+    /// `len` more bytes have arrived with record `counter`; says whether they were the last.
+    fn handle_arrival(&mut self, counter: u64, len: u32) -> bool {
+        self.arrived = self.arrived.saturating_add(len);
+        self.newest = self.newest.max(counter);
+        self.arrived >= self.total
+    }
 }
 
 /// An opened record of this session, not yet acted on.
@@ -196,10 +210,10 @@ impl<A: Aead, const N: usize> Up<A, N> {
         self.peer.hello().max_message
     }
 
-    /// The longest payload that one record surely takes.
+    /// The longest payload that one record surely takes, if it carries nothing else.
     fn piece_len(&self) -> u16 {
         // A hello allows no less than 512.
-        self.max_datagram().saturating_sub((OVERHEAD + message::MAX_OVERHEAD) as u16)
+        self.max_datagram().saturating_sub((BARE_OVERHEAD + SLACK + message::MAX_OVERHEAD) as u16)
     }
 
     fn max_datagram(&self) -> u16 {
@@ -314,6 +328,10 @@ impl<A: Aead, const N: usize> Up<A, N> {
         };
         let mark = Mark { record: *counter, bytes: self.grant.handle_received(body.len()) };
         self.arrivals.handle_record(now, *counter, true, Some(mark.bytes));
+        // The next message in parts waits for the word that this one has arrived.
+        if ends_message(&checked) {
+            self.arrivals.hurry();
+        }
         let source = Source { id: self.peer.id(), epoch: self.peer.hello().boot_id, waited };
         Ok(Content::Messages(Messages::new(checked.messages(), source, mark)))
     }
@@ -327,28 +345,34 @@ impl<A: Aead, const N: usize> Up<A, N> {
         outbox: &mut Outbox<S>,
     ) {
         self.sealer.handle_opened(ranges.largest() + 1);
-        let lost = self.sent.handle_ranges(now, ranges, &mut self.rtt, &mut self.window);
+        let parted = &mut self.parted;
+        let arrive = |counter, load| {
+            let Load::Part { ticket, len, .. } = load else { return load };
+            let slot = &mut parted[ticket.class as usize];
+            let Some(message) = slot.as_mut().filter(|message| message.ordinal == ticket.ordinal) else {
+                return Load::Nothing;
+            };
+            if !message.handle_arrival(counter, len) {
+                return Load::Nothing;
+            }
+            let newest = message.newest;
+            *slot = None;
+            outbox.handle_parts_arrived(ticket.class);
+            Load::Whole { ticket, newest }
+        };
+        let lost = self.sent.handle_ranges(now, ranges, &mut self.rtt, &mut self.window, arrive);
         self.allowance.handle_lost(lost);
         // Records that were overtaken say what was done before others arrived that are not done.
         if self.newest_ack.is_some_and(|newest| counter < newest) {
             return;
         }
         self.newest_ack = Some(counter);
-        let parted = &mut self.parted;
         self.sent.handle_done(done, |load| match load {
             Load::Messages { class, first, last } => outbox.handle_delivered(class, first, last),
-            Load::Part { ticket, len, .. } => {
-                let slot = &mut parted[ticket.class as usize];
-                let Some(message) = slot.as_mut().filter(|message| message.ordinal == ticket.ordinal) else {
-                    return;
-                };
-                message.done = message.done.saturating_add(len);
-                if message.done >= message.total {
-                    *slot = None;
-                    outbox.handle_delivered(ticket.class, ticket.ordinal, ticket.ordinal);
-                }
+            Load::Whole { ticket: Ticket { class, ordinal }, .. } => {
+                outbox.handle_delivered(class, ordinal, ordinal);
             }
-            Load::Nothing | Load::Drain | Load::Grant => {}
+            Load::Nothing | Load::Drain | Load::Grant | Load::Part { .. } => {}
         });
     }
 
@@ -362,8 +386,11 @@ impl<A: Aead, const N: usize> Up<A, N> {
 
     pub(super) fn handle_consumed(&mut self, now: Instant, mark: Mark) {
         self.arrivals.handle_consumed(now, mark.bytes);
-        self.grant.handle_consumed(mark.bytes);
-        if self.grant.is_urgent() {
+        self.handle_released(mark.bytes);
+    }
+
+    pub(super) fn handle_released(&mut self, total: u64) {
+        if self.grant.handle_consumed(total) && self.grant.is_urgent() {
             // A ping, as what is not answered is told again.
             self.pulse.handle_ping_request();
         }
@@ -402,7 +429,17 @@ impl<A: Aead, const N: usize> Up<A, N> {
             && !self.sent.carries(|load| *load == Load::Drain)
     }
 
-    /// Whether the session is old and the peer keeps it from ending in good order.
+    /// The session makes way for another one.
+    pub(super) fn retire(&mut self, now: Instant, reason: Reason) {
+        self.renewal.retire(now, reason);
+    }
+
+    /// What the session closes with when it has made way.
+    pub(super) fn reason_to_retire(&self) -> Reason {
+        self.renewal.reason()
+    }
+
+    /// Whether the session should make way and the peer keeps it from ending in good order.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.renewal.is_over(now)
     }
@@ -436,6 +473,8 @@ impl<A: Aead, const N: usize> Up<A, N> {
         let probes = self.sent.owes_probe();
         let again = self.sent.lost().or_else(|| self.sent.unanswered().filter(|_| probes));
         let has_new = self.renewal.is_young() && outbox.has_next();
+        // It promises that nothing more comes, and what is lost comes again.
+        let owes_drain = self.renewal.owes_drain() && outbox.in_flight() == 0;
         let grants_again = match again {
             Some((place, Load::Grant)) => {
                 self.sent.reduce(place, Load::Nothing);
@@ -447,10 +486,10 @@ impl<A: Aead, const N: usize> Up<A, N> {
         let again = again.filter(|_| !grants_again);
         let may_load = match probes {
             true => self.sent.has_room_for_probe(),
-            false if again.is_none() && !has_new && !self.renewal.owes_drain() => false,
+            false if again.is_none() && !has_new && !owes_drain => false,
             false => self.may_send(now, again.is_some()),
         };
-        if may_load && (self.renewal.owes_drain() || matches!(again, Some((_, Load::Drain)))) {
+        if may_load && (owes_drain || matches!(again, Some((_, Load::Drain)))) {
             if let Some((place, Load::Drain)) = again {
                 self.sent.reduce(place, Load::Nothing);
             }
@@ -478,11 +517,11 @@ impl<A: Aead, const N: usize> Up<A, N> {
         }
         // With every pong, whether or not anything is new: an acknowledgement that was lost is not missed by a peer whose
         // records have all arrived, and which still waits to hear that they are done.
-        let told = match self.pulse.pong_token() {
+        let mut told = match self.pulse.pong_token() {
             Some(_) => self.arrivals.current(now),
             None => self.arrivals.pending(now),
         };
-        let header = RecordHeader {
+        let mut header = RecordHeader {
             ack: told.as_ref().map(|told| told.done),
             credit: match told.is_some() || grants_again {
                 true => Some(self.grant.total()),
@@ -492,6 +531,21 @@ impl<A: Aead, const N: usize> Up<A, N> {
             pong: self.pulse.pong_token(),
             ..self.header(now)
         };
+        let mut loads = loads;
+        if loads {
+            // Old ranges make way for a message that would travel whole, and if that does not do, one of both goes first.
+            let reserved = self.preamble().encoded_len() + TAG_LEN + self.least_body(now, outbox);
+            let left = room.saturating_sub(reserved).checked_sub(header.encoded_len());
+            let has_room = match &mut told {
+                Some(told) => left.is_some_and(|left| told.ranges.shorten(left)),
+                None => left.is_some(),
+            };
+            if !has_room && is_due {
+                loads = false;
+            } else if !has_room {
+                (told, header) = (None, self.header(now));
+            }
+        }
         let at = self.begin(&header, told.as_ref(), buf);
         let (load, body_len) = match loads {
             true => self.write_new(now, outbox, &mut buf[at..room - TAG_LEN]),
@@ -647,7 +701,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
                     }
                     Some(_) => (Load::Nothing, load),
                 },
-                Load::Drain | Load::Grant | Load::Nothing => return (Load::Nothing, 0),
+                Load::Drain | Load::Grant | Load::Whole { .. } | Load::Nothing => return (Load::Nothing, 0),
             };
             let len = encoder.written();
             self.sent.reduce(place, rest);
@@ -656,6 +710,13 @@ impl<A: Aead, const N: usize> Up<A, N> {
             }
         }
         (Load::Nothing, 0)
+    }
+
+    /// Bytes of a body with which it is worth to go on: what the next message needs, unless it goes in parts anyway.
+    fn least_body<S: Storage>(&self, now: Instant, outbox: &mut Outbox<S>) -> usize {
+        let piece_len = usize::from(self.piece_len());
+        let next = outbox.next(now).filter(|next| next.part.is_none() && next.payload.len() <= piece_len);
+        SLACK + message::MAX_OVERHEAD + next.map_or(0, |next| next.payload.len())
     }
 
     /// Writes new messages of one class, or one part of a message.
@@ -708,7 +769,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
                 load = Load::Part { ticket, offset, len: part_len };
                 let parted = &mut self.parted[class as usize];
                 if parted.is_none_or(|parted| parted.ordinal != ticket.ordinal) {
-                    *parted = Some(Parted { ordinal: ticket.ordinal, total, done: 0 });
+                    *parted = Some(Parted { ordinal: ticket.ordinal, total, arrived: 0, newest: 0 });
                 }
             }
             outbox.take(len);
@@ -716,6 +777,17 @@ impl<A: Aead, const N: usize> Up<A, N> {
         }
         (load, encoder.written())
     }
+}
+
+/// Whether the end of a message in parts is among the messages of a record.
+fn ends_message(checked: &Checked<'_>) -> bool {
+    checked.has_parts()
+        && checked.messages().any(|message| match message {
+            message::Message::Compact { header, payload } => {
+                header.part.is_some_and(|part| part.end(payload.len()) == Some(part.total))
+            }
+            message::Message::Full { .. } => false,
+        })
 }
 
 /// Writes the retained messages of a class from an ordinal to another, as far as there is room: what was written, and what
