@@ -10,7 +10,8 @@
 //! ```
 //!
 //! What has arrived and waits for nothing more is gone at once, as a part of a message of which others are missing.
-//! It knows what a record carries only by name. Invariant: each message or part is the load of one record at most.
+//! It knows what a record carries only by name. Invariant: each message or part is the load of one record at most, but for
+//! what a full table of lost ones joins.
 
 use super::rtt::Rtt;
 use super::window::Window;
@@ -247,6 +248,53 @@ impl<const N: usize> Sent<N> {
             record.state = State::Gone;
             self.trim();
         }
+    }
+
+    /// Makes a place where lost records fill them all: what was sent again in part kept its place, and took another one. With
+    /// nothing flying no acknowledgement would ever free any.
+    ///
+    /// Two lost records of one class become one. What lies between them is sent twice, if it has arrived.
+    pub(super) fn make_room(&mut self) {
+        if self.has_room_for_probe() || self.flying > 0 {
+            return;
+        }
+        for i in 0..self.len {
+            let Some((Place(earlier), class, first, last)) = self.lost_messages(i) else { continue };
+            let later = (i + 1..self.len)
+                .filter_map(|j| self.lost_messages(j))
+                .find(|(_, other_class, ..)| *other_class == class);
+            let Some((Place(later), _, other_first, other_last)) = later else { continue };
+            self.ring[later].load =
+                Load::Messages { class, first: first.min(other_first), last: last.max(other_last) };
+            self.ring[earlier].load = Load::Nothing;
+            self.ring[earlier].state = State::Gone;
+            self.compact();
+            return;
+        }
+    }
+
+    /// What the record at this place of the order carries, if it is lost and carries messages.
+    fn lost_messages(&self, i: usize) -> Option<(Place, Priority, u64, u64)> {
+        let place = (self.oldest + i) % N;
+        match self.ring[place] {
+            Record { state: State::Lost, load: Load::Messages { class, first, last }, .. } => {
+                Some((Place(place), class, first, last))
+            }
+            _ => None,
+        }
+    }
+
+    /// Closes the gaps that records have left which are gone.
+    fn compact(&mut self) {
+        let mut kept = 0;
+        for i in 0..self.len {
+            let record = self.ring[(self.oldest + i) % N];
+            if record.state != State::Gone {
+                self.ring[(self.oldest + kept) % N] = record;
+                kept += 1;
+            }
+        }
+        self.len = kept;
     }
 
     /// A probe was sent that has no load and so no place here.
@@ -496,6 +544,30 @@ mod tests {
             scene.send(counter + probe);
         }
         assert!(!scene.sent.owes_probe() && !scene.sent.has_room_for_probe());
+    }
+
+    #[test]
+    fn a_table_full_of_lost_records_makes_room_and_forgets_no_message() {
+        let mut scene = Scene::measured();
+        for counter in 1..=16 {
+            let load = Load::Messages { class: Priority::Low, first: 2 * counter, last: 2 * counter + 1 };
+            scene.sent.push(Record { load, ..scene.record(counter) });
+        }
+        scene.wait(500);
+        scene.ack(&[99..=99]);
+        assert!(!scene.sent.has_room_for_probe());
+
+        scene.sent.make_room();
+
+        assert!(scene.sent.has_room_for_probe());
+        let mut awaited = 2;
+        while let Some((place, load)) = scene.sent.lost() {
+            let Load::Messages { first, last, .. } = load else { panic!("{load:?}") };
+            assert_eq!(first, awaited);
+            awaited = last + 1;
+            scene.sent.reduce(place, Load::Nothing);
+        }
+        assert_eq!(awaited, 34);
     }
 
     struct Scene {

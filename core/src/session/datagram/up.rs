@@ -470,6 +470,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
             self.sealer.rekey(now);
         }
         self.waits_for_pace = false;
+        self.sent.make_room();
         let probes = self.sent.owes_probe();
         let again = self.sent.lost().or_else(|| self.sent.unanswered().filter(|_| probes));
         let has_new = self.renewal.is_young() && outbox.has_next();
