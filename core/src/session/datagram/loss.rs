@@ -253,9 +253,14 @@ impl<const N: usize> Sent<N> {
     /// Makes a place where lost records fill them all: what was sent again in part kept its place, and took another one. With
     /// nothing flying no acknowledgement would ever free any.
     ///
-    /// Two lost records of one class become one. What lies between them is sent twice, if it has arrived.
+    /// Gaps are closed, and if that does not do two lost records of one class become one; what lies between them is sent
+    /// twice, if it has arrived.
     pub(super) fn make_room(&mut self) {
         if self.has_room_for_probe() || self.flying > 0 {
+            return;
+        }
+        self.compact();
+        if self.has_room_for_probe() {
             return;
         }
         for i in 0..self.len {
@@ -568,6 +573,21 @@ mod tests {
             scene.sent.reduce(place, Load::Nothing);
         }
         assert_eq!(awaited, 34);
+    }
+
+    #[test]
+    fn a_lost_record_before_many_that_are_gone_can_be_sent_again() {
+        let mut scene = Scene::measured();
+        let load = Load::Messages { class: Priority::Low, first: 1, last: 1 };
+        (1..=16).for_each(|counter| scene.sent.push(Record { load, ..scene.record(counter) }));
+        scene.ack(&[2..=16]);
+        scene.done(17);
+        assert!(!scene.sent.has_room_for_probe());
+
+        scene.sent.make_room();
+
+        assert!(scene.sent.has_room_for_probe());
+        assert_eq!(scene.sent.lost().map(|(_, load)| load), Some(load));
     }
 
     struct Scene {
