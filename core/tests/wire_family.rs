@@ -18,12 +18,13 @@ fn every_message_type_has_its_family() {
         Family::Security,
         Family::Synchronisation,
         Family::Coordination,
+        Family::Delivery,
     ];
 
     for message_type in 0..=u16::MAX {
         let expected = match message_type {
-            0..=0x0CFF => Some(named[usize::from(message_type >> 8)]),
-            0x0D00..=0x0FFF => None,
+            0..=0x0DFF => Some(named[usize::from(message_type >> 8)]),
+            0x0E00..=0x0FFF => None,
             0x1000.. => Some(Family::Application),
         };
         assert_eq!(Family::of(message_type), expected, "{message_type:#06x}");

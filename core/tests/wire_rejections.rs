@@ -706,6 +706,7 @@ mod messages {
             (0x0AFF, Err(Reason::Compression)),
             (0x0B00, Ok(1)),
             (0x0D00, Ok(1)),
+            (0x0E00, Ok(1)),
         ] {
             let kind: u16 = kind;
             let [low, high] = [kind as u8 & 0x7F | 0x80, (kind >> 7) as u8];

@@ -33,11 +33,13 @@ pub enum Family {
     Synchronisation,
     /// Coordination over layers, policy, compliance.
     Coordination,
+    /// What nodes say to each other about lanes of Guaranteed messages. No application writes or reads it.
+    Delivery,
 }
 
 impl Family {
-    /// Every range of assigned message types, in order. 0x0D00 to 0x0FFF are unassigned.
-    pub const RANGES: [(RangeInclusive<u16>, Self, &'static str); 14] = [
+    /// Every range of assigned message types, in order. 0x0E00 to 0x0FFF are unassigned.
+    pub const RANGES: [(RangeInclusive<u16>, Self, &'static str); 15] = [
         (0x0000..=0x00FF, Self::Application, "application"),
         (0x0100..=0x01FF, Self::Heartbeat, "heartbeat"),
         (0x0200..=0x02FF, Self::Status, "status"),
@@ -51,6 +53,7 @@ impl Family {
         (0x0A00..=0x0AFF, Self::Security, "security"),
         (0x0B00..=0x0BFF, Self::Synchronisation, "synchronisation"),
         (0x0C00..=0x0CFF, Self::Coordination, "coordination"),
+        (0x0D00..=0x0DFF, Self::Delivery, "delivery"),
         (0x1000..=0xFFFF, Self::Application, "application"),
     ];
 

@@ -67,7 +67,7 @@ async fn an_unassigned_message_type_is_refused_where_that_is_configured_and_its_
 
     hand.send(&messages(&[
         (of_type(0x1000, 1), b"before"),
-        (of_type(0x0D00, 2), b"unassigned"),
+        (of_type(0x0E00, 2), b"unassigned"),
         (of_type(0x0FFF, 3), b"unassigned"),
         (of_type(0x1000, 4), b"after"),
     ]))
@@ -86,7 +86,7 @@ async fn an_unknown_message_type_is_delivered_as_opaque_bytes() {
     let mut hand = Hand::shake(scene.address(), &Papers::new()).await;
 
     // Of a family that no program here speaks, and of none at all.
-    for (sequence, kind) in (1..).zip([0x0577, 0x0D00]) {
+    for (sequence, kind) in (1..).zip([0x0577, 0x0E00]) {
         hand.send(&messages(&[(of_type(kind, sequence), b"\x00\xFFopaque")])).await;
 
         let delivered = scene.delivered().await;
