@@ -113,3 +113,16 @@ pub enum NodeType {
     #[default]
     Hyphae = 3,
 }
+
+/// What a sender does so that a message arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Reliability {
+    /// Sent once.
+    BestEffort = 0,
+    /// Sent again over any later session of the peer, until its time to live ends.
+    #[default]
+    High = 1,
+    /// As `High`, and it survives restarts of both ends.
+    Guaranteed = 2,
+}

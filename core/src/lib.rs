@@ -30,6 +30,7 @@
 //! use hyphal_core::identity::Identity;
 //! use hyphal_core::ids::{NodeType, Priority};
 //! use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
+//! use hyphal_core::profile::Security;
 //! use hyphal_core::session::{Config, Expect, Received, Session, Wall};
 //! use hyphal_core::time::{Duration, Instant};
 //! use hyphal_core::wire::hello::NetworkTag;
@@ -93,6 +94,7 @@
 //!     heartbeat: Duration::from_secs(5),
 //!     handshake_timeout: Duration::from_secs(5),
 //!     max_skew: Duration::from_secs(60),
+//!     security: Security::Minimal,
 //! };
 //! let start = Instant::ZERO;
 //! let dialler = Session::connect(start, Wall::default(), &alice, config, Expect::Id(bob.id()), &mut rng);
@@ -133,6 +135,7 @@ pub mod ids;
 pub mod node;
 pub mod noise;
 pub mod outbox;
+pub mod profile;
 mod record;
 pub mod recovery;
 pub mod session;

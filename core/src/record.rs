@@ -24,11 +24,15 @@ const MOST_RECORDS: u64 = 1 << 48;
 pub(crate) struct KeyLife {
     /// Records that it seals.
     records: u64,
-    span: Duration,
+    /// How long, however few records it seals.
+    span: Option<Duration>,
 }
 
 impl KeyLife {
-    pub(crate) const STANDARD: Self = Self { records: 1 << 20, span: Duration::from_secs(3600) };
+    /// A key that seals as many records as any key may, and is used for `span` at most.
+    pub(crate) const fn of(span: Option<Duration>) -> Self {
+        Self { records: 1 << 20, span }
+    }
 }
 
 /// The sending direction of a session.
@@ -46,11 +50,7 @@ pub(crate) struct Sealer<A> {
 }
 
 impl<A: Aead> Sealer<A> {
-    pub(crate) fn new(now: Instant, cipher: Cipher, split: &SplitKey) -> Self {
-        Self::with_life(now, cipher, split, KeyLife::STANDARD)
-    }
-
-    fn with_life(now: Instant, cipher: Cipher, split: &SplitKey, life: KeyLife) -> Self {
+    pub(crate) fn new(now: Instant, cipher: Cipher, split: &SplitKey, life: KeyLife) -> Self {
         Self {
             key: RecordKey::first(cipher, split),
             counter: 0,
@@ -95,7 +95,8 @@ impl<A: Aead> Sealer<A> {
     /// Whether the next record should be the last under its key.
     pub(crate) fn is_rekey_due(&self, now: Instant) -> bool {
         let sealed = self.counter - self.first + 1;
-        self.is_proven && (sealed >= self.life.records || now.since(self.since) >= self.life.span)
+        let is_old = self.life.span.is_some_and(|span| now.since(self.since) >= span);
+        self.is_proven && (sealed >= self.life.records || is_old)
     }
 
     /// The record just sealed said that the next key follows.
@@ -322,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_worn_direction_seals_one_more_record_which_the_peer_opens() {
-        let (mut sealer, mut opener) = pair(KeyLife::STANDARD);
+        let (mut sealer, mut opener) = pair(HOURLY);
         (sealer.counter, opener.counter) = (MOST_RECORDS - 2, MOST_RECORDS - 2);
         let mut buf = [0; TAG_LEN];
 
@@ -337,7 +338,7 @@ mod tests {
     }
     #[test]
     fn the_key_changes_after_so_many_records_or_so_long_and_never_before_the_peer_has_opened_one() {
-        let life = KeyLife { records: 3, span: Duration::from_secs(10) };
+        let life = KeyLife { records: 3, span: Some(Duration::from_secs(10)) };
         let (mut sealer, _) = pair(life);
         let later = NOW.after(Duration::from_secs(10));
         seal(&mut sealer);
@@ -357,8 +358,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_without_a_span_lives_by_its_records_alone() {
+        let (mut sealer, _) = pair(KeyLife { records: 3, span: None });
+        let much_later = NOW.after(Duration::from_secs(86_400));
+        seal(&mut sealer);
+        sealer.handle_opened(1);
+
+        assert!(!sealer.is_rekey_due(much_later));
+
+        seal(&mut sealer);
+        assert!(sealer.is_rekey_due(NOW));
+    }
+
+    #[test]
     fn both_ends_go_from_key_to_key_while_the_counter_goes_on() {
-        let (mut sealer, mut opener) = pair(KeyLife::STANDARD);
+        let (mut sealer, mut opener) = pair(HOURLY);
         let mut before = *sealer.key.key.as_bytes();
 
         for counter in 0..100 {
@@ -372,16 +386,16 @@ mod tests {
 
     #[test]
     fn a_record_under_another_key_of_the_same_direction_is_forged() {
-        let (mut sealer, mut opener) = pair(KeyLife::STANDARD);
+        let (mut sealer, mut opener) = pair(HOURLY);
         seal(&mut sealer);
-        let (mut early, _) = pair(KeyLife::STANDARD);
+        let (mut early, _) = pair(HOURLY);
         early.rekey(NOW);
         let mut too_early = seal(&mut early);
 
         assert_eq!(opener.open(&[], &mut too_early), Err(Forged));
 
         opener.rekey();
-        let (mut late, _) = pair(KeyLife::STANDARD);
+        let (mut late, _) = pair(HOURLY);
         assert_eq!(opener.open(&[], &mut seal(&mut late)), Err(Forged));
     }
 
@@ -453,15 +467,16 @@ mod tests {
 
     fn phased() -> (Sealer<ChaChaPoly>, PhasedOpener<ChaChaPoly>) {
         let split = Secret::from_bytes([7; 32]);
-        (Sealer::with_life(NOW, CIPHER, &split, KeyLife::STANDARD), PhasedOpener::new(CIPHER, &split))
+        (Sealer::new(NOW, CIPHER, &split, HOURLY), PhasedOpener::new(CIPHER, &split))
     }
 
+    const HOURLY: KeyLife = KeyLife::of(Some(Duration::from_secs(3600)));
     const NOW: Instant = Instant::from_micros(5);
     const CIPHER: Cipher = Cipher::ChaCha20Poly1305;
 
     fn pair(life: KeyLife) -> (Sealer<ChaChaPoly>, Opener<ChaChaPoly>) {
         let split = Secret::from_bytes([7; 32]);
-        (Sealer::with_life(NOW, CIPHER, &split, life), Opener::new(CIPHER, &split))
+        (Sealer::new(NOW, CIPHER, &split, life), Opener::new(CIPHER, &split))
     }
 
     fn seal(sealer: &mut Sealer<ChaChaPoly>) -> [u8; 3 + TAG_LEN] {

@@ -4,6 +4,7 @@ use hyphal_core::aead::ChaChaPoly;
 use hyphal_core::identity::Identity;
 use hyphal_core::ids::{NodeId, NodeType, Priority};
 use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
+use hyphal_core::profile::Security;
 use hyphal_core::session::{Closed, Config, Event, Expect, Received, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::hello::NetworkTag;
@@ -83,6 +84,7 @@ fn pair() -> (End, End) {
         heartbeat: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),
+        security: Security::Minimal,
     };
     let (ours, theirs) = (Identity::generate(&mut rng), Identity::generate(&mut rng));
     let a = Session::connect(NOW, Wall::default(), &ours, config(1), Expect::Id(theirs.id()), &mut rng);

@@ -18,6 +18,7 @@ use hyphal_core::aead::ChaChaPoly;
 use hyphal_core::identity::Identity;
 use hyphal_core::ids::{Hint, NodeId, NodeType, Priority};
 use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
+use hyphal_core::profile::Security;
 use hyphal_core::session::{Config, Event, Expect, Received, Resumption, Session, Wall};
 use hyphal_core::time::{Duration, Instant, TimeQuality, UnixTime};
 use hyphal_core::wire::hello::NetworkTag;
@@ -48,13 +49,13 @@ const RECORDS: [(usize, u64, &str); 7] = [
     (1, 2, "24 0008 01 00"),
     // Close: Shutdown.
     (0, 1, "01 000a 03 0301"),
-    // Had nobody closed, an hour later: pong 721, the next key follows; under that, pong 722.
-    (0, LAST_OF_KEY, "60 6fd1 d1"),
-    (0, LAST_OF_KEY + 1, "20 7109 d2"),
+    // Had nobody closed, an hour later: pong 181, the next key follows; under that, pong 182.
+    (0, LAST_OF_KEY, "60 728f b5"),
+    (0, LAST_OF_KEY + 1, "20 7771 b6"),
 ];
 
-/// The initiator's last record under its first key: before it come record 0, 720 pongs and 60 pings.
-const LAST_OF_KEY: u64 = 781;
+/// The initiator's last record under its first key: before it come record 0, 180 pongs and 15 pings.
+const LAST_OF_KEY: u64 = 196;
 
 /// As [`RECORDS`], of the session that the initiator comes back for: Accept, and the ping that proves who is there, with credit.
 const KK_RECORDS: [(usize, u64, &str); 2] = [(1, 0, "01 0000 01"), (0, 0, "18 0000 8020 00")];
@@ -523,6 +524,7 @@ fn config(role: usize) -> Config {
         heartbeat: Duration::from_secs(60),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),
+        security: Security::Standard,
     };
     let responder = Config {
         node_type: NodeType::Sclerotia,

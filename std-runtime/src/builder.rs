@@ -8,6 +8,7 @@ use getrandom::SysRng;
 use hyphal_core::identity::Identity;
 use hyphal_core::ids::{NodeId, NodeType};
 use hyphal_core::node::{self, GrowingTable, Trust};
+use hyphal_core::profile::Security;
 use hyphal_core::session;
 use hyphal_core::time::TimeQuality;
 use hyphal_core::wire::hello::NetworkTag;
@@ -45,6 +46,7 @@ pub struct NodeBuilder {
     rules: Vec<Rule>,
     accepts: Methods,
     key_log: Option<PathBuf>,
+    security: Security,
     policy: node::Config,
 }
 
@@ -67,6 +69,7 @@ impl NodeBuilder {
             rules: Vec::new(),
             accepts: Methods::ALL,
             key_log: None,
+            security: Security::Minimal,
             policy: node::Config::default(),
         }
     }
@@ -171,6 +174,13 @@ impl NodeBuilder {
         self
     }
 
+    /// The least security of this node's sessions and messages, whatever the profiles say (nothing is raised by default). At
+    /// [`Security::High`], what is sent to one peer is sealed and signed unless its options say otherwise.
+    pub fn security(mut self, least: Security) -> Self {
+        self.security = least;
+        self
+    }
+
     /// Appends the keys of every session to this file, from which recordings of them can be decrypted (docs/cli.md). Whoever
     /// reads the file reads everything that the node sends and receives; it is made for its owner only, and refused if
     /// others can read it.
@@ -211,6 +221,7 @@ impl NodeBuilder {
             heartbeat: self.timeouts.heartbeat,
             handshake_timeout: self.timeouts.handshake,
             max_skew: self.max_skew,
+            security: self.security,
         };
         let mut listeners = Vec::with_capacity(self.listen.len());
         for endpoint in &self.listen {
@@ -346,7 +357,8 @@ impl From<&Config> for NodeBuilder {
             .unknown_types(config.unknown_types)
             .limits(limits)
             .timeouts(timeouts)
-            .tcp(tcp);
+            .tcp(tcp)
+            .security(config.security);
         let builder = config.compression.send.iter().fold(builder, |builder, rule| builder.compress(*rule));
         let builder = builder.accept_compressed(config.compression.accept.iter().copied().collect());
         let builder = config.key_log.iter().fold(builder, |builder, path| builder.key_log(path));
@@ -383,6 +395,7 @@ mod tests {
         assert_eq!(configured.tcp, plain.tcp);
         assert_eq!((configured.quality, configured.max_skew), (plain.quality, plain.max_skew));
         assert_eq!(configured.unknown_types, plain.unknown_types);
+        assert_eq!(configured.security, plain.security);
         assert_eq!(configured.node_type, plain.node_type);
         assert_eq!((configured.rules, configured.accepts), (plain.rules, plain.accepts));
     }

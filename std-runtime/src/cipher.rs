@@ -88,6 +88,7 @@ mod tests {
     use hyphal_core::identity::Identity;
     use hyphal_core::ids::{NodeType, Priority};
     use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
+    use hyphal_core::profile::Security;
     use hyphal_core::session::{Config, Event, Expect, Received, Session, Wall};
     use hyphal_core::time::Instant;
     use hyphal_core::wire::hello::NetworkTag;
@@ -249,6 +250,7 @@ mod tests {
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),
+            security: Security::Minimal,
         };
         let rng = &mut UnwrapErr(SysRng);
         let (ours, theirs) = (Identity::generate(rng), Identity::generate(rng));

@@ -13,6 +13,7 @@ use hyphal_core::ids::{Hint, NodeId};
 use hyphal_core::node::{
     self, Action, GrowingTable, LinkReport, NodeEvent, Outcome, PeerConfig, PeerStatus, SessionRef, Standing,
 };
+use hyphal_core::profile::Terms;
 use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
@@ -82,6 +83,7 @@ pub(crate) enum Command {
 pub(crate) struct PeerUp {
     pub(crate) id: NodeId,
     pub(crate) session: SessionRef,
+    pub(crate) terms: Terms,
     pub(crate) signal: Arc<Signal>,
     /// Who the peer is and what becomes of the session, or why it is to be closed.
     pub(crate) reply: oneshot::Sender<Result<Admitted, Reason>>,
@@ -193,7 +195,7 @@ impl Control {
     }
 
     fn handle_peer_up(&mut self, now: Instant, up: PeerUp) {
-        let PeerUp { id, session, signal, reply } = up;
+        let PeerUp { id, session, terms, signal, reply } = up;
         let standing = self.node.handle_peer_up(now, id, session);
         match standing {
             Standing::CloseNew(reason) => {
@@ -215,6 +217,7 @@ impl Control {
         self.forget_evicted();
         let peer = self.hub.peer_or_new(id);
         self.links.insert(session.token, Arc::clone(&signal));
+        peer.lane().handle_terms(terms);
         match standing {
             Standing::RetireNew => {}
             Standing::RetireOld(_) => peer.lane().bequeath_to(session.token, signal),
@@ -250,7 +253,11 @@ impl Control {
 
     fn tell(&mut self, event: NodeEvent) {
         match event {
-            NodeEvent::PeerUp { id } => tracing::info!(peer = %id, "peer is up"),
+            NodeEvent::PeerUp { id } => {
+                let terms = self.hub.peer(&id).and_then(|peer| peer.lane().terms().copied());
+                let profile = terms.map(tracing::field::display);
+                tracing::info!(peer = %id, profile, "peer is up");
+            }
             NodeEvent::PeerDown { id, reason } => {
                 tracing::info!(peer = %id, reason = reason.name(), "peer is down: {reason}");
             }

@@ -99,6 +99,7 @@ pub use hyphal_core::health::State as HealthState;
 pub use hyphal_core::identity::{BadNodeId, BadSeed, Identity};
 pub use hyphal_core::ids::{MessageId, NodeId, NodeType, Priority};
 pub use hyphal_core::node::{Outcome as Verdict, PeerStatus, Removal, Trust};
+pub use hyphal_core::profile::{self, Profile, Security, Terms};
 pub use hyphal_core::recovery::{Recovery, recover_from_error};
 pub use hyphal_core::time::{TimeQuality, UnixTime};
 pub use hyphal_core::wire::family::Family;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyphal_core::aead::Cipher;
 use hyphal_core::ids::{MessageId, NodeId};
 use hyphal_core::node::{Outcome as Verdict, PeerStatus};
+use hyphal_core::profile::Terms;
 use hyphal_core::recovery::{self, Recovery};
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::oneshot;
@@ -238,6 +239,7 @@ impl Node {
                 status,
                 endpoint,
                 cipher: peer.as_ref().and_then(|peer| *peer.cipher.borrow()),
+                terms: peer.as_ref().and_then(|peer| peer.lane().terms().copied()),
                 sent: peer.as_ref().map(|peer| peer.sent()).unwrap_or_default(),
                 received: peer.as_ref().map_or(0, |peer| peer.tally.messages_received.load(Relaxed)),
                 received_dropped: peer.as_ref().map(|peer| peer.tally.dropped()).unwrap_or_default(),
@@ -247,6 +249,11 @@ impl Node {
             }
         };
         listed.into_iter().map(info).collect()
+    }
+
+    /// What the session with a peer runs by, or the last one ran by; `None` if there was none yet.
+    pub fn terms(&self, id: NodeId) -> Option<Terms> {
+        self.hub().peer(&id)?.lane().terms().copied()
     }
 
     /// Adds a peer, or changes its endpoint; with an endpoint it is dialled at once and whenever it is lost.
@@ -384,6 +391,9 @@ pub struct PeerInfo {
     pub endpoint: Option<Endpoint>,
     /// What seals the records of the session with it; `None` without a session.
     pub cipher: Option<Cipher>,
+    /// The profile of the pair, with the numbers that the session runs by, or the last one ran by, and why it fell back if it
+    /// did; `None` if there was none yet.
+    pub terms: Option<Terms>,
     /// What became of the messages to it.
     pub sent: Sent,
     /// Messages received from it and delivered.

@@ -12,10 +12,11 @@ use hyphal_core::aead::Cipher;
 use hyphal_core::filter;
 use hyphal_core::ids::NodeId;
 use hyphal_core::outbox::{self, SharedStorage, Ticket};
+use hyphal_core::profile::{Compression, Terms};
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::watch;
 
-use crate::compression::{Codec, Methods};
+use crate::compression::{Codec, Methods, Taker};
 use crate::counters::{Sent, Tally};
 use crate::error::SendError;
 use crate::message::Overflow;
@@ -50,6 +51,7 @@ impl Peer {
             is_known: false,
             closed: None,
             takes: Methods::ALL,
+            terms: None,
             low_messages: max_messages / 2,
             low_bytes: max_bytes / 2,
         };
@@ -108,6 +110,8 @@ pub(crate) struct Lane {
     closed: Option<SendError>,
     /// How the peer of this session, or of the last, takes messages compressed; one that was never here, as it will.
     takes: Methods,
+    /// What this session, or the last, runs by.
+    terms: Option<Terms>,
     low_messages: usize,
     low_bytes: usize,
 }
@@ -256,9 +260,20 @@ impl Lane {
         self.outbox.unpack(takes, |compressed, packed| codec.unpack(compressed, packed).ok());
     }
 
-    /// How the peer takes messages compressed, as far as is known.
-    pub(crate) fn takes(&self) -> Methods {
-        self.takes
+    /// The profile of the pair is known from here on.
+    pub(crate) fn handle_terms(&mut self, terms: Terms) {
+        self.terms = Some(terms);
+    }
+
+    /// What this session, or the last one, runs by.
+    pub(crate) fn terms(&self) -> Option<&Terms> {
+        self.terms.as_ref()
+    }
+
+    /// How messages are compressed for the peer, as far as is known.
+    pub(crate) fn taker(&self) -> Taker {
+        let wants = self.terms.map_or(Compression::Medium, |terms| terms.compression);
+        Taker { methods: self.takes, wants }
     }
 
     /// The same, but an owner whose session makes way keeps the lane until it has heard of all that it has in flight.

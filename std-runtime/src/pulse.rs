@@ -22,8 +22,9 @@ impl Pulse {
         Self { interval, report_at: None, rtt: None, missed: 0, unsent: Settled::default() }
     }
 
-    /// The session is up.
-    pub(crate) fn handle_up(&mut self, now: Instant) {
+    /// The session is up, with heartbeats so far apart.
+    pub(crate) fn handle_up(&mut self, now: Instant, interval: Duration) {
+        self.interval = interval;
         // Half an interval after each heartbeat, so that its answer has had time to arrive.
         self.report_at = Some(now.after(self.interval + self.interval / 2));
     }

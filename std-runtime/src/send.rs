@@ -16,7 +16,7 @@ use hyphal_core::time::Instant;
 use hyphal_core::wire::family::Family;
 
 use crate::builder::MAX_MESSAGE;
-use crate::compression::{Methods, Packed};
+use crate::compression::{Effort, Packed};
 use crate::error::{BatchError, SendError};
 use crate::hub::Hub;
 use crate::message::{Outgoing, Overflow, Payload, SendOptions};
@@ -62,9 +62,11 @@ pub(crate) fn try_send(
 
 /// The message compressed, if somebody wants that and the peer takes it. Before the lane is locked: it takes its time.
 fn pack(hub: &Hub, peer: &Peer, message: &Outgoing<'_>) -> Option<Packed> {
-    hub.codec.method_for(message.kind)?;
-    let takes = peer.lane().takes();
-    hub.codec.pack(message.kind, takes, message.payload.as_slice())
+    if !hub.codec.names(message.kind) {
+        return None;
+    }
+    let taker = peer.lane().taker();
+    hub.codec.pack(message.kind, taker, message.payload.as_slice())
 }
 
 fn push(
@@ -97,7 +99,7 @@ fn enqueue(
     packed: Option<&Packed>,
 ) -> Result<(Ticket, usize), SendError> {
     let Some(Packed { bytes, compressed }) =
-        packed.filter(|packed| lane.takes().has(packed.compressed.method))
+        packed.filter(|packed| lane.taker().methods.has(packed.compressed.method))
     else {
         let len = payload.as_slice().len();
         return Ok((lane.outbox.push(now, header, payload)?, len));
@@ -170,7 +172,7 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                         break Err(error);
                     }
                     kind = Some(message.kind);
-                    is_packing = hub.codec.method_for(message.kind).is_some();
+                    is_packing = hub.codec.names(message.kind);
                 }
                 if message.payload.len() > MAX_MESSAGE as usize {
                     break Err(SendError::TooLong { max: MAX_MESSAGE });
@@ -180,7 +182,7 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                 let payload = message.payload.for_outbox();
                 let result = if is_packing {
                     let original = message.payload.as_slice();
-                    let pack = || hub.codec.pack(message.kind, lane.takes(), original);
+                    let pack = || hub.codec.pack(message.kind, lane.taker(), original);
                     let packed = packed.get_or_insert_with(pack).as_ref();
                     read += original.len();
                     enqueue(hub, lane, now, header, payload, packed).map(drop)
@@ -321,7 +323,8 @@ struct Wave {
     header: Header,
     options: SendOptions,
     payload: Bytes,
-    packed: Option<Packed>,
+    /// Compressed in each way that the profile of some peer asks for.
+    packed: Vec<(Effort, Option<Packed>)>,
     is_tracked: bool,
     result: Broadcast,
 }
@@ -338,8 +341,7 @@ impl Wave {
         is_tracked: bool,
         peers: &[Arc<Peer>],
     ) -> (Self, Vec<Place>) {
-        // Once for all peers; those that do not take it get the original.
-        let packed = hub.codec.pack(kind, Methods::ALL, &payload);
+        let packed = pack_for_all(hub, kind, &payload, peers);
         let _turn = hub.broadcasts.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = hub.sequence.fetch_add(1, Relaxed);
         let mut wave = Self {
@@ -384,7 +386,10 @@ impl Wave {
         }
         make_room(lane, self.now, self.options, self.payload.len());
         let payload = outbox::Payload::Shared(self.payload.clone());
-        let (ticket, len) = enqueue(hub, lane, self.now, self.header, payload, self.packed.as_ref())?;
+        let effort = hub.codec.effort_for(self.header.kind, lane.taker());
+        let packed = self.packed.iter().find(|(made_by, _)| Some(*made_by) == effort);
+        let packed = packed.and_then(|(_, packed)| packed.as_ref());
+        let (ticket, len) = enqueue(hub, lane, self.now, self.header, payload, packed)?;
         let tracked = self.is_tracked.then(|| lane.outbox.ledger().track(ticket, len));
         wake(hub, lane);
         Ok(tracked)
@@ -399,6 +404,19 @@ impl Wave {
             Err(error) => self.result.refused.push((peer.id, error)),
         }
     }
+}
+
+/// The payload compressed once in each way that some peer asks for. A peer that asks for another one by the time of its turn gets the original.
+fn pack_for_all(hub: &Hub, kind: u16, payload: &[u8], peers: &[Arc<Peer>]) -> Vec<(Effort, Option<Packed>)> {
+    let mut packed: Vec<(Effort, Option<Packed>)> = Vec::new();
+    if hub.codec.names(kind) {
+        for effort in peers.iter().filter_map(|peer| hub.codec.effort_for(kind, peer.lane().taker())) {
+            if packed.iter().all(|(made_by, _)| *made_by != effort) {
+                packed.push((effort, hub.codec.press(effort, payload)));
+            }
+        }
+    }
+    packed
 }
 
 /// What no peer takes, whatever its state.

@@ -11,6 +11,7 @@ use hyphal_core::{
     identity::Identity,
     ids::{Hint, MessageId, NodeId, NodeType},
     outbox::{Header, Payload, SendError, Ticket},
+    profile::Security,
     session::{Config, Expect, Mark, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
     wire::{hello::NetworkTag, message::Methods, reason::Reason},
@@ -116,6 +117,7 @@ pub fn lab_config(boot_id: u64) -> Config {
         heartbeat: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(30),
+        security: Security::Minimal,
     }
 }
 

@@ -9,6 +9,7 @@ use hyphal_core::identity::Identity;
 use hyphal_core::ids::{NodeId, NodeType, Priority};
 use hyphal_core::node::{self, Action, FixedTable, Node, PeerConfig, SessionRef, Standing};
 use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
+use hyphal_core::profile::Security;
 use hyphal_core::session::{Config, Event, Expect, Messages, Received, Resumption, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::hello::NetworkTag;
@@ -93,6 +94,7 @@ impl End {
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),
+            security: Security::Minimal,
         };
         let node = Node::new(
             identity.id(),

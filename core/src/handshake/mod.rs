@@ -31,6 +31,7 @@ use crate::aead::{Aead, Cipher, TAG_LEN};
 use crate::identity::{self, Identity};
 use crate::ids::{Hint, Hints, NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
+use crate::profile::{Security, Terms};
 use crate::time::{Duration, Instant, TimeQuality, UnixTime};
 use crate::wire::datagram::ConnectionId;
 use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
@@ -68,6 +69,8 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// How far two synchronised clocks may lie apart.
     pub max_skew: Duration,
+    /// The least security of this end's sessions; [`Minimal`](Security::Minimal) leaves it to the profile of the pair.
+    pub security: Security,
 }
 
 impl Config {
@@ -94,6 +97,7 @@ pub struct Offer {
     hello: Hello,
     dialled: bool,
     cipher: Cipher,
+    terms: Terms,
     connection_id: ConnectionId,
 }
 
@@ -111,6 +115,11 @@ impl Offer {
     /// What seals the session's records.
     pub fn cipher(&self) -> Cipher {
         self.cipher
+    }
+
+    /// The profile of the pair, and the numbers that the session will run by.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Whether this end opened the link.

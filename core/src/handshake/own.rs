@@ -4,7 +4,8 @@ use super::{Config, Offer, Refused, Tell, Wall};
 use crate::aead::{Aead, Cipher};
 use crate::ids::NodeId;
 use crate::noise::HandshakeState;
-use crate::time::{TimeQuality, UnixTime};
+use crate::profile::{End, Terms};
+use crate::time::{Duration, TimeQuality, UnixTime};
 use crate::wire::datagram::ConnectionId;
 use crate::wire::frame::{self, Refusal};
 use crate::wire::hello::{Extensions, Hello, NetworkTag, Versions};
@@ -51,8 +52,8 @@ impl Own {
             node_type: self.config.node_type,
             capabilities: self.capabilities,
             max_message: self.config.max_message,
-            max_record: self.config.max_record.max(layout::MIN_MAX_LEN),
-            heartbeat: self.config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT),
+            max_record: self.max_record(),
+            heartbeat: self.heartbeat(),
             boot_id: self.config.boot_id,
             time: match self.wall.quality {
                 TimeQuality::None => UnixTime::default(),
@@ -65,6 +66,14 @@ impl Own {
         let extensions = Extensions { network, connection_id: self.connection_id, ..Extensions::default() };
         let len = hello.encode(&extensions, buf).expect("every field is within its bounds");
         &buf[..len]
+    }
+
+    fn max_record(&self) -> u16 {
+        self.config.max_record.max(layout::MIN_MAX_LEN)
+    }
+
+    fn heartbeat(&self) -> Duration {
+        self.config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT)
     }
 
     /// The checks that depend on both hellos alone.
@@ -99,7 +108,14 @@ impl Own {
         if both_synced && hello.time.distance(self.wall.time) > self.config.max_skew {
             return Err(denial(Reason::ClockSkew, self.wall.time.as_micros()));
         }
-        Ok(Offer { id, hello, dialled: self.dialled, cipher, connection_id })
+        let own = End {
+            node_type: self.config.node_type,
+            max_record: self.max_record(),
+            methods: self.config.compression,
+            heartbeat: self.heartbeat(),
+        };
+        let terms = Terms::of(&own, &End::from(&hello), self.config.security);
+        Ok(Offer { id, hello, dialled: self.dialled, cipher, terms, connection_id })
     }
 
     /// What seals the records, by the capabilities of both hellos alone: this end's and `hello`, valid or not.

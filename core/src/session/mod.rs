@@ -38,7 +38,7 @@ use crate::handshake::{self, Finished, Handshake, Heard, LinkKind, Refused, Tell
 use crate::identity::Identity;
 use crate::ids::{Hint, Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
-use crate::record::Sealer;
+use crate::record::{KeyLife, Sealer};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
 use crate::wire::frame::Refusal;
@@ -471,7 +471,7 @@ impl<A: Aead> Session<A> {
     pub fn transmit_len(&self) -> usize {
         match &self.state {
             State::Up { up, .. } => {
-                MAX_TRANSMIT.min(usize::from(up.peer().hello().max_record) + layout::MAX_LENGTH_LEN)
+                MAX_TRANSMIT.min(usize::from(up.peer().terms().record) + layout::MAX_LENGTH_LEN)
             }
             _ => MIN_TRANSMIT,
         }
@@ -588,7 +588,7 @@ impl<A: Aead> Session<A> {
         opened: &Opened<'_>,
     ) -> Result<(), Reason> {
         if let State::AwaitProof { mut up, .. } = core::mem::replace(&mut self.state, State::Closed) {
-            up.handle_proof(now, &self.config);
+            up.handle_proof(now);
             self.come_up(outbox, up);
         }
         let State::Up { up } = &mut self.state else { return Ok(()) };
@@ -602,7 +602,7 @@ impl<A: Aead> Session<A> {
 
     fn on_accept<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
         if let State::AwaitAccept { mut up, .. } = core::mem::replace(&mut self.state, State::Closed) {
-            up.handle_accept(now, &self.config);
+            up.handle_accept(now);
             self.come_up(outbox, up);
         }
     }
@@ -625,7 +625,9 @@ impl<A: Aead> Session<A> {
                 return Input { used, received: Received::Dropped(reason) };
             }
             Tell::Cleartext(frame_id) => Words::Refusal { frame_id, refusal },
-            Tell::Sealed(cipher, key, _) => Words::Reject { sealer: Sealer::new(now, cipher, &key), refusal },
+            Tell::Sealed(cipher, key, _) => {
+                Words::Reject { sealer: Sealer::new(now, cipher, &key, KeyLife::of(None)), refusal }
+            }
         };
         self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
         Input { used, received: Received::Dropped(reason) }

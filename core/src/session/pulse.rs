@@ -5,9 +5,8 @@
 use core::num::Wrapping;
 
 use super::spread::Spread;
-use crate::handshake::Config;
+use crate::profile::Terms;
 use crate::time::{Duration, Instant};
-use crate::wire::hello::Hello;
 use crate::wire::record::RecordHeader;
 
 /// Heartbeat intervals of the peer without a sign of life that make it silent.
@@ -53,9 +52,9 @@ struct Ping {
 
 impl Pulse {
     /// The first ping is due at once, the second within the interval at this session's own place, the others an interval apart.
-    pub(super) fn new(now: Instant, config: &Config, peer: &Hello, spread: Spread) -> Self {
-        let interval = config.heartbeat.clamp(Config::MIN_HEARTBEAT, Hello::MAX_HEARTBEAT);
-        let silence = (peer.heartbeat * SILENT_AFTER).max(SHORTEST_SILENCE);
+    pub(super) fn new(now: Instant, terms: &Terms, spread: Spread) -> Self {
+        let interval = terms.heartbeat;
+        let silence = (terms.peer_heartbeat * SILENT_AFTER).max(SHORTEST_SILENCE);
         Self {
             interval,
             ping_at: now.after(spread.first_interval(interval)),
@@ -148,8 +147,8 @@ impl Pulse {
 mod tests {
     use super::*;
     use crate::ids::NodeType;
-    use crate::time::{TimeQuality, UnixTime};
-    use crate::wire::hello::{NetworkTag, Versions};
+    use crate::profile::{End, Security};
+    use crate::wire::hello::Hello;
     use crate::wire::message::Methods;
 
     #[test]
@@ -202,29 +201,8 @@ mod tests {
 
     fn pulse() -> Pulse {
         let heartbeat = Duration::from_millis(100);
-        let config = Config {
-            network: NetworkTag::of("test"),
-            node_type: NodeType::Hyphae,
-            boot_id: 1,
-            max_message: 1024,
-            max_record: 2048,
-            window: 1 << 16,
-            compression: Methods::NONE,
-            heartbeat,
-            handshake_timeout: Duration::from_secs(5),
-            max_skew: Duration::from_secs(60),
-        };
-        let hello = Hello {
-            versions: Versions::SUPPORTED,
-            node_type: NodeType::Hyphae,
-            capabilities: 0,
-            max_message: 1024,
-            max_record: 2048,
-            heartbeat,
-            boot_id: 2,
-            time: UnixTime::default(),
-            quality: TimeQuality::None,
-        };
-        Pulse::new(at(0), &config, &hello, Spread::LATEST)
+        let end =
+            End { node_type: NodeType::Rhizomorph, max_record: 2048, methods: Methods::NONE, heartbeat };
+        Pulse::new(at(0), &Terms::of(&end, &end, Security::Minimal), Spread::LATEST)
     }
 }

@@ -16,7 +16,7 @@ use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{Hints, MessageId, NodeId, Priority};
 use crate::outbox::{Outbox, Storage};
-use crate::record::{self, Opener, Sealer, SessionKeys};
+use crate::record::{self, KeyLife, Opener, Sealer, SessionKeys};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
 use crate::wire::message::{self, Compressed, Encoder, FRAGMENT_LEN, MessageHeader, Part, Place};
@@ -106,7 +106,12 @@ impl<A: Aead> Up<A> {
         let spread = Spread::of(record::places(&finished.sending));
         Self {
             peer: finished.peer,
-            sealer: Sealer::new(now, finished.peer.cipher(), &finished.sending),
+            sealer: Sealer::new(
+                now,
+                finished.peer.cipher(),
+                &finished.sending,
+                KeyLife::of(finished.peer.terms().security.rekey_after()),
+            ),
             opener: Opener::new(finished.peer.cipher(), &finished.receiving),
             established_at: now,
             hints: finished.hints,
@@ -118,22 +123,22 @@ impl<A: Aead> Up<A> {
             acks: Acks::default(),
             clock: PeerClock::new(now),
             spread,
-            pulse: Pulse::new(now, config, finished.peer.hello(), spread),
+            pulse: Pulse::new(now, finished.peer.terms(), spread),
             renewal: Renewal::new(now, spread),
         }
     }
 
     /// Accept has verified: session time starts here.
-    pub(super) fn handle_accept(&mut self, now: Instant, config: &Config) {
+    pub(super) fn handle_accept(&mut self, now: Instant) {
         self.established_at = now;
         self.clock = PeerClock::new(now);
-        self.pulse = Pulse::new(now, config, self.peer.hello(), self.spread);
+        self.pulse = Pulse::new(now, self.peer.terms(), self.spread);
         self.renewal = Renewal::new(now, self.spread);
     }
 
     /// The initiator's first record has verified. Its silence counts from here.
-    pub(super) fn handle_proof(&mut self, now: Instant, config: &Config) {
-        self.pulse = Pulse::new(now, config, self.peer.hello(), self.spread);
+    pub(super) fn handle_proof(&mut self, now: Instant) {
+        self.pulse = Pulse::new(now, self.peer.terms(), self.spread);
     }
 
     pub(super) fn hints(&self) -> Hints {
@@ -336,7 +341,7 @@ impl<A: Aead> Up<A> {
         let header_len = header.encoded_len();
         // An upper bound of the record tells how long its length field can get; see `seal` for when it gets shorter.
         let most = header_len + TAG_LEN + most_bytes(outbox);
-        let max_record = usize::from(self.peer.hello().max_record).min(buf.len() - layout::MAX_LENGTH_LEN);
+        let max_record = usize::from(self.peer.terms().record).min(buf.len() - layout::MAX_LENGTH_LEN);
         let room_at = layout::length_len(most.min(max_record));
         let body_at = room_at + header_len;
         let body_max = max_record - header_len - TAG_LEN;

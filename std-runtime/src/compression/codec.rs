@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use hyphal_core::compress;
+use hyphal_core::profile::Compression;
 use hyphal_core::wire::message::{Compressed, MAX_COMPRESSED_LEN, Method, Methods};
 use hyphal_core::wire::reason::Reason;
 use zstd_safe::{CCtx, CParameter, DCtx};
@@ -35,18 +36,42 @@ impl Codec {
         Self { rules, ..Self::default() }
     }
 
-    /// How messages of this type are to be compressed: by the first rule that names it.
+    /// Whether messages of this type are to be compressed.
     #[inline]
-    pub(crate) fn method_for(&self, kind: u16) -> Option<Method> {
-        self.rules.iter().find(|rule| rule.names(kind)).map(Rule::method)
+    pub(crate) fn names(&self, kind: u16) -> bool {
+        self.rule_for(kind).is_some()
     }
 
-    /// Compresses a payload for somebody who takes these methods, if a rule names its type and it gets shorter.
-    pub(crate) fn pack(&self, kind: u16, takes: Methods, original: &[u8]) -> Option<Packed> {
-        let method = self.method_for(kind).filter(|method| takes.has(*method))?;
-        let length = u32::try_from(original.len()).ok().filter(|_| original.len() >= SHORTEST)?;
+    /// How messages of this type are to be compressed for this peer, if they are: the first rule that names the type counts.
+    pub(crate) fn effort_for(&self, kind: u16, taker: Taker) -> Option<Effort> {
+        match self.rule_for(kind)?.method() {
+            Some(method) => {
+                taker.methods.has(method).then_some(Effort { method, level: LEVEL, shortest: SHORTEST })
+            }
+            None => {
+                let Taker { methods, wants } = taker;
+                let method = wants.method(methods)?;
+                Some(Effort { method, level: wants.zstd_level(), shortest: wants.shortest() })
+            }
+        }
+    }
+
+    #[inline]
+    fn rule_for(&self, kind: u16) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.names(kind))
+    }
+
+    /// Compresses a payload for this peer, if a rule names its type and it gets shorter.
+    pub(crate) fn pack(&self, kind: u16, taker: Taker, original: &[u8]) -> Option<Packed> {
+        self.press(self.effort_for(kind, taker)?, original)
+    }
+
+    /// Compresses a payload, if it gets shorter.
+    pub(crate) fn press(&self, effort: Effort, original: &[u8]) -> Option<Packed> {
+        let Effort { method, level, shortest } = effort;
+        let length = u32::try_from(original.len()).ok().filter(|_| original.len() >= shortest)?;
         let mut press = pop(&self.presses).unwrap_or_default();
-        let packed = press.pack(method, original).map(Bytes::copy_from_slice);
+        let packed = press.pack(method, level, original).map(Bytes::copy_from_slice);
         if press.room.len() <= KEPT_ROOM {
             push(&self.presses, press);
         }
@@ -91,6 +116,25 @@ impl fmt::Debug for Codec {
     }
 }
 
+/// What is known of a peer that messages are compressed for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taker {
+    /// The methods that it takes.
+    pub(crate) methods: Methods,
+    /// What the profile of the pair says.
+    pub(crate) wants: Compression,
+}
+
+/// How a message is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effort {
+    method: Method,
+    /// Zstandard's.
+    level: i32,
+    /// The shortest payload that is worth a try.
+    shortest: usize,
+}
+
 /// What compressing needs.
 #[derive(Default)]
 struct Press {
@@ -100,7 +144,7 @@ struct Press {
 
 impl Press {
     /// The compressed bytes, if they are worth it.
-    fn pack(&mut self, method: Method, original: &[u8]) -> Option<&[u8]> {
+    fn pack(&mut self, method: Method, level: i32, original: &[u8]) -> Option<&[u8]> {
         match method {
             Method::Lz4 => {
                 let room = self.room(compress::room_for(original.len()));
@@ -111,7 +155,9 @@ impl Press {
                 // With less room than that it stops as soon as it is not worth it.
                 let most = original.len().checked_sub(MAX_COMPRESSED_LEN + 1)?;
                 self.room(most);
-                let context = self.zstd.get_or_insert_with(new_context);
+                let context = self.zstd.get_or_insert_with(CCtx::create);
+                // The levels are within the range that the library has; it could but stay at the one before.
+                let _ = context.set_parameter(CParameter::CompressionLevel(level));
                 let len = context.compress2(&mut self.room[..most], original).ok()?;
                 self.room.get(..len)
             }
@@ -124,13 +170,6 @@ impl Press {
         }
         &mut self.room[..len]
     }
-}
-
-fn new_context() -> CCtx<'static> {
-    let mut context = CCtx::create();
-    // The level is within the range that the library has; it could but stay at its own default.
-    let _ = context.set_parameter(CParameter::CompressionLevel(LEVEL));
-    context
 }
 
 /// Whether the bytes are one whole frame, and one that does not itself claim another length.
@@ -151,10 +190,10 @@ fn push<T>(spare: &Mutex<Vec<T>>, context: T) {
     }
 }
 
-/// The shortest payload that is worth a try.
+/// The shortest payload that is worth a try by a named method.
 const SHORTEST: usize = 64;
 
-/// Zstandard's level: the higher ones up to 6 took several times as long for at most 3 % less.
+/// Zstandard's level where it is named: the higher ones up to 6 took several times as long for at most 3 % less.
 const LEVEL: i32 = 1;
 
 /// Contexts of each direction that a node keeps.
@@ -168,6 +207,7 @@ mod tests {
     use super::*;
 
     const KIND: u16 = 0x1000;
+    const ANYBODY: Taker = Taker { methods: Methods::ALL, wants: Compression::Medium };
 
     #[test]
     fn payloads_come_back_from_fewer_bytes_in_any_order_of_methods_and_lengths() {
@@ -177,7 +217,7 @@ mod tests {
                 for len in [200, 1000, 16 << 10, 70_000, 2 << 20, 300] {
                     let original = readings(len + round);
 
-                    let packed = codec.pack(KIND, Methods::ALL, &original).unwrap();
+                    let packed = codec.pack(KIND, ANYBODY, &original).unwrap();
 
                     assert!(packed.bytes.len() + MAX_COMPRESSED_LEN < original.len(), "{method:?} {len}");
                     assert_eq!(packed.compressed, Compressed { method, original: original.len() as u32 });
@@ -210,7 +250,9 @@ mod tests {
         let text = readings(1000);
         let codec = Codec::new(vec!["0x1000=lz4".parse().unwrap(), "0x1000-0x1001=zstd".parse().unwrap()]);
 
-        let method = |kind, takes| codec.pack(kind, takes, &text).map(|packed| packed.compressed.method);
+        let method = |kind, methods| {
+            codec.pack(kind, Taker { methods, ..ANYBODY }, &text).map(|packed| packed.compressed.method)
+        };
 
         assert_eq!(method(0x1000, Methods::ALL), Some(Method::Lz4), "the first rule counts");
         assert_eq!(method(0x1001, Methods::ALL), Some(Method::Zstd));
@@ -220,13 +262,31 @@ mod tests {
     }
 
     #[test]
+    fn where_a_rule_leaves_it_open_the_profile_says_method_level_and_least_length() {
+        let codec = Codec::new(vec!["0x1000=auto".parse().unwrap()]);
+        let text = readings(4096);
+        let pack = |methods, wants, len| codec.pack(KIND, Taker { methods, wants }, &text[..len]);
+        let method = |methods, wants| pack(methods, wants, 4096).map(|packed| packed.compressed.method);
+
+        for wants in Compression::ALL {
+            assert_eq!(method(Methods::ALL, wants), wants.method(Methods::ALL));
+            assert_eq!(method(Methods::LZ4, wants), Some(Method::Lz4));
+            assert_eq!(method(Methods::NONE, wants), None);
+            assert!(pack(Methods::ALL, wants, wants.shortest() - 1).is_none());
+        }
+        let high = pack(Methods::ALL, Compression::High, 4096).unwrap();
+        let packed = pack(Methods::ALL, Compression::Medium, 4096).unwrap();
+        assert_ne!(high.bytes, packed.bytes, "another level of the same method");
+    }
+
+    #[test]
     fn what_gets_no_shorter_stays_as_it_is() {
         let mut noise = [0; 4096];
         getrandom::fill(&mut noise).unwrap();
 
         for method in Method::ALL {
             for original in [&noise[..], &[0; SHORTEST - 1], b"", b"short"] {
-                assert_eq!(codec(method).pack(KIND, Methods::ALL, original), None);
+                assert_eq!(codec(method).pack(KIND, ANYBODY, original), None);
             }
         }
     }
@@ -235,7 +295,7 @@ mod tests {
     fn a_length_that_is_not_the_originals_is_refused_in_either_direction() {
         for method in Method::ALL {
             let codec = codec(method);
-            let packed = codec.pack(KIND, Methods::ALL, &readings(5000)).unwrap();
+            let packed = codec.pack(KIND, ANYBODY, &readings(5000)).unwrap();
             for original in [0, 1, 4999, 5001, 1 << 24, u32::MAX] {
                 let said = Compressed { method, original };
                 assert_eq!(codec.unpack(said, &packed.bytes), Err(Reason::BadCompression), "{said:?}");
@@ -278,7 +338,7 @@ mod tests {
     fn only_one_whole_frame_without_a_dictionary_is_taken() {
         let codec = codec(Method::Zstd);
         let original = readings(1000);
-        let frame = codec.pack(KIND, Methods::ALL, &original).unwrap().bytes;
+        let frame = codec.pack(KIND, ANYBODY, &original).unwrap().bytes;
         let skippable = [0x50, 0x2A, 0x4D, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
         // The dictionary of this id is nobody's.
         let dictionary = [0x28, 0xB5, 0x2F, 0xFD, 0x21, 42, 20, 0xA3, 0x00, 0x00, b'x'];
@@ -303,7 +363,7 @@ mod tests {
     fn damaged_payloads_are_refused_or_have_the_length_that_they_name() {
         for method in Method::ALL {
             let codec = codec(method);
-            let packed = codec.pack(KIND, Methods::ALL, &readings(3000)).unwrap();
+            let packed = codec.pack(KIND, ANYBODY, &readings(3000)).unwrap();
             for at in 0..packed.bytes.len() * 8 {
                 let mut damaged = packed.bytes.to_vec();
                 damaged[at / 8] ^= 1 << (at % 8);
@@ -319,10 +379,10 @@ mod tests {
         let codec = codec(Method::Lz4);
         let presses = || codec.presses.lock().unwrap();
 
-        codec.pack(KIND, Methods::ALL, &readings(KEPT_ROOM)).unwrap();
+        codec.pack(KIND, ANYBODY, &readings(KEPT_ROOM)).unwrap();
         assert_eq!(presses().len(), 0);
-        codec.pack(KIND, Methods::ALL, &readings(1000)).unwrap();
-        codec.pack(KIND, Methods::ALL, &readings(2000)).unwrap();
+        codec.pack(KIND, ANYBODY, &readings(1000)).unwrap();
+        codec.pack(KIND, ANYBODY, &readings(2000)).unwrap();
         assert_eq!(presses().len(), 1);
         for _ in 0..2 * KEPT {
             push(&codec.presses, Press::default());

@@ -10,6 +10,6 @@
 mod codec;
 mod rule;
 
-pub(crate) use codec::{Codec, Packed};
+pub(crate) use codec::{Codec, Effort, Packed, Taker};
 pub use hyphal_core::wire::message::{Method, Methods};
 pub use rule::{BadRule, Rule};

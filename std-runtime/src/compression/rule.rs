@@ -1,4 +1,4 @@
-//! Which message types are compressed and how, as a person writes it: `0x1000=lz4`, `8192-8447=zstd`.
+//! Which message types are compressed and how, as a person writes it: `0x1000=auto`, `8192-8447=zstd`.
 //!
 //! A [`Rule`] never names a type whose family must not be compressed: who makes one hears so, and nobody checks again.
 
@@ -16,7 +16,8 @@ use hyphal_core::wire::message::Method;
 pub struct Rule {
     first: u16,
     last: u16,
-    method: Method,
+    /// `None` leaves it to the profile of the pair.
+    method: Option<Method>,
 }
 
 impl Rule {
@@ -25,6 +26,18 @@ impl Rule {
     /// # Errors
     /// [`BadRule::NoKinds`] for an empty range; [`BadRule::Forbidden`] if a family is in it that is never compressed.
     pub fn new(kinds: RangeInclusive<u16>, method: Method) -> Result<Self, BadRule> {
+        Self::with(kinds, Some(method))
+    }
+
+    /// Compresses messages of these types as the profile of each pair says (docs/profiles.md).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn auto(kinds: RangeInclusive<u16>) -> Result<Self, BadRule> {
+        Self::with(kinds, None)
+    }
+
+    fn with(kinds: RangeInclusive<u16>, method: Option<Method>) -> Result<Self, BadRule> {
         let (first, last) = (*kinds.start(), *kinds.end());
         if kinds.is_empty() {
             return Err(BadRule::NoKinds { first, last });
@@ -38,8 +51,8 @@ impl Rule {
         Ok(Self { first, last, method })
     }
 
-    /// How.
-    pub fn method(&self) -> Method {
+    /// How; `None` if the profile of the pair says.
+    pub fn method(&self) -> Option<Method> {
         self.method
     }
 
@@ -59,7 +72,7 @@ impl fmt::Display for Rule {
         if self.last != self.first {
             write!(f, "-{:#06x}", self.last)?;
         }
-        write!(f, "={}", self.method.name())
+        write!(f, "={}", self.method.map_or(AUTO, Method::name))
     }
 }
 
@@ -69,11 +82,17 @@ impl FromStr for Rule {
     fn from_str(text: &str) -> Result<Self, BadRule> {
         let (kinds, method) = text.split_once('=').ok_or(BadRule::Form)?;
         let method = method.trim();
-        let method = Method::ALL.into_iter().find(|known| known.name() == method).ok_or(BadRule::Method)?;
+        let method = match Method::ALL.into_iter().find(|known| known.name() == method) {
+            None if method != AUTO => return Err(BadRule::Method),
+            method => method,
+        };
         let (first, last) = kinds.split_once('-').unwrap_or((kinds, kinds));
-        Self::new(number(first)?..=number(last)?, method)
+        Self::with(number(first)?..=number(last)?, method)
     }
 }
+
+/// The word for a method that the profile chooses.
+const AUTO: &str = "auto";
 
 fn number(text: &str) -> Result<u16, BadRule> {
     let text = text.trim();
@@ -119,7 +138,7 @@ impl fmt::Display for BadRule {
         match self {
             Self::Form => f.write_str("there is no '=' between types and method"),
             Self::Kind => f.write_str("a message type is a number from 0 to 65535, or from 0x0 to 0xffff"),
-            Self::Method => f.write_str("the methods are lz4 and zstd"),
+            Self::Method => f.write_str("the methods are lz4, zstd and auto"),
             Self::NoKinds { first, last } => write!(f, "there is no type from {first:#06x} to {last:#06x}"),
             Self::Forbidden { family, first, last } => {
                 write!(
@@ -138,9 +157,9 @@ mod tests {
     #[test]
     fn rules_are_read_as_they_are_written() {
         for (text, kinds, method) in [
-            ("0x1000=lz4", 0x1000..=0x1000, Method::Lz4),
-            ("0x2000-0x20ff=zstd", 0x2000..=0x20FF, Method::Zstd),
-            ("0x0000=zstd", 0..=0, Method::Zstd),
+            ("0x1000=lz4", 0x1000..=0x1000, Some(Method::Lz4)),
+            ("0x2000-0x20ff=zstd", 0x2000..=0x20FF, Some(Method::Zstd)),
+            ("0x0000=auto", 0..=0, None),
         ] {
             let rule: Rule = text.parse().unwrap();
 

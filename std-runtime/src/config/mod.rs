@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyphal_core::ids::{NodeId, NodeType};
+use hyphal_core::profile::Security;
 use hyphal_core::time::TimeQuality;
 
 pub use self::error::{ConfigError, Origin};
@@ -239,6 +240,11 @@ settings! {
         /// What happens to messages of a type that no version assigns.
         unknown_types: UnknownTypes = UnknownTypes::Deliver,
             Choice(&[("deliver", UnknownTypes::Deliver), ("refuse", UnknownTypes::Refuse)]);
+        /// The least security of sessions and messages: what the profile of the pair says, or more. `standard` changes keys by
+        /// time in every session; `high` also seals and signs what is sent to one peer, unless its sender says otherwise.
+        security: Security = Security::Minimal, Choice(&[
+            ("profile", Security::Minimal), ("standard", Security::Standard), ("high", Security::High),
+        ]);
         /// Threads that run the node.
         worker_threads: Option<usize> = None,
             Maybe { word: "auto", means: "one for each core", kind: Number::<usize>::plain(1, 1024) };
@@ -292,7 +298,7 @@ settings! {
         /// Message types that the node compresses for peers that take it, where that makes them shorter; the first that
         /// names a type counts. Not for types in whose messages a stranger can choose a part beside a secret.
         send: Vec<Rule> = Vec::new(),
-            List(Text::<Rule>::new("TYPE=METHOD or FIRST-LAST=METHOD, as 0x1000-0x10ff=lz4; METHOD is lz4 or zstd; the families configuration and security are never compressed"));
+            List(Text::<Rule>::new("TYPE=METHOD or FIRST-LAST=METHOD, as 0x1000-0x10ff=auto; METHOD is lz4, zstd or auto (what the profile of the pair says); the families configuration and security are never compressed"));
         /// Methods of compression that the node takes from its peers.
         accept: Vec<Method> = Method::ALL.to_vec(),
             List(Choice(&[("lz4", Method::Lz4), ("zstd", Method::Zstd)]));

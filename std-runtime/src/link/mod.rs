@@ -489,6 +489,7 @@ impl<S: LinkSession> Desk<S> {
                 dialled: offer.dialled(),
                 hints: self.session.hints(),
             },
+            terms: *offer.terms(),
             signal: Arc::clone(&self.signal),
             reply,
         });
@@ -499,7 +500,7 @@ impl<S: LinkSession> Desk<S> {
         let now = self.hub.clock.now();
         match standing {
             Ok(Admitted { peer, is_retired }) => {
-                self.pulse.handle_up(now);
+                self.pulse.handle_up(now, offer.terms().heartbeat);
                 self.peer = Some(peer);
                 self.awaits_lane = !is_retired;
                 if is_retired {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use hyphal::{Limits, NodeBuilder, NodeType, Priority, Reason};
 use hyphal_core::aead::{Aead, ChaChaPoly, TAG_LEN};
 use hyphal_core::outbox::{FixedStorage, Outbox};
+use hyphal_core::profile::Security;
 use hyphal_core::session::{
     Config, ConnectionId, DatagramSession, Expect, MAX_DATAGRAM, Path, Received, SessionKeys, Wall,
 };
@@ -227,5 +228,6 @@ fn config() -> Config {
         heartbeat: Duration::from_secs(600),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),
+        security: Security::Minimal,
     }
 }

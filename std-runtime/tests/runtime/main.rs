@@ -10,6 +10,7 @@ mod key_log;
 mod large;
 mod limits;
 mod pair;
+mod profiles;
 mod reconnect;
 mod rejection;
 mod relay;

@@ -39,7 +39,7 @@ use crate::handshake::{
 use crate::identity::Identity;
 use crate::ids::{Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
-use crate::record::{Sealer, SessionKeys};
+use crate::record::{KeyLife, Sealer, SessionKeys};
 use crate::time::Instant;
 use crate::wire::control::Control;
 use crate::wire::datagram::{self, ConnectionId, MAX_LEN, Packet, Preamble, Truncated};
@@ -575,7 +575,7 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
         if let State::AwaitAccept { up, .. } = &mut self.state {
             let why = match opened.control() {
                 Some(Ok(Control::Accept)) => {
-                    up.handle_accept(now, &self.config, &opened);
+                    up.handle_accept(now, &opened);
                     self.come_up(outbox);
                     return Received::Absorbed;
                 }
@@ -597,7 +597,7 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
             return Received::Dropped(why.reason);
         }
         if let State::AwaitProof { up, .. } = &mut self.state {
-            up.handle_proof(now, &self.config, from);
+            up.handle_proof(now, from);
             self.come_up(outbox);
         }
         let State::Up { up } = &mut self.state else { return Received::Absorbed };
@@ -694,7 +694,7 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
             Tell::Nothing => None,
             Tell::Cleartext(frame_id) => Words::refusal(frame_id, &refusal),
             Tell::Sealed(cipher, key, cid) => {
-                Words::reject(&mut Sealer::<A>::new(now, cipher, &key), cid, refusal)
+                Words::reject(&mut Sealer::<A>::new(now, cipher, &key, KeyLife::of(None)), cid, refusal)
             }
         };
         match words {

@@ -4,6 +4,7 @@ use super::*;
 use crate::aead::ChaChaPoly;
 use crate::ids::NodeType;
 use crate::outbox::{FixedStorage, Payload, TinyOutbox};
+use crate::profile::Security;
 use crate::time::Duration;
 use crate::wire::hello::NetworkTag;
 use crate::wire::message::Methods;
@@ -123,6 +124,7 @@ impl Scene {
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),
+            security: Security::Minimal,
         };
         let (now, line, wall) = (Instant::from_micros(7), Path::default(), Wall::default());
         let identities = [Identity::generate(&mut rng), Identity::generate(&mut rng)];

@@ -16,7 +16,7 @@ use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Finished, Offer};
 use crate::ids::{Hints, Priority};
 use crate::outbox::{Next, Outbox, Storage, Ticket};
-use crate::record::{self, PhasedOpener, Sealer, SessionKeys};
+use crate::record::{self, KeyLife, PhasedOpener, Sealer, SessionKeys};
 use crate::session::clock::{self, PeerClock};
 use crate::session::credit::{Allowance, Grant, cost};
 use crate::session::pulse::Pulse;
@@ -136,7 +136,12 @@ impl<A: Aead, const N: usize> Up<A, N> {
             peer,
             hints: finished.hints,
             own_cid,
-            sealer: Sealer::new(now, peer.cipher(), &finished.sending),
+            sealer: Sealer::new(
+                now,
+                peer.cipher(),
+                &finished.sending,
+                KeyLife::of(peer.terms().security.rekey_after()),
+            ),
             opener: PhasedOpener::new(peer.cipher(), &finished.receiving),
             established_at: now,
             arrivals: Arrivals::new(now),
@@ -149,7 +154,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
             parted: [None; Priority::ALL.len()],
             clock: PeerClock::new(now),
             spread,
-            pulse: Pulse::new(now, config, peer.hello(), spread),
+            pulse: Pulse::new(now, peer.terms(), spread),
             renewal: Renewal::new(now, spread),
             route,
             waits_for_pace: false,
@@ -157,21 +162,21 @@ impl<A: Aead, const N: usize> Up<A, N> {
     }
 
     /// Accept has verified: session time starts here.
-    pub(super) fn handle_accept(&mut self, now: Instant, config: &Config, opened: &Opened<'_>) {
+    pub(super) fn handle_accept(&mut self, now: Instant, opened: &Opened<'_>) {
         self.established_at = now;
         self.clock = PeerClock::new(now);
-        self.pulse = Pulse::new(now, config, self.peer.hello(), self.spread);
+        self.pulse = Pulse::new(now, self.peer.terms(), self.spread);
         self.renewal = Renewal::new(now, self.spread);
         self.arrivals.handle_record(now, opened.counter, true, None);
         self.clock.handle_stamp(now, opened.header.clock);
     }
 
     /// The initiator has proven that it takes part, with a record of its own.
-    pub(super) fn handle_proof(&mut self, now: Instant, config: &Config, from: Path) {
+    pub(super) fn handle_proof(&mut self, now: Instant, from: Path) {
         if from == self.route.path() {
             self.route.handle_proof();
         }
-        self.pulse = Pulse::new(now, config, self.peer.hello(), self.spread);
+        self.pulse = Pulse::new(now, self.peer.terms(), self.spread);
     }
 
     pub(super) fn peer(&self) -> &Offer {
@@ -217,7 +222,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
     }
 
     fn max_datagram(&self) -> u16 {
-        self.peer.hello().max_record.min(MAX_LEN as u16)
+        self.peer.terms().record.min(MAX_LEN as u16)
     }
 
     /// Opens a record in place; nothing has taken effect but the key phase, which a verified tag has proven.

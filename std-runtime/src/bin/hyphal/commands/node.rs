@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use hyphal::{BreakerState, Event, Events, Node, Removal};
+use hyphal::{BreakerState, Event, Events, Node, Removal, Terms};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ async fn serve(setup: &Setup, is_json: bool) -> Result<Exit, Failure> {
         tell_start(&node, &mut results, is_json).await?;
         tokio::select! {
             () = take_messages(&node) => Ok(()),
-            told = tell_events(&mut events, &mut results), if is_json => told,
+            told = tell_events(&node, &mut events, &mut results), if is_json => told,
         }
     };
     tokio::select! {
@@ -69,9 +69,9 @@ async fn take_messages(node: &Node) {
     }
 }
 
-async fn tell_events(events: &mut Events, results: &mut Results) -> Result<(), Failure> {
+async fn tell_events(node: &Node, events: &mut Events, results: &mut Results) -> Result<(), Failure> {
     while let Some(event) = events.recv().await {
-        if let Some(line) = Line::of(event) {
+        if let Some(line) = Line::of(node, event) {
             results.json(&line).await?;
         }
     }
@@ -132,22 +132,56 @@ const ECHO: Duration = Duration::from_millis(250);
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Line {
-    Started { id: String, addresses: Vec<String> },
-    PeerUp { peer: String },
-    PeerDown { peer: String, reason: &'static str },
-    Health { peer: String, from: String, to: String },
-    Breaker { peer: String, from: &'static str, to: &'static str },
-    PeerRemoved { peer: String, by: &'static str },
-    Missed { count: u64 },
+    Started {
+        id: String,
+        addresses: Vec<String>,
+    },
+    PeerUp {
+        peer: String,
+        profile: Option<&'static str>,
+        security: Option<&'static str>,
+        fallen_back: Option<String>,
+    },
+    PeerDown {
+        peer: String,
+        reason: &'static str,
+    },
+    Health {
+        peer: String,
+        from: String,
+        to: String,
+    },
+    Breaker {
+        peer: String,
+        from: &'static str,
+        to: &'static str,
+    },
+    PeerRemoved {
+        peer: String,
+        by: &'static str,
+    },
+    Missed {
+        count: u64,
+    },
     Stopping,
-    Stopped { drained: bool },
+    Stopped {
+        drained: bool,
+    },
 }
 
 impl Line {
     /// `None` for an event that this command does not know.
-    fn of(event: Event) -> Option<Self> {
+    fn of(node: &Node, event: Event) -> Option<Self> {
         Some(match event {
-            Event::PeerUp { peer } => Self::PeerUp { peer: peer.to_string() },
+            Event::PeerUp { peer } => {
+                let terms = node.terms(peer);
+                Self::PeerUp {
+                    peer: peer.to_string(),
+                    profile: terms.map(|terms| terms.profile.name()),
+                    security: terms.map(|terms| terms.security.name()),
+                    fallen_back: terms.filter(Terms::has_fallen_back).map(|terms| terms.to_string()),
+                }
+            }
             Event::PeerDown { peer, reason } => {
                 Self::PeerDown { peer: peer.to_string(), reason: reason.name() }
             }
