@@ -58,7 +58,7 @@
 //!                 Received::Offer(_peer) => self.session.handle_verdict(now, &mut self.outbox, Ok(())),
 //!                 Received::Messages(messages) => {
 //!                     let mark = messages.mark();
-//!                     self.inbox.extend(messages.flatten().map(|message| message.payload.to_vec()));
+//!                     self.inbox.extend(messages.map(|message| message.payload.to_vec()));
 //!                     self.session.handle_consumed(now, mark);
 //!                 }
 //!                 Received::Dropped(reason) => println!("dropped: {reason}"),
@@ -100,7 +100,7 @@
 //! let mut a = End { session: dialler, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
 //! let mut b = End { session: listener, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
 //!
-//! let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence: 1, ttl: 30, compressed: None };
+//! let header = Header { kind: 1, priority: Priority::High, sequence: 1, ttl: 30, ..Header::default() };
 //! a.outbox.push(start, header, Payload::Copied(b"good morning")).unwrap();
 //! let (mut to_a, mut to_b) = (vec![], vec![]);
 //! for tick in 1..20 {
