@@ -19,6 +19,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::ids::NodeId;
 use crate::wire::reason::Reason;
 
+pub use crate::wire::envelope::SIGNATURE_LEN;
+
 /// A node's key pair. The seed and the X25519 secret are wiped when this is dropped, and `Debug` shows only the id.
 #[derive(ZeroizeOnDrop)]
 pub struct Identity {
@@ -159,9 +161,6 @@ pub fn verify(id: &NodeId, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> R
     }
     key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| Reason::BadSignature)
 }
-
-/// Bytes of an Ed25519 signature.
-pub const SIGNATURE_LEN: usize = 64;
 
 /// Of all points whose order divides the prime, only the neutral one has another order: 1.
 fn is_of_prime_order(point: &EdwardsPoint) -> bool {

@@ -7,7 +7,7 @@ use hyphal_core::{
     time::{TimeQuality, UnixTime},
     wire::{
         control::Control,
-        envelope::Envelope,
+        envelope::{Envelope, EnvelopeHeader},
         frame::{self, Compression, Decoded, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
         message::{self, Compressed, Encoder, MessageHeader, Method, Methods, Part, Place},
@@ -773,6 +773,22 @@ mod envelopes {
 
         assert_eq!(Envelope::decode(&bytes), Err(Reason::Malformed));
         assert_eq!(Envelope { is_encrypted: true, ..broadcast }.encode(&mut bytes), None);
+    }
+
+    #[test]
+    fn an_encrypted_envelope_with_a_type_that_can_be_read_is_malformed_and_not_written() {
+        let mut bytes = with(1, 1 | 1 << 3);
+
+        assert_eq!(Envelope::decode(&bytes), Err(Reason::Malformed));
+        assert_eq!(EnvelopeHeader::decode(&bytes), Err(Reason::Malformed));
+        assert_eq!(Envelope { is_encrypted: true, ..envelope() }.encode(&mut bytes), None);
+    }
+
+    #[test]
+    fn a_header_of_another_version_is_refused_with_its_first_bytes() {
+        assert_eq!(EnvelopeHeader::decode(&[1]), Ok(None));
+        assert_eq!(EnvelopeHeader::decode(&[2]), Err(Reason::Version));
+        assert_eq!(EnvelopeHeader::decode(&[2, 0, 0]), Err(Reason::Version));
     }
 
     #[test]

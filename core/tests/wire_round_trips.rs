@@ -10,7 +10,7 @@ use hyphal_core::{
     wire::{
         control::Control,
         datagram::ConnectionId,
-        envelope::Envelope,
+        envelope::{Envelope, EnvelopeHeader, SEALED_TYPE},
         family::Family,
         frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
@@ -126,6 +126,14 @@ proptest! {
         prop_assert_eq!(Envelope::decode(&out), Ok(envelope));
         let signature = envelope.signature.map_or(&[][..], |signature| signature.as_slice());
         prop_assert_eq!(&out[envelope.signed_len()..], signature);
+
+        let header = envelope.header().unwrap();
+        let header_len = header.encoded_len();
+        prop_assert_eq!(header.envelope_len(), out.len() as u64);
+        prop_assert_eq!(EnvelopeHeader::decode(&out), Ok(Some((header, header_len))));
+        for cut in 0..header_len {
+            prop_assert_eq!(EnvelopeHeader::decode(&out[..cut]), Ok(None));
+        }
     }
 
     #[test]
@@ -389,6 +397,7 @@ struct Parts {
 
 impl Parts {
     fn envelope(&self) -> Envelope<'_> {
+        let is_encrypted = self.is_encrypted && self.target.is_some();
         let (epoch, sequence) = self.id;
         let (timestamp, ttl, message_type) = self.rest;
         Envelope {
@@ -398,10 +407,10 @@ impl Parts {
             timestamp: UnixTime::from_micros(timestamp),
             ttl,
             priority: self.priority,
-            is_encrypted: self.is_encrypted && self.target.is_some(),
+            is_encrypted,
             payload: &self.payload,
             signature: self.signature.as_ref(),
-            message_type,
+            message_type: if is_encrypted { SEALED_TYPE } else { message_type },
         }
     }
 }
