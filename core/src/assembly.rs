@@ -3,6 +3,8 @@
 //! On a stream parts come in order, so that nothing is missing but the end; over datagrams there may be many gaps. A node
 //! that takes long messages of several priorities at a time has an assembly for each.
 
+use core::num::NonZeroU64;
+
 use crate::ids::{MessageId, Priority};
 use crate::session::Message;
 use crate::wire::message::{Compressed, Part};
@@ -100,15 +102,17 @@ struct Header {
     total: u32,
     ttl: u32,
     compressed: Option<Compressed>,
+    number: Option<NonZeroU64>,
     kind: u16,
+    full: bool,
     priority: Priority,
     broadcast: bool,
 }
 
 impl Header {
     fn of(message: &Message<'_>, part: Part) -> Self {
-        let &Message { id, kind, priority, broadcast, ttl, compressed, .. } = message;
-        Self { id, total: part.total, ttl, compressed, kind, priority, broadcast }
+        let &Message { id, kind, full, priority, broadcast, ttl, compressed, number, .. } = message;
+        Self { id, total: part.total, ttl, compressed, number, kind, full, priority, broadcast }
     }
 }
 
@@ -353,12 +357,14 @@ mod tests {
         Message {
             id: MessageId { epoch: 1, sequence: 5 },
             kind: 7,
+            full: false,
             priority: Priority::Low,
             broadcast: false,
             ttl: 60,
             age: Duration::ZERO,
             part: Some(Part { total: whole.len() as u32, offset: start as u32 }),
             compressed: None,
+            number: None,
             payload: &whole[start..end],
         }
     }

@@ -12,12 +12,14 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use curve25519_dalek::scalar::clamp_integer;
 use curve25519_dalek::traits::Identity as _;
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::ids::NodeId;
 use crate::wire::reason::Reason;
+
+pub use crate::wire::envelope::SIGNATURE_LEN;
 
 /// A node's key pair. The seed and the X25519 secret are wiped when this is dropped, and `Debug` shows only the id.
 #[derive(ZeroizeOnDrop)]
@@ -86,6 +88,13 @@ impl Identity {
     pub const fn static_public(&self) -> &[u8; 32] {
         &self.static_public
     }
+
+    /// The Ed25519 signature of `message` (RFC 8032, section 5.1.6); the same message always has the same.
+    ///
+    /// Every use begins its messages with a label of its own, so that what was signed for one is worth nothing in another.
+    pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
+        SigningKey::from_bytes(&self.seed).sign(message).to_bytes()
+    }
 }
 
 impl fmt::Debug for Identity {
@@ -137,6 +146,20 @@ pub fn static_of_id(id: &NodeId) -> Result<[u8; 32], Reason> {
 pub(crate) fn static_of_proven_id(id: &NodeId) -> Option<[u8; 32]> {
     let point = CompressedEdwardsY(*id.as_bytes()).decompress()?;
     Some(point.to_montgomery().to_bytes())
+}
+
+/// Whether the node with this id has signed `message`, strictly: of each message and key one signature passes at most, the
+/// one that the key's owner made.
+///
+/// # Errors
+/// [`Reason::BadSignature`] if S is not below L, R is of low order or not in canonical form, the equation of RFC 8032,
+/// section 5.1.7, does not hold without the cofactor, or no node can have this id (see [`static_of_id`]).
+pub fn verify(id: &NodeId, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), Reason> {
+    let key = VerifyingKey::from_bytes(id.as_bytes()).map_err(|_| Reason::BadSignature)?;
+    if static_of_id(id).is_err() {
+        return Err(Reason::BadSignature);
+    }
+    key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| Reason::BadSignature)
 }
 
 /// Of all points whose order divides the prime, only the neutral one has another order: 1.
@@ -331,9 +354,11 @@ mod tests {
     use std::vec::Vec;
 
     use curve25519_dalek::constants::EIGHT_TORSION;
+    use curve25519_dalek::scalar::Scalar;
     use proptest::prelude::*;
     use rand_chacha::ChaCha20Rng;
     use rand_core::{Rng, SeedableRng};
+    use sha2::{Digest, Sha512};
 
     use super::*;
     use crate::noise::{KeyPair, Secret};
@@ -653,6 +678,154 @@ mod tests {
             }
         }
     }
+
+    /// RFC 8032, section 7.1, test 2, whose key has sign bit 0.
+    #[test]
+    fn a_signature_is_that_of_rfc_8032_and_verifies() {
+        let seed = unhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+        let identity = Identity::from_seed(&seed).unwrap();
+
+        let signature = identity.sign(&[0x72]);
+
+        assert_eq!(
+            hex(&signature),
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
+             085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+        );
+        assert_eq!(verify(&identity.id(), &[0x72], &signature), Ok(()));
+    }
+
+    #[test]
+    fn a_signature_over_another_message_by_another_key_or_bent_in_any_bit_is_refused() {
+        let [ours, theirs] = [0, 1].map(|index| identities(2).remove(index));
+        let signature = ours.sign(b"message");
+
+        assert_eq!(verify(&ours.id(), b"message", &signature), Ok(()));
+        assert_eq!(verify(&ours.id(), b"messagf", &signature), Err(Reason::BadSignature));
+        assert_eq!(verify(&theirs.id(), b"message", &signature), Err(Reason::BadSignature));
+        for bit in 0..SIGNATURE_LEN * 8 {
+            let mut bent = signature;
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(verify(&ours.id(), b"message", &bent), Err(Reason::BadSignature), "bit {bit}");
+        }
+    }
+
+    /// S + L solves the same equation: whoever takes it lets a signature be changed by anyone.
+    #[test]
+    fn a_malleable_signature_is_refused() {
+        let identity = identities(1).remove(0);
+        let mut signature = identity.sign(b"message");
+        let mut carry = 0;
+        for (place, order) in signature[32..].iter_mut().zip(ORDER) {
+            let sum = u16::from(*place) + u16::from(order) + carry;
+            *place = sum as u8;
+            carry = sum >> 8;
+        }
+
+        assert_eq!(carry, 0, "S + L still fits its field");
+        assert_eq!(verify(&identity.id(), b"message", &signature), Err(Reason::BadSignature));
+    }
+
+    /// With a key of low order, R = [S]B holds for any message that hashes right; with R of low order too, S = 0 does.
+    #[test]
+    fn keys_and_commitments_of_low_order_are_refused_in_every_encoding() {
+        let identity = identities(1).remove(0);
+        for point in low_order_encodings() {
+            let mut nothing = [0; SIGNATURE_LEN];
+            nothing[..32].copy_from_slice(&point);
+            let mut bent = identity.sign(b"message");
+            bent[..32].copy_from_slice(&point);
+            for key in low_order_encodings() {
+                let refused = verify(&NodeId::from_bytes(key), b"message", &nothing);
+                assert_eq!(refused, Err(Reason::BadSignature), "{key:02x?}");
+            }
+
+            assert_eq!(verify(&identity.id(), b"message", &nothing), Err(Reason::BadSignature));
+            assert_eq!(verify(&identity.id(), b"message", &bent), Err(Reason::BadSignature));
+        }
+    }
+
+    /// Secret scalar 0 makes R of low order with an honest key: R = O, S = k a. Its owner can make it, and nobody else.
+    #[test]
+    fn a_commitment_of_low_order_is_refused_though_the_equation_holds() {
+        let identity = identities(1).remove(0);
+        let secret = Scalar::from_bytes_mod_order(*identity.static_secret());
+        for torsion in EIGHT_TORSION {
+            let r = torsion.compress().to_bytes();
+            let s = challenge(&r, identity.id().as_bytes(), b"message") * secret;
+            let signature = joined(&r, s);
+
+            let holds = EdwardsPoint::mul_base(&s)
+                == torsion
+                    + challenge(&r, identity.id().as_bytes(), b"message")
+                        * CompressedEdwardsY(*identity.id().as_bytes()).decompress().unwrap();
+            assert_eq!(holds, torsion == EdwardsPoint::identity());
+            assert_eq!(verify(&identity.id(), b"message", &signature), Err(Reason::BadSignature));
+        }
+    }
+
+    /// A key with a part of low order: its owner finds messages that pass with the cofactor and not without, or by luck
+    /// in both; so it is refused whatever the equation says.
+    #[test]
+    fn a_key_of_mixed_order_is_refused_though_the_equation_holds() {
+        let identity = identities(1).remove(0);
+        let secret = Scalar::from_bytes_mod_order(*identity.static_secret());
+        let honest = CompressedEdwardsY(*identity.id().as_bytes()).decompress().unwrap();
+        let mut held = 0;
+        for torsion in &EIGHT_TORSION[1..] {
+            let mixed = honest + torsion;
+            let key = mixed.compress().to_bytes();
+            for nonce in 1..40_u64 {
+                let nonce = Scalar::from(nonce);
+                let r = EdwardsPoint::mul_base(&nonce);
+                let challenge = challenge(r.compress().as_bytes(), &key, b"message");
+                let s = nonce + challenge * secret;
+                held += usize::from(EdwardsPoint::mul_base(&s) == r + challenge * mixed);
+
+                let signature = joined(r.compress().as_bytes(), s);
+                assert_eq!(
+                    verify(&NodeId::from_bytes(key), b"message", &signature),
+                    Err(Reason::BadSignature)
+                );
+            }
+        }
+        assert!(held > 0, "one challenge in eight takes the part of low order away");
+    }
+
+    fn challenge(r: &[u8; 32], key: &[u8; 32], message: &[u8]) -> Scalar {
+        let hash = Sha512::new().chain_update(r).chain_update(key).chain_update(message).finalize();
+        Scalar::from_bytes_mod_order_wide(&hash.into())
+    }
+
+    fn joined(r: &[u8; 32], s: Scalar) -> [u8; SIGNATURE_LEN] {
+        let mut signature = [0; SIGNATURE_LEN];
+        signature[..32].copy_from_slice(r);
+        signature[32..].copy_from_slice(s.as_bytes());
+        signature
+    }
+
+    /// The points of order 1, 2, 4 and 8, each with both signs and, where there is one, with y at or above p.
+    fn low_order_encodings() -> Vec<[u8; 32]> {
+        let mut encodings: Vec<[u8; 32]> =
+            EIGHT_TORSION.iter().map(|point| point.compress().to_bytes()).collect();
+        for low in [0xEC, 0xED, 0xEE] {
+            let mut y = [0xFF; 32];
+            (y[0], y[31]) = (low, 0x7F);
+            encodings.push(y);
+        }
+        let flipped = encodings.clone().into_iter().map(|mut y| {
+            y[31] ^= 0x80;
+            y
+        });
+        encodings.extend(flipped);
+        encodings
+    }
+
+    /// L, the order of the base point, in little-endian.
+    const ORDER: [u8; 32] = [
+        0xED, 0xD3, 0xF5, 0x5C, 0x1A, 0x63, 0x12, 0x58, 0xD6, 0x9C, 0xF7, 0xA2, 0xDE, 0xF9, 0xDE, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
 
     const SEED: u64 = 0x6879_7068_616C;
 

@@ -101,6 +101,33 @@ impl Priority {
     pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
 }
 
+/// How much is done for a message when its session ends before it was acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Reliability {
+    /// Nothing: it was written once, and may or may not have arrived.
+    #[default]
+    BestEffort = 0,
+    /// It is kept until it is acknowledged, and written again in later sessions, until its time to live ends.
+    High = 1,
+    /// As High, and it outlives restarts of both ends.
+    Guaranteed = 2,
+}
+
+impl Reliability {
+    /// All classes, the least first.
+    pub const ALL: [Self; 3] = [Self::BestEffort, Self::High, Self::Guaranteed];
+
+    /// The name as it stands in logs, configuration and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BestEffort => "best-effort",
+            Self::High => "high",
+            Self::Guaranteed => "guaranteed",
+        }
+    }
+}
+
 /// What a node is in the network; the pair of types decides the profile of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

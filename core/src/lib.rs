@@ -59,7 +59,7 @@
 //!                 Received::Offer(_peer) => self.session.handle_verdict(now, &mut self.outbox, Ok(())),
 //!                 Received::Messages(messages) => {
 //!                     let mark = messages.mark();
-//!                     self.inbox.extend(messages.flatten().map(|message| message.payload.to_vec()));
+//!                     self.inbox.extend(messages.map(|message| message.payload.to_vec()));
 //!                     self.session.handle_consumed(now, mark);
 //!                 }
 //!                 Received::Dropped(reason) => println!("dropped: {reason}"),
@@ -102,7 +102,7 @@
 //! let mut a = End { session: dialler, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
 //! let mut b = End { session: listener, outbox: TinyOutbox::new(FixedStorage::default()), inbox: vec![] };
 //!
-//! let header = Header { kind: 1, priority: Priority::High, broadcast: false, sequence: 1, ttl: 30, compressed: None };
+//! let header = Header { kind: 1, priority: Priority::High, sequence: 1, ttl: 30, ..Header::default() };
 //! a.outbox.push(start, header, Payload::Copied(b"good morning")).unwrap();
 //! let (mut to_a, mut to_b) = (vec![], vec![]);
 //! for tick in 1..20 {
@@ -127,6 +127,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod compress;
 pub mod filter;
+pub mod full;
 pub mod gate;
 mod handshake;
 pub mod health;
@@ -138,6 +139,8 @@ pub mod outbox;
 pub mod profile;
 mod record;
 pub mod recovery;
+pub mod seal;
 pub mod session;
+pub mod sign;
 pub mod time;
 pub mod wire;

@@ -74,7 +74,11 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::NoReceiver
         | Reason::Cancelled
         | Reason::BadCompression
-        | Reason::NoRoom => Recovery::DropMessage,
+        | Reason::NoRoom
+        | Reason::BadSeal
+        | Reason::BadSignature
+        | Reason::ForeignSource
+        | Reason::BadEnvelope => Recovery::DropMessage,
 
         Reason::Shed => Recovery::SlowDown,
 

@@ -1,7 +1,8 @@
 //! `docs/protocol.md` says what the code does: its examples are vectors, its tables of numbers are the code's.
 //!
-//! Two kinds of blocks are checked. `hex SECTION NAME`: bytes of `transcript.json` or of a section of `wire.json`, each
-//! line's text after two spaces being a remark. `values`: a name of the transcript and its value on each line. Any other
+//! Two kinds of blocks are checked. `hex SECTION NAME`: bytes of `transcript.json`, `seals.json` or of a section of
+//! `wire.json`, each line's text after two spaces being a remark. `values`: a name of the first two and its value on each
+//! line. Any other
 //! block holds no bytes. `HYPHAL_BLESS=1 cargo test -p hyphal-core --test protocol_document` writes the tables between
 //! marks.
 
@@ -26,7 +27,9 @@ const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
 #[test]
 fn every_example_is_a_vector_and_every_value_of_the_transcript_is_shown() {
     let document = document();
-    let transcript: BTreeMap<String, String> = serde_json::from_str(&vectors("transcript.json")).unwrap();
+    let mut transcript: BTreeMap<String, String> = serde_json::from_str(&vectors("transcript.json")).unwrap();
+    let seals: BTreeMap<String, String> = serde_json::from_str(&vectors("seals.json")).unwrap();
+    transcript.extend(seals.into_iter().map(|(name, value)| (format!("seals_{name}"), value)));
     let wire: Value = serde_json::from_str(&vectors("wire.json")).unwrap();
     let mut shown = BTreeSet::new();
 
@@ -36,6 +39,11 @@ fn every_example_is_a_vector_and_every_value_of_the_transcript_is_shown() {
             ["hex", "transcript", name] => {
                 assert_eq!(Some(&block.bytes()), transcript.get(name), "{name}");
                 shown.insert(name.to_owned());
+            }
+            ["hex", "seals", name] => {
+                let name = format!("seals_{name}");
+                assert_eq!(Some(&block.bytes()), transcript.get(&name), "{name}");
+                shown.insert(name);
             }
             ["hex", section, name] => {
                 let vectors = wire[section].as_array().unwrap();

@@ -32,7 +32,7 @@ impl End {
     }
 
     fn push(&mut self, priority: Priority, payload: &[u8], sequence: u64) {
-        let header = Header { kind: 7, priority, broadcast: false, sequence, ttl: 60, compressed: None };
+        let header = Header { kind: 7, priority, sequence, ttl: 60, ..Header::default() };
         self.outbox.push(NOW, header, Payload::Copied(payload)).unwrap();
     }
 
@@ -55,7 +55,7 @@ impl End {
                 Received::Offer(_) => self.session.handle_verdict(NOW, &mut self.outbox, Ok(())),
                 Received::Messages(messages) => {
                     let mark = messages.mark();
-                    self.received.extend(messages.map(|message| message.unwrap().payload.to_vec()));
+                    self.received.extend(messages.map(|message| message.payload.to_vec()));
                     self.session.handle_consumed(NOW, mark);
                 }
                 Received::Absorbed => {}

@@ -480,7 +480,7 @@ impl End {
     }
 
     fn push(&mut self, millis: u64, priority: Priority, payload: &[u8], sequence: u64, ttl: u32) {
-        let header = Header { kind: 0x1000, priority, broadcast: false, sequence, ttl, compressed: None };
+        let header = Header { kind: 0x1000, priority, sequence, ttl, ..Header::default() };
         self.outbox.push(at(millis), header, Payload::Copied(payload)).unwrap();
     }
 
@@ -503,7 +503,7 @@ impl End {
             Received::Offer(_) => self.session.handle_verdict(at(millis), &mut self.outbox, Ok(())),
             Received::Messages(messages) => {
                 let mark = messages.mark();
-                self.received.extend(messages.map(|message| message.unwrap().payload.to_vec()));
+                self.received.extend(messages.map(|message| message.payload.to_vec()));
                 self.session.handle_consumed(at(millis), mark);
             }
             Received::Absorbed => {}

@@ -7,10 +7,10 @@ use hyphal_core::{
     time::{TimeQuality, UnixTime},
     wire::{
         control::Control,
-        envelope::Envelope,
+        envelope::{Envelope, EnvelopeHeader},
         frame::{self, Compression, Decoded, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
-        message::{self, Encoder, MessageHeader, Method, Methods, Part, Place},
+        message::{self, Compressed, Encoder, MessageHeader, Method, Methods, Part, Place},
         reason::Reason,
         record::{self, RecordHeader},
         varint,
@@ -490,15 +490,9 @@ mod messages {
 
     #[test]
     fn the_same_type_as_before_after_a_full_envelope_is_malformed() {
-        let mut body = vec![0; 300];
-        let mut encoder = Encoder::new(&mut body, Some(1));
-        assert!(encoder.push(&header(2), b"", Place::Inner));
-        assert!(encoder.push_full(&envelope(), 0, Place::Inner));
-        let len = encoder.written();
-        body.truncate(len);
-        body.extend([SAME_KIND, 0]);
-
-        assert_malformed(&body, Some(1));
+        assert_malformed(&[0, 7, 0, FULL, 0, SAME_KIND, 0], Some(1));
+        assert_malformed(&[FULL, 0, SAME_KIND, 0], Some(1));
+        assert!(message::check(&[0, 7, 0, FULL, 0, 0, 7, 0], Some(1)).is_ok());
     }
 
     #[test]
@@ -508,21 +502,13 @@ mod messages {
     }
 
     #[test]
-    fn a_full_envelope_does_not_stand_in_for_the_first_explicit_sequence() {
-        let mut body = full(0);
-        body.extend([0, 7, 0]);
+    fn a_full_envelope_is_counted_like_any_message() {
+        assert_malformed(&[FULL, 0], None);
 
-        assert_malformed(&body, None);
-    }
+        let checked = message::check(&[FULL, 0, 0, 7, 0], Some(41)).unwrap();
 
-    #[test]
-    fn a_full_envelope_leaves_the_counting_alone() {
-        let mut body = full(0);
-        body.extend([0, 7, 0]);
-
-        let checked = message::check(&body, Some(41)).unwrap();
-
-        assert_eq!((checked.count(), checked.last_sequence()), (2, Some(42)));
+        let sequences: Vec<u64> = checked.messages().map(|message| message.header.sequence).collect();
+        assert_eq!((sequences, checked.last_sequence()), (vec![42, 43], Some(43)));
     }
 
     #[test]
@@ -558,7 +544,7 @@ mod messages {
 
     #[test]
     fn a_reserved_bit_of_the_extension_is_malformed() {
-        for bit in 4..8 {
+        for bit in 5..8 {
             assert_malformed(&[EXTENSION, 7, 0, 1 << bit], Some(1));
         }
     }
@@ -571,45 +557,27 @@ mod messages {
     }
 
     #[test]
-    fn a_full_envelope_with_a_type_or_sequence_of_its_own_is_malformed() {
-        for bit in [SAME_KIND, EXPLICIT] {
-            let mut body = vec![0, 7, 0];
-            body.extend(full(bit));
+    fn a_full_envelope_that_says_it_is_of_the_type_before_is_malformed() {
+        assert_malformed(&[0, 7, 0, FULL | SAME_KIND, 0], Some(1));
+    }
 
-            assert_malformed(&body, Some(1));
+    #[test]
+    fn what_a_full_envelope_says_is_not_looked_at() {
+        let body = [FULL | LAST, 0xFF, 1, 2];
+
+        let checked = message::check(&body, Some(1)).unwrap();
+
+        let [message] = checked.messages().collect::<Vec<_>>()[..] else { panic!("not one message") };
+        assert_eq!((message.header.full, message.header.kind, message.payload), (true, 0, &body[1..]));
+    }
+
+    #[test]
+    fn the_number_zero_is_malformed() {
+        for flags in [EXTENSION | FULL, EXTENSION] {
+            let kind: &[u8] = if flags & FULL == 0 { &[7] } else { &[] };
+            assert_malformed(&[&[flags], kind, &[0, NUMBER, 0]].concat(), Some(1));
+            assert!(message::check(&[&[flags], kind, &[0, NUMBER, 1]].concat(), Some(1)).is_ok());
         }
-    }
-
-    #[test]
-    fn a_full_envelope_whose_priority_or_broadcast_bit_differs_is_malformed() {
-        for bit in [0b10, BROADCAST] {
-            assert_malformed(&full(bit), Some(1));
-        }
-    }
-
-    #[test]
-    fn a_full_envelope_with_a_ttl_beside_its_own_is_malformed() {
-        assert_malformed(&full_with(EXTENSION, &[1, 60]), Some(1));
-        assert!(message::check(&full_with(EXTENSION, &[2, 60]), Some(1)).is_ok());
-    }
-
-    #[test]
-    fn a_full_envelope_that_is_not_canonical_is_refused_with_the_body() {
-        let mut body = full(0);
-        body.push(0);
-        let [flags, rest @ ..] = body.as_mut_slice() else { unreachable!() };
-        *flags |= LAST;
-        rest.rotate_left(1);
-
-        assert_malformed(&body, Some(1));
-    }
-
-    #[test]
-    fn a_full_envelope_of_another_version_is_refused_as_such() {
-        let mut body = full(0);
-        body[2] = 2;
-
-        assert_eq!(message::check(&body, Some(1)).unwrap_err(), Reason::Version);
     }
 
     #[test]
@@ -625,18 +593,18 @@ mod messages {
     }
 
     #[test]
-    fn an_encrypted_broadcast_is_not_written() {
-        let mut body = [0; 300];
+    fn a_full_envelope_with_a_type_or_compression_is_not_written() {
+        let mut body = [0; 64];
         let mut encoder = Encoder::new(&mut body, Some(1));
+        let full = MessageHeader { full: true, kind: 0, ..header(2) };
+        let compressed = Some(Compressed { method: Method::Lz4, original: 9 });
 
-        let pushed = encoder.push_full(
-            &Envelope { target_node_id: None, is_encrypted: true, ..envelope() },
-            0,
-            Place::Inner,
-        );
+        for header in [MessageHeader { kind: 7, ..full }, MessageHeader { compressed, ..full }] {
+            assert!(!encoder.push(&header, b"envelope", Place::Inner), "{header:?}");
+        }
 
-        assert!(!pushed);
         assert_eq!((encoder.written(), encoder.count()), (0, 0));
+        assert!(encoder.push(&full, b"envelope", Place::Inner));
     }
 
     #[test]
@@ -738,10 +706,11 @@ mod messages {
     }
 
     #[test]
-    fn a_full_envelope_with_a_part_or_compression_is_malformed() {
-        let len = u8::try_from(envelope().encoded_len()).unwrap();
-        assert_eq!(check(&full_with(EXTENSION, &[PART, len, 0])), Err(Reason::Malformed));
-        assert_eq!(check(&full_with(EXTENSION, &[COMPRESSED, 1, 9])), Err(Reason::Malformed));
+    fn a_full_envelope_may_come_in_parts_and_is_never_compressed() {
+        let begins = [FULL | EXPLICIT | EXTENSION, 1, 0];
+
+        assert_eq!(check(&[&begins[..], &[PART, 9, 0, 0xAA]].concat()), Ok(1));
+        assert_eq!(check(&[&begins[..], &[COMPRESSED, 1, 9, 0xAA]].concat()), Err(Reason::Malformed));
     }
 
     #[test]
@@ -753,33 +722,21 @@ mod messages {
         assert_eq!(message::check(&compressed, None).unwrap().longest(), 90);
     }
 
-    /// A full envelope of priority Medium with `flags` flipped in its message's flags.
-    fn full(flags: u8) -> Vec<u8> {
-        full_with(flags, &[])
-    }
-
-    fn full_with(flags: u8, extension: &[u8]) -> Vec<u8> {
-        let mut canonical = vec![0; envelope().encoded_len()];
-        envelope().encode(&mut canonical).unwrap();
-        let len = u8::try_from(canonical.len()).unwrap();
-        assert!(len < 0x80);
-        [&[FULL ^ 0b01 ^ flags, len], extension, &canonical].concat()
-    }
-
     fn header(sequence: u64) -> MessageHeader {
         MessageHeader {
             priority: Priority::Medium,
             broadcast: false,
             kind: 7,
+            full: false,
             sequence,
             ttl: 60,
             age: 0,
             part: None,
             compressed: None,
+            number: None,
         }
     }
 
-    const BROADCAST: u8 = 1 << 2;
     const SAME_KIND: u8 = 1 << 3;
     const LAST: u8 = 1 << 4;
     const EXPLICIT: u8 = 1 << 5;
@@ -788,6 +745,7 @@ mod messages {
 
     const PART: u8 = 1 << 2;
     const COMPRESSED: u8 = 1 << 3;
+    const NUMBER: u8 = 1 << 4;
 }
 
 mod envelopes {
@@ -816,6 +774,22 @@ mod envelopes {
 
         assert_eq!(Envelope::decode(&bytes), Err(Reason::Malformed));
         assert_eq!(Envelope { is_encrypted: true, ..broadcast }.encode(&mut bytes), None);
+    }
+
+    #[test]
+    fn an_encrypted_envelope_with_a_type_that_can_be_read_is_malformed_and_not_written() {
+        let mut bytes = with(1, 1 | 1 << 3);
+
+        assert_eq!(Envelope::decode(&bytes), Err(Reason::Malformed));
+        assert_eq!(EnvelopeHeader::decode(&bytes), Err(Reason::Malformed));
+        assert_eq!(Envelope { is_encrypted: true, ..envelope() }.encode(&mut bytes), None);
+    }
+
+    #[test]
+    fn a_header_of_another_version_is_refused_with_its_first_bytes() {
+        assert_eq!(EnvelopeHeader::decode(&[1]), Ok(None));
+        assert_eq!(EnvelopeHeader::decode(&[2]), Err(Reason::Version));
+        assert_eq!(EnvelopeHeader::decode(&[2, 0, 0]), Err(Reason::Version));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The generator's seed is fixed, so a run repeats; proptest prints the failing input.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use hyphal_core::{
     ids::{MessageId, NodeId, NodeType, Priority},
@@ -10,7 +10,7 @@ use hyphal_core::{
     wire::{
         control::Control,
         datagram::ConnectionId,
-        envelope::Envelope,
+        envelope::{Envelope, EnvelopeHeader, SEALED_TYPE},
         family::Family,
         frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
@@ -126,12 +126,20 @@ proptest! {
         prop_assert_eq!(Envelope::decode(&out), Ok(envelope));
         let signature = envelope.signature.map_or(&[][..], |signature| signature.as_slice());
         prop_assert_eq!(&out[envelope.signed_len()..], signature);
+
+        let header = envelope.header().unwrap();
+        let header_len = header.encoded_len();
+        prop_assert_eq!(header.envelope_len(), out.len() as u64);
+        prop_assert_eq!(EnvelopeHeader::decode(&out), Ok(Some((header, header_len))));
+        for cut in 0..header_len {
+            prop_assert_eq!(EnvelopeHeader::decode(&out[..cut]), Ok(None));
+        }
     }
 
     #[test]
     fn messages_come_back_in_order(
         previous in option::of(number()),
-        items in vec(item(), 0..20),
+        items in vec(message(), 0..20),
         ends in any::<bool>(),
     ) {
         let mut out = vec![0; 16 * 1024];
@@ -139,18 +147,9 @@ proptest! {
         for (index, item) in items.iter().enumerate() {
             let place = if ends && index + 1 == items.len() { Place::Last } else { Place::Inner };
             let before = encoder.written();
-            let needs = match item {
-                Item::Compact(header, payload) => {
-                    let needs = encoder.needs(header, payload.len(), place);
-                    prop_assert!(encoder.push(header, payload, place));
-                    needs
-                }
-                Item::Full(parts, age) => {
-                    let needs = encoder.needs_full(&parts.envelope(), *age, place);
-                    prop_assert!(encoder.push_full(&parts.envelope(), *age, place));
-                    needs
-                }
-            };
+            let (header, payload) = item;
+            let needs = encoder.needs(header, payload.len(), place);
+            prop_assert!(encoder.push(header, payload, place));
             prop_assert_eq!(encoder.written() - before, needs);
         }
         let (written, last_sequence) = (encoder.written(), encoder.last_sequence());
@@ -160,18 +159,8 @@ proptest! {
         prop_assert_eq!(checked.count(), items.len());
         prop_assert_eq!(checked.last_sequence(), last_sequence);
         prop_assert_eq!(checked.messages().len(), items.len());
-        for (message, item) in checked.messages().zip(&items) {
-            match (message, item) {
-                (Message::Compact { header, payload }, Item::Compact(wrote, bytes)) => {
-                    prop_assert_eq!(&header, wrote);
-                    prop_assert_eq!(payload, bytes.as_slice());
-                }
-                (Message::Full { envelope, age, .. }, Item::Full(parts, wrote)) => {
-                    prop_assert_eq!(envelope, parts.envelope());
-                    prop_assert_eq!(age, *wrote);
-                }
-                (message, item) => prop_assert!(false, "{:?} came out for {:?}", message, item),
-            }
+        for (message, (header, payload)) in checked.messages().zip(&items) {
+            prop_assert_eq!(message, Message { header: *header, payload });
         }
     }
 
@@ -190,7 +179,7 @@ proptest! {
 
     #[test]
     fn no_damage_to_well_formed_bytes_makes_a_decoder_panic(
-        samples in (hello(), parts(), vec(item(), 1..8), frame_header()),
+        samples in (hello(), parts(), vec(message(), 1..8), frame_header()),
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let (hello, parts, items, header) = samples;
@@ -215,11 +204,8 @@ proptest! {
         let len = header.encode(&[1; 40], &mut out).unwrap();
         let _ = frame::decode(&damaged(out[..len].to_vec()), frame::MAX_LEN);
         let mut encoder = Encoder::new(&mut out, None);
-        for item in &items {
-            match item {
-                Item::Compact(header, payload) => encoder.push(header, payload, Place::Inner),
-                Item::Full(parts, age) => encoder.push_full(&parts.envelope(), *age, Place::Inner),
-            };
+        for (header, payload) in &items {
+            encoder.push(header, payload, Place::Inner);
         }
         let len = encoder.written();
         iterate(&damaged(out[..len].to_vec()))?;
@@ -356,17 +342,22 @@ fn message_header() -> impl Strategy<Value = MessageHeader> {
     let kind = prop_oneof![Just(7), Just(0x1000), any::<u16>()];
     let sequence = prop_oneof![0..4_u64, number()];
     let class = (select(Priority::ALL.to_vec()), any::<bool>());
-    (class, kind, sequence, small_number(), small_number(), option::of(compressed())).prop_map(
-        |((priority, broadcast), kind, sequence, ttl, age, compressed): (_, u16, _, _, _, Option<_>)| {
+    let form = (prop::bool::weighted(0.2), option::of(compressed()), number().prop_map(NonZeroU64::new));
+    (class, kind, sequence, small_number(), small_number(), form).prop_map(
+        |((priority, broadcast), kind, sequence, ttl, age, (full, compressed, number))| {
+            let kind: u16 = if full { 0 } else { kind };
+            let may_be_compressed = !full && Family::of(kind).is_none_or(Family::is_compressible);
             MessageHeader {
                 priority,
                 broadcast,
                 kind,
+                full,
                 sequence,
                 ttl,
                 age,
                 part: None,
-                compressed: compressed.filter(|_| Family::of(kind).is_none_or(Family::is_compressible)),
+                compressed: compressed.filter(|_| may_be_compressed),
+                number,
             }
         },
     )
@@ -378,7 +369,7 @@ fn compressed() -> impl Strategy<Value = Compressed> {
 }
 
 /// A message, or a part of one: with so many bytes of the whole before and behind it.
-fn compact() -> impl Strategy<Value = (MessageHeader, Vec<u8>)> {
+fn message() -> impl Strategy<Value = (MessageHeader, Vec<u8>)> {
     let around = option::of((small_number(), small_number()));
     (message_header(), vec(any::<u8>(), 0..200), around).prop_map(|(header, payload, around)| {
         let len = payload.len() as u32;
@@ -390,19 +381,6 @@ fn compact() -> impl Strategy<Value = (MessageHeader, Vec<u8>)> {
         });
         (MessageHeader { part: part.filter(|part| part.total > 0), ..header }, payload)
     })
-}
-
-#[derive(Clone, Debug)]
-enum Item {
-    Compact(MessageHeader, Vec<u8>),
-    Full(Parts, u32),
-}
-
-fn item() -> impl Strategy<Value = Item> {
-    prop_oneof![
-        4 => compact().prop_map(|(header, payload)| Item::Compact(header, payload)),
-        1 => (parts(), small_number()).prop_map(|(parts, age)| Item::Full(parts, age)),
-    ]
 }
 
 #[derive(Clone, Debug)]
@@ -419,6 +397,7 @@ struct Parts {
 
 impl Parts {
     fn envelope(&self) -> Envelope<'_> {
+        let is_encrypted = self.is_encrypted && self.target.is_some();
         let (epoch, sequence) = self.id;
         let (timestamp, ttl, message_type) = self.rest;
         Envelope {
@@ -428,10 +407,10 @@ impl Parts {
             timestamp: UnixTime::from_micros(timestamp),
             ttl,
             priority: self.priority,
-            is_encrypted: self.is_encrypted && self.target.is_some(),
+            is_encrypted,
             payload: &self.payload,
             signature: self.signature.as_ref(),
-            message_type,
+            message_type: if is_encrypted { SEALED_TYPE } else { message_type },
         }
     }
 }

@@ -78,11 +78,13 @@ fn small() -> MessageHeader {
         priority: Priority::Medium,
         broadcast: false,
         kind: 7,
+        full: false,
         sequence: 0,
         ttl: 60,
         age: 0,
         part: None,
         compressed: None,
+        number: None,
     }
 }
 

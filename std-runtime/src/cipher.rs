@@ -86,7 +86,7 @@ mod tests {
     use getrandom::SysRng;
     use hyphal_core::aead::ChaChaPoly;
     use hyphal_core::identity::Identity;
-    use hyphal_core::ids::{NodeType, Priority};
+    use hyphal_core::ids::NodeType;
     use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
     use hyphal_core::profile::Security;
     use hyphal_core::session::{Config, Event, Expect, Received, Session, Wall};
@@ -228,7 +228,7 @@ mod tests {
                         self.session.handle_verdict(NOW, &mut self.outbox, self.verdict);
                     }
                     Received::Messages(messages) => {
-                        self.received.extend(messages.map(|message| message.unwrap().payload.to_vec()));
+                        self.received.extend(messages.map(|message| message.payload.to_vec()));
                     }
                     Received::Absorbed | Received::Dropped(_) => {}
                 }
@@ -259,14 +259,7 @@ mod tests {
         let (mut a, mut b) = (End::new(a, Ok(())), End::new(b, verdict));
         for round in 0..6 {
             if round == 4 && a.session.is_up() {
-                let header = Header {
-                    kind: 7,
-                    priority: Priority::Low,
-                    broadcast: false,
-                    sequence: 1,
-                    ttl: 0,
-                    compressed: None,
-                };
+                let header = Header { kind: 7, sequence: 1, ..Header::default() };
                 a.outbox.push(NOW, header, Payload::Copied(b"there")).unwrap();
                 b.outbox.push(NOW, header, Payload::Copied(b"and back")).unwrap();
             }

@@ -161,30 +161,33 @@ impl Inflow {
         &mut self,
         hub: &Hub,
         peer: &Peer,
-        messages: impl ExactSizeIterator<Item = Result<Message<'m>, Reason>>,
+        messages: impl ExactSizeIterator<Item = Message<'m>>,
         base: usize,
     ) -> Contents {
         let mut contents = Contents { entries: Vec::with_capacity(messages.len()), others: Vec::new() };
         let mut arrivals = peer.arrivals();
         for message in messages {
-            let checked = message.and_then(|message| {
-                if hub.plan.unknown_types == UnknownTypes::Refuse && Family::of(message.kind).is_none() {
-                    return Err(Reason::UnknownType);
+            if message.full {
+                // One of many parts is counted for all of them.
+                if message.part.is_none_or(|part| part.offset == 0) {
+                    drop_received(hub, peer, Reason::Unverifiable, 1);
                 }
+                continue;
+            }
+            let checked = if hub.plan.unknown_types == UnknownTypes::Refuse
+                && Family::of(message.kind).is_none()
+            {
+                Err(Reason::UnknownType)
+            } else if message.part.is_none() {
+                arrivals.of(message.broadcast).check(message.id, message.priority, message.age, message.ttl)
+            } else {
                 // A message in parts is admitted when it is whole.
-                if message.part.is_none() {
-                    let seen = arrivals.of(message.broadcast);
-                    seen.check(message.id, message.priority, message.age, message.ttl)?;
-                }
-                Ok(message)
-            });
-            let message = match checked {
-                Ok(message) => message,
-                Err(reason) => {
-                    drop_received(hub, peer, reason, 1);
-                    continue;
-                }
+                Ok(())
             };
+            if let Err(reason) = checked {
+                drop_received(hub, peer, reason, 1);
+                continue;
+            }
             // The payload is a slice of the record that begins at `base`; an empty one may point anywhere.
             let offset = if message.payload.is_empty() { 0 } else { message.payload.as_ptr().addr() - base };
             let entry = Entry {

@@ -431,7 +431,7 @@ fn check(message: &Outgoing<'_>) -> Result<(), SendError> {
 }
 
 fn header(kind: u16, options: SendOptions, sequence: u64, broadcast: bool) -> Header {
-    Header { kind, priority: options.priority, broadcast, sequence, ttl: options.ttl, compressed: None }
+    Header { kind, priority: options.priority, broadcast, sequence, ttl: options.ttl, ..Header::default() }
 }
 
 /// Wakes the link, or whoever sees to the messages of peers without one.

@@ -62,8 +62,8 @@ pub fn lab_outbox() -> LabOutbox {
 }
 
 /// The header of an ordinary message: of the application, Medium, direct, 60 s to live.
-pub const fn header(sequence: u64) -> Header {
-    Header { kind: 0x1000, priority: Priority::Medium, broadcast: false, sequence, ttl: 60, compressed: None }
+pub fn header(sequence: u64) -> Header {
+    Header { kind: 0x1000, priority: Priority::Medium, sequence, ttl: 60, ..Header::default() }
 }
 
 /// A message that arrived, copied out of the record.
@@ -175,9 +175,7 @@ impl LinkEnd {
             }
             Received::Messages(messages) => {
                 let mark = messages.mark();
-                let dropped = &mut self.dropped;
                 let messages = messages
-                    .filter_map(|message| message.map_err(|reason| dropped.push(reason)).ok())
                     .map(|message| Delivered {
                         at: now,
                         id: message.id,

@@ -218,10 +218,7 @@ impl PacketEnd {
             Received::Messages(messages) => {
                 let mark = messages.mark();
                 for message in messages {
-                    match message {
-                        Ok(message) => self.take(now, &message),
-                        Err(reason) => self.dropped.push(reason),
-                    }
+                    self.take(now, &message);
                 }
                 self.mark = Some(mark);
                 if !self.hoards {

@@ -28,7 +28,7 @@ fn a_message_arrives_with_everything_its_sender_said() {
         broadcast: true,
         sequence: 7,
         ttl: 9,
-        compressed: None,
+        ..Header::default()
     };
 
     pair.send(Side::Opener, header, b"spore").expect("there is room");

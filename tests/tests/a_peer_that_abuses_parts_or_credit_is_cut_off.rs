@@ -195,11 +195,13 @@ fn part(sequence: u64, total: u32, offset: u32) -> MessageHeader {
         priority: Priority::Medium,
         broadcast: false,
         kind: 0x1000,
+        full: false,
         sequence,
         ttl: 60,
         age: 0,
         part: Some(Part { total, offset }),
         compressed: None,
+        number: None,
     }
 }
 

@@ -308,11 +308,13 @@ fn message_header(kind: u16, sequence: u64) -> MessageHeader {
         priority: Default::default(),
         broadcast: false,
         kind,
+        full: false,
         sequence,
         ttl: 60,
         age: 0,
         part: None,
         compressed: None,
+        number: None,
     }
 }
 

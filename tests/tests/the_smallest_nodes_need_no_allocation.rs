@@ -85,7 +85,7 @@ impl Tiny {
 
     fn say_something(&mut self, now: Instant, sequence: u64) {
         let priority = Priority::ALL[sequence as usize % 4];
-        let header = Header { kind: 0x1000, priority, broadcast: false, sequence, ttl: 60, compressed: None };
+        let header = Header { kind: 0x1000, priority, sequence, ttl: 60, ..Header::default() };
         self.outbox.push(now, header, Payload::Copied(b"a small reading")).expect("there is room");
     }
 
@@ -110,7 +110,6 @@ impl Tiny {
                 Received::Messages(messages) => {
                     let mark = messages.mark();
                     for message in messages {
-                        let message = message.expect("an application message");
                         let verdict =
                             self.filter.check(message.id, message.priority, message.age, message.ttl);
                         assert_eq!(verdict, Ok(()));

@@ -33,6 +33,11 @@ impl KeyPair {
         Self { secret, public }
     }
 
+    /// The secret half, of which a hedged ephemeral is made.
+    pub(crate) const fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     /// The public key.
     pub const fn public(&self) -> &[u8; DH_LEN] {
         &self.public

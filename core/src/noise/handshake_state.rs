@@ -66,6 +66,23 @@ impl<A: Aead> HandshakeState<A> {
     /// # Errors
     /// [`NoiseError::Misuse`], or `BadKey` if a key that the peer sent before is of low order or on the twist.
     pub fn write_message(&mut self, payload: &[u8], out: &mut [u8]) -> Result<usize, NoiseError> {
+        self.write(payload.len(), out, |place| place.copy_from_slice(payload))
+    }
+
+    /// As [`write_message`](Self::write_message), for a payload of `len` bytes that stands where the message will have it.
+    ///
+    /// # Errors
+    /// As [`write_message`](Self::write_message).
+    pub fn write_message_around(&mut self, len: usize, out: &mut [u8]) -> Result<usize, NoiseError> {
+        self.write(len, out, |_| ())
+    }
+
+    fn write(
+        &mut self,
+        payload_len: usize,
+        out: &mut [u8],
+        place_payload: impl FnOnce(&mut [u8]),
+    ) -> Result<usize, NoiseError> {
         let tokens = self.next_message(self.role)?;
         let mut next = self.progress.clone();
         let mut at = 0;
@@ -87,9 +104,9 @@ impl<A: Aead> HandshakeState<A> {
                 Token::Psk => next.mix_psk()?,
             }
         }
-        let len = payload.len().checked_add(next.symmetric.overhead()).ok_or(Misuse::NoRoom)?;
+        let len = payload_len.checked_add(next.symmetric.overhead()).ok_or(Misuse::NoRoom)?;
         let field = take_room(out, &mut at, len)?;
-        field[..payload.len()].copy_from_slice(payload);
+        place_payload(&mut field[..payload_len]);
         next.symmetric.encrypt_and_hash(field);
 
         self.commit(next);

@@ -5,13 +5,13 @@
 //! push is refused exactly when slots or bytes are lacking. Both walks cost O(SLOTS), which is meant to be small.
 
 use super::{CLASSES, Entry, Fate, Ledger, Outbox, Payload, Storage};
-use crate::ids::Priority;
+use crate::ids::{Priority, Reliability};
 use crate::wire::reason::Reason;
 
-/// The smallest outbox: 16 messages with 1,024 payload bytes in all, under 2.75 KiB.
+/// The smallest outbox: 16 messages with 1,024 payload bytes in all, under 3 KiB.
 pub type TinyOutbox<L = ()> = Outbox<FixedStorage<1024, 16, L>>;
 
-/// Room for `SLOTS` messages (56 bytes each) with `BYTES` payload bytes in all, without a heap.
+/// Room for `SLOTS` messages (64 bytes each) with `BYTES` payload bytes in all, without a heap.
 #[derive(Debug)]
 pub struct FixedStorage<const BYTES: usize, const SLOTS: usize, L = ()> {
     arena: [u8; BYTES],
@@ -297,11 +297,14 @@ impl Slot {
         entry: Entry {
             header: super::Header {
                 kind: 0,
+                full: false,
                 priority: Priority::Low,
                 broadcast: false,
+                reliability: Reliability::BestEffort,
                 sequence: 0,
                 ttl: 0,
                 compressed: None,
+                number: None,
             },
             ordinal: 0,
             pushed_at: crate::time::Instant::ZERO,

@@ -5,7 +5,9 @@
 //!
 //! Invariant: `pushed == confirmed + unconfirmed + dropped + in flight + queued`, after every call.
 
-use crate::ids::Priority;
+use core::num::NonZeroU64;
+
+use crate::ids::{Priority, Reliability};
 use crate::time::{Duration, Instant};
 use crate::wire::message::{Compressed, FRAGMENT_LEN, Methods, Part};
 use crate::wire::reason::Reason;
@@ -648,18 +650,24 @@ impl<S: Storage> Outbox<S> {
 /// What the outbox must know of a message beside its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// The message type.
+    /// The message type; 0 of a full message.
     pub kind: u16,
+    /// Whether the payload is an [`Envelope`](crate::wire::envelope::Envelope) in canonical form. Such a one is never compressed.
+    pub full: bool,
     /// The class in which the message queues.
     pub priority: Priority,
     /// Whether the message goes to every peer.
     pub broadcast: bool,
+    /// What is done for the message when a session ends before its acknowledgement.
+    pub reliability: Reliability,
     /// The number in the message's id.
     pub sequence: u64,
     /// Seconds from `push` after which the message is worthless; 0 = it never expires.
     pub ttl: u32,
     /// How the payload is compressed, if it is.
     pub compressed: Option<Compressed>,
+    /// The number of a Guaranteed message in its lane.
+    pub number: Option<NonZeroU64>,
 }
 
 impl Header {

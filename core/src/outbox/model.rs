@@ -93,8 +93,7 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
         match step {
             Step::Push { class, len, ttl } => {
                 let sequence = model.messages.len() as u64;
-                let header =
-                    Header { kind: 3, priority: class, broadcast: false, sequence, ttl, compressed: None };
+                let header = Header { kind: 3, priority: class, sequence, ttl, ..Header::default() };
                 let payload = vec![sequence as u8; len];
                 let pushed = outbox.push(now, header, Payload::Copied(&payload));
                 assert_eq!(pushed, model.push(now, header, payload), "{step:?}");

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 ///
 /// Shared payloads count with their full length, though others may hold the same bytes, and compressed ones with that of
 /// their original, so that [`Outbox::unpack`](super::Outbox::unpack) finds room for it. Beside the payload a message
-/// takes 72 bytes. A chunk of 4 KiB is freed with its last message, so messages that outlive many others of their class
+/// takes 80 bytes. A chunk of 4 KiB is freed with its last message, so messages that outlive many others of their class
 /// (a longer ttl in a queue that is not drained) keep up to 4 KiB each.
 #[derive(Debug)]
 pub struct SharedStorage<L = ()> {
@@ -247,6 +247,6 @@ const CHUNK: usize = 4096;
 /// Payloads up to this length share a chunk; at worst a quarter of the chunk stays unused at its end.
 const CHUNKED_MAX: usize = 1024;
 
-/// Places (72 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again:
+/// Places (80 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again:
 /// growing costs as much again as the push itself.
 const KEPT: usize = 8192;

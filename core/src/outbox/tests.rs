@@ -168,7 +168,8 @@ fn patience_counts_only_while_the_class_has_messages<S: Small>() {
 
 fn next_shows_what_was_pushed_and_how_long_it_waited<S: Small>() {
     let mut outbox = S::small();
-    let header = Header { kind: 7, priority: High, broadcast: true, sequence: 99, ttl: 60, compressed: None };
+    let header =
+        Header { kind: 7, priority: High, broadcast: true, sequence: 99, ttl: 60, ..Header::default() };
 
     outbox.push(at(2), header, Payload::Copied(b"hello")).unwrap();
     let next = outbox.next(at(5));
@@ -681,7 +682,7 @@ fn what_expired_goes_before_anything_is_shed<S: Small>() {
 
 #[test]
 fn the_smallest_outbox_fits_a_small_device() {
-    assert!(size_of::<TinyOutbox>() <= 2816, "{}", size_of::<TinyOutbox>());
+    assert!(size_of::<TinyOutbox>() <= 3072, "{}", size_of::<TinyOutbox>());
 }
 
 #[cfg(feature = "alloc")]
@@ -691,7 +692,7 @@ mod heap {
 
     #[test]
     fn an_idle_outbox_takes_little() {
-        assert!(size_of::<Outbox<SharedStorage>>() <= 784, "{}", size_of::<Outbox<SharedStorage>>());
+        assert!(size_of::<Outbox<SharedStorage>>() <= 816, "{}", size_of::<Outbox<SharedStorage>>());
     }
 
     #[test]
@@ -764,8 +765,8 @@ mod heap {
     }
 
     #[test]
-    fn a_queued_message_takes_72_bytes_beside_its_payload() {
-        assert_eq!(size_of::<(Entry, Bytes)>(), 72);
+    fn a_queued_message_takes_80_bytes_beside_its_payload() {
+        assert_eq!(size_of::<(Entry, Bytes)>(), 80);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! It keeps no bytes. What passes here can be put together by appending.
 
+use core::num::NonZeroU64;
+
 use crate::ids::Priority;
-use crate::wire::message::{Checked, Compressed, Message, MessageHeader, Part};
+use crate::wire::message::{Checked, Compressed, MessageHeader, Part};
 use crate::wire::reason::Reason;
 
 /// The messages of which some parts came, at most one of each priority.
@@ -20,7 +22,9 @@ struct Unfinished {
     part: Part,
     ttl: u32,
     compressed: Option<Compressed>,
+    number: Option<NonZeroU64>,
     kind: u16,
+    full: bool,
     broadcast: bool,
 }
 
@@ -36,10 +40,7 @@ impl Parts {
     fn follow(&self, checked: &Checked<'_>) -> Result<Self, Reason> {
         let mut parts = *self;
         for message in checked.messages() {
-            match message {
-                Message::Compact { header, payload } => parts.handle_message(&header, payload.len())?,
-                Message::Full { envelope, .. } => parts.expect_nothing(envelope.priority)?,
-            }
+            parts.handle_message(&message.header, message.payload.len())?;
         }
         Ok(parts)
     }
@@ -52,7 +53,9 @@ impl Parts {
             part,
             ttl: header.ttl,
             compressed: header.compressed,
+            number: header.number,
             kind: header.kind,
+            full: header.full,
             broadcast: header.broadcast,
         };
         if part.offset == 0 {
@@ -77,7 +80,7 @@ impl Parts {
 impl Unfinished {
     /// Whether both are parts of one message, as far as an abandonment says.
     fn is_same_message(&self, other: &Self) -> bool {
-        let name = |it: &Self| (it.sequence, it.kind, it.broadcast, it.part.total);
+        let name = |it: &Self| (it.sequence, it.kind, it.full, it.broadcast, it.part.total);
         name(self) == name(other)
     }
 }
@@ -136,6 +139,8 @@ mod tests {
             MessageHeader { broadcast: true, ..next },
             MessageHeader { ttl: 61, ..next },
             MessageHeader { compressed, ..next },
+            MessageHeader { number: NonZeroU64::new(9), ..next },
+            MessageHeader { full: true, kind: 0, ..next },
         ];
 
         for other in others {
@@ -186,11 +191,13 @@ mod tests {
             priority,
             broadcast: false,
             kind: 7,
+            full: false,
             sequence: 7,
             ttl,
             age: 0,
             part: None,
             compressed: None,
+            number: None,
         }
     }
 

@@ -5,6 +5,8 @@
 //!
 //! Invariant: a record is checked as a whole before anything of it takes effect.
 
+use core::num::NonZeroU64;
+
 use super::acks::Acks;
 use super::clock::{self, PeerClock};
 use super::credit::{Allowance, Grant};
@@ -361,11 +363,13 @@ impl<A: Aead> Up<A> {
                 priority: next.header.priority,
                 broadcast: next.header.broadcast,
                 kind: next.header.kind,
+                full: next.header.full,
                 sequence: next.header.sequence,
                 ttl: next.header.ttl,
                 age: ticks(next.waited),
                 part: next.part,
                 compressed: next.header.compressed,
+                number: next.header.number,
             };
             // A message too long to share has a record of its own.
             let is_first = encoder.count() == 0;
@@ -514,8 +518,10 @@ pub(super) struct Source {
 pub struct Message<'d> {
     /// Unique together with the source.
     pub id: MessageId,
-    /// The message type.
+    /// The message type; 0 of a full message, whose envelope says it.
     pub kind: u16,
+    /// Whether the whole payload is an [`Envelope`](crate::wire::envelope::Envelope), which nobody has looked at yet.
+    pub full: bool,
     /// How urgent it is.
     pub priority: Priority,
     /// Whether it was sent to all peers of the source.
@@ -528,6 +534,8 @@ pub struct Message<'d> {
     pub part: Option<Part>,
     /// How the whole payload is compressed, if it is.
     pub compressed: Option<Compressed>,
+    /// The number of a Guaranteed message in its lane.
+    pub number: Option<NonZeroU64>,
     /// What the application wrote.
     pub payload: &'d [u8],
 }
@@ -549,27 +557,24 @@ impl<'d> Messages<'d> {
 }
 
 impl<'d> Iterator for Messages<'d> {
-    /// A message, or why one of them is refused; the others go on.
-    type Item = Result<Message<'d>, Reason>;
+    type Item = Message<'d>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let (header, payload) = match self.inner.next()? {
-            message::Message::Compact { header, payload } => (header, payload),
-            // Only what the session itself proves can be verified here: neither seals nor signatures, nor other sources.
-            message::Message::Full { .. } => return Some(Err(Reason::Unverifiable)),
-        };
-        Some(Ok(Message {
+        let message::Message { header, payload } = self.inner.next()?;
+        Some(Message {
             id: MessageId { epoch: self.source.epoch, sequence: header.sequence },
             kind: header.kind,
+            full: header.full,
             priority: header.priority,
             broadcast: header.broadcast,
             ttl: header.ttl,
             age: self.source.waited + layout::TICK * header.age,
             part: header.part,
             compressed: header.compressed,
+            number: header.number,
             payload,
-        }))
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

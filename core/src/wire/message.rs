@@ -10,7 +10,7 @@
 //! | 4 | last: the payload runs to the end of the record |
 //! | 5 | explicit sequence |
 //! | 6 | extension: 1 byte of bits, then the fields that they name |
-//! | 7 | full envelope: the payload is an [`Envelope`] |
+//! | 7 | full: the payload is an [`Envelope`](super::envelope::Envelope) and holds the type |
 //!
 //! | extension bit | field |
 //! |---|---|
@@ -18,14 +18,16 @@
 //! | 1 | age varint |
 //! | 2 | [`Part`]: total varint, offset varint |
 //! | 3 | [`Compressed`]: method 1, original length varint |
+//! | 4 | number varint |
 //!
 //! This is the hot path: a 16 KiB record holds 240 messages. A body is checked as a whole before its first message is
-//! delivered ([`check`]), so a record is taken or refused, never half. Full envelopes carry their own id: they have no
-//! sequence here and leave the counting of the others alone.
+//! delivered ([`check`]), so a record is taken or refused, never half. What a full message's envelope says is not looked at
+//! here: its bytes may come in parts, and a wrong one costs that message, not the record.
+
+use core::num::NonZeroU64;
 
 use super::{
     cursor::{Reader, Writer},
-    envelope::Envelope,
     family::Family,
     reason::Reason,
     varint,
@@ -34,8 +36,9 @@ use crate::ids::Priority;
 
 /// The ttl of a message that names none, seconds.
 pub const DEFAULT_TTL: u32 = 60;
-/// The longest bytes before a payload: flags, type, length, sequence, extension with ttl, age, part and compression.
-pub const MAX_OVERHEAD: usize = 1 + 3 + varint::MAX_LEN + varint::MAX_LEN + 1 + 5 + 5 + (5 + 5) + (1 + 5);
+/// The longest bytes before a payload: flags, type, length, sequence, extension with ttl, age, part, compression and number.
+pub const MAX_OVERHEAD: usize =
+    1 + 3 + varint::MAX_LEN + varint::MAX_LEN + 1 + 5 + 5 + (5 + 5) + (1 + 5) + varint::MAX_LEN;
 /// The most payload bytes of one part; a longer message is sent in several.
 pub const FRAGMENT_LEN: usize = 16_384;
 /// The longest bytes that say how a payload is compressed, where it would need no extension otherwise.
@@ -48,8 +51,10 @@ pub struct MessageHeader {
     pub priority: Priority,
     /// Whether it is for every peer of the sender.
     pub broadcast: bool,
-    /// The message type, see [`family`](super::family).
+    /// The message type, see [`family`](super::family); 0 in a full message, whose envelope says it.
     pub kind: u16,
+    /// Whether the whole payload is an [`Envelope`](super::envelope::Envelope) in canonical form.
+    pub full: bool,
     /// Counts the sender's messages since its boot id.
     pub sequence: u64,
     /// Seconds after which it is worthless; 0 = never.
@@ -58,8 +63,10 @@ pub struct MessageHeader {
     pub age: u32,
     /// Which part of a message's payload this is, if not all of it.
     pub part: Option<Part>,
-    /// How the whole payload is compressed, if it is.
+    /// How the whole payload is compressed, if it is; a full one never is.
     pub compressed: Option<Compressed>,
+    /// The number of a Guaranteed message in its lane.
+    pub number: Option<NonZeroU64>,
 }
 
 /// The place of some of a message's payload in the whole.
@@ -88,7 +95,10 @@ impl Part {
 }
 
 /// How a payload is compressed.
+///
+/// Without gaps, as every queued message has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(Rust, packed)]
 pub struct Compressed {
     /// With what.
     pub method: Method,
@@ -184,23 +194,11 @@ impl FromIterator<Method> for Methods {
 
 /// One message of a checked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
-    /// The usual form: the session's peer is the source.
-    Compact {
-        /// What it says about itself.
-        header: MessageHeader,
-        /// What the application wrote.
-        payload: &'a [u8],
-    },
-    /// A sealed, signed or relayed message with an envelope of its own.
-    Full {
-        /// The envelope, decoded but not verified.
-        envelope: Envelope<'a>,
-        /// The canonical form as received, for verification and relaying.
-        bytes: &'a [u8],
-        /// How long it had waited when it was written, in [`TICK`](super::record::TICK)s.
-        age: u32,
-    },
+pub struct Message<'a> {
+    /// What it says about itself.
+    pub header: MessageHeader,
+    /// Its bytes, or those of this part of it.
+    pub payload: &'a [u8],
 }
 
 /// Whether anything follows a message in its record; the last one needs no length.
@@ -238,15 +236,7 @@ impl<'b> Encoder<'b> {
         self.flags(header, place).overhead(header, payload_len).saturating_add(payload_len)
     }
 
-    /// Exactly the bytes that [`push_full`](Self::push_full) would write next for this envelope.
-    pub fn needs_full(&self, envelope: &Envelope<'_>, age: u32, place: Place) -> usize {
-        let envelope_len = envelope.encoded_len();
-        let length_len = if place == Place::Last { 0 } else { length_len(envelope_len) };
-        let extension_len = if age == 0 { 0 } else { 1 + varint::len(u64::from(age)) };
-        (1 + length_len + extension_len).saturating_add(envelope_len)
-    }
-
-    /// Writes a message, or returns `false` if it does not fit, is a part that contradicts itself, or the encoder is closed.
+    /// Writes a message, or returns `false` if it does not fit, contradicts itself, or the encoder is closed.
     #[inline]
     pub fn push(&mut self, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
         let flags = self.flags(header, place);
@@ -264,20 +254,6 @@ impl<'b> Encoder<'b> {
             return true;
         }
         self.push_any(flags, header, payload, place)
-    }
-
-    /// Writes a full envelope, or returns `false` if it does not fit, cannot be encoded, or the encoder is closed.
-    pub fn push_full(&mut self, envelope: &Envelope<'_>, age: u32, place: Place) -> bool {
-        let needs = self.needs_full(envelope, age, place);
-        let Some(room) = self.body.get_mut(self.at..).and_then(|room| room.get_mut(..needs)) else {
-            return false;
-        };
-        if write_full(envelope, age, place, &mut Writer::new(room)).is_none() {
-            return false;
-        }
-        self.previous.kind = NO_KIND;
-        self.advance(needs, place);
-        true
     }
 
     /// Bytes written so far.
@@ -306,7 +282,9 @@ impl<'b> Encoder<'b> {
 
     #[inline(never)]
     fn push_any(&mut self, flags: Flags, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
-        if header.part.is_some_and(|part| part.end(payload.len()).is_none()) {
+        if header.part.is_some_and(|part| part.end(payload.len()).is_none())
+            || header.full && (header.kind != 0 || header.compressed.is_some())
+        {
             return false;
         }
         let overhead = flags.overhead(header, payload.len());
@@ -317,7 +295,7 @@ impl<'b> Encoder<'b> {
             return false;
         }
         body.copy_from_slice(payload);
-        self.previous = Previous { kind: u32::from(header.kind), sequence: Some(header.sequence) };
+        self.previous = Previous::of(header);
         self.advance(overhead + payload.len(), place);
         true
     }
@@ -338,7 +316,9 @@ impl<'b> Encoder<'b> {
         if header.broadcast {
             flags |= BROADCAST;
         }
-        if self.previous.kind == u32::from(header.kind) {
+        if header.full {
+            flags |= FULL;
+        } else if self.previous.kind == u32::from(header.kind) {
             flags |= SAME_KIND;
         }
         if place == Place::Last {
@@ -351,6 +331,7 @@ impl<'b> Encoder<'b> {
             || header.age != 0
             || header.part.is_some()
             || header.compressed.is_some()
+            || header.number.is_some()
         {
             flags |= EXTENSION;
         }
@@ -415,9 +396,8 @@ impl<'a> Checked<'a> {
 
 /// Checks a record's body of messages as a whole.
 ///
-/// `previous_sequence` is the one last received in this direction of the session, if any. [`Reason::Version`] for a full
-/// envelope of another version, [`Reason::Compression`] for a compressed message of a family that never is, else
-/// [`Reason::Malformed`].
+/// `previous_sequence` is the one last received in this direction of the session, if any. [`Reason::Compression`] for a
+/// compressed message of a family that never is, else [`Reason::Malformed`].
 #[inline]
 pub fn check(body: &[u8], previous_sequence: Option<u64>) -> Result<Checked<'_>, Reason> {
     let mut reader = Reader::new(body);
@@ -427,20 +407,15 @@ pub fn check(body: &[u8], previous_sequence: Option<u64>) -> Result<Checked<'_>,
     let mut has_parts = false;
     let mut methods = Methods::NONE;
     while !reader.is_empty() {
-        let payload_len = match read(&mut reader, &mut previous)? {
-            Message::Compact { header, payload } => {
-                has_parts |= header.part.is_some();
-                if let Some(compressed) = header.compressed {
-                    methods = methods.and(compressed.method);
-                    if !may_be_compressed(header.kind) {
-                        return Err(Reason::Compression);
-                    }
-                }
-                whole_len(&header, payload.len())
+        let Message { header, payload } = read(&mut reader, &mut previous)?;
+        has_parts |= header.part.is_some();
+        if let Some(compressed) = header.compressed {
+            methods = methods.and(compressed.method);
+            if !may_be_compressed(header.kind) {
+                return Err(Reason::Compression);
             }
-            Message::Full { envelope, .. } => envelope.payload.len(),
-        };
-        longest = longest.max(payload_len);
+        }
+        longest = longest.max(whole_len(&header, payload.len()));
         count += 1;
     }
     Ok(Checked {
@@ -510,6 +485,13 @@ const NO_KIND: u32 = u32::MAX;
 
 impl Previous {
     #[inline]
+    fn of(header: &MessageHeader) -> Self {
+        // The type of a full message is not known before it is whole, and may be sealed.
+        let kind = if header.full { NO_KIND } else { u32::from(header.kind) };
+        Self { kind, sequence: Some(header.sequence) }
+    }
+
+    #[inline]
     fn next_sequence(&self) -> Option<u64> {
         self.sequence?.checked_add(1)
     }
@@ -529,9 +511,11 @@ fn read<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, 
         *r = Reader::new(rest);
         previous.sequence = Some(sequence);
         let (priority, broadcast) = (flags.priority(), flags.has(BROADCAST));
-        let (ttl, age, part, compressed) = (DEFAULT_TTL, 0, None, None);
-        let header = MessageHeader { priority, broadcast, kind, sequence, ttl, age, part, compressed };
-        return Ok(Message::Compact { header, payload });
+        let (ttl, age) = (DEFAULT_TTL, 0);
+        let (full, part, compressed, number) = (false, None, None, None);
+        let header =
+            MessageHeader { priority, broadcast, kind, full, sequence, ttl, age, part, compressed, number };
+        return Ok(Message { header, payload });
     }
     read_any(r, previous)
 }
@@ -539,103 +523,62 @@ fn read<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, 
 #[inline(never)]
 fn read_any<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, Reason> {
     let flags = Flags(r.u8()?);
-    if flags.has(FULL) {
-        return read_full(flags, r, previous);
-    }
-    let kind = if flags.has(SAME_KIND) {
-        u16::try_from(previous.kind).map_err(|_| Reason::Malformed)?
-    } else {
-        u16::try_from(r.varint()?).map_err(|_| Reason::Malformed)?
+    let full = flags.has(FULL);
+    let kind = match (full, flags.has(SAME_KIND)) {
+        (true, true) => return Err(Reason::Malformed),
+        (true, false) => 0,
+        (false, true) => u16::try_from(previous.kind).map_err(|_| Reason::Malformed)?,
+        (false, false) => u16::try_from(r.varint()?).map_err(|_| Reason::Malformed)?,
     };
     let payload_len = if flags.has(LAST) { None } else { Some(r.varint()?) };
     let sequence =
         if flags.has(EXPLICIT) { r.varint()? } else { previous.next_sequence().ok_or(Reason::Malformed)? };
-    let Extension { ttl, age, part, compressed } =
+    let Extension { ttl, age, part, compressed, number } =
         if flags.has(EXTENSION) { Extension::read(r)? } else { Extension::NONE };
     let payload = match payload_len {
         Some(len) => r.take_u64(len)?,
         None => r.take_rest(),
     };
-    if part.is_some_and(|part| part.end(payload.len()).is_none()) {
+    if part.is_some_and(|part| part.end(payload.len()).is_none()) || full && compressed.is_some() {
         return Err(Reason::Malformed);
     }
-    *previous = Previous { kind: u32::from(kind), sequence: Some(sequence) };
     let header = MessageHeader {
         priority: flags.priority(),
         broadcast: flags.has(BROADCAST),
         kind,
+        full,
         sequence,
-        ttl: ttl.unwrap_or(DEFAULT_TTL),
+        ttl,
         age,
         part,
         compressed,
+        number,
     };
-    Ok(Message::Compact { header, payload })
+    *previous = Previous::of(&header);
+    Ok(Message { header, payload })
 }
 
-#[cold]
-fn read_full<'a>(flags: Flags, r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, Reason> {
-    if flags.has(SAME_KIND) || flags.has(EXPLICIT) {
-        return Err(Reason::Malformed);
-    }
-    let len = if flags.has(LAST) { None } else { Some(r.varint()?) };
-    let Extension { ttl, age, part, compressed } =
-        if flags.has(EXTENSION) { Extension::read(r)? } else { Extension::NONE };
-    let bytes = match len {
-        Some(len) => r.take_u64(len)?,
-        None => r.take_rest(),
-    };
-    let envelope = Envelope::decode(bytes)?;
-    let agrees = flags.priority() == envelope.priority
-        && flags.has(BROADCAST) == envelope.target_node_id.is_none()
-        && ttl.is_none()
-        && part.is_none()
-        && compressed.is_none();
-    if !agrees {
-        return Err(Reason::Malformed);
-    }
-    previous.kind = NO_KIND;
-    Ok(Message::Full { envelope, bytes, age })
-}
-
-fn write_full(envelope: &Envelope<'_>, age: u32, place: Place, w: &mut Writer<'_>) -> Option<()> {
-    let mut flags = FULL | envelope.priority as u8;
-    for (bit, is_set) in
-        [(BROADCAST, envelope.target_node_id.is_none()), (LAST, place == Place::Last), (EXTENSION, age != 0)]
-    {
-        flags |= if is_set { bit } else { 0 };
-    }
-    w.u8(flags)?;
-    if place == Place::Inner {
-        w.varint(u64::try_from(envelope.encoded_len()).ok()?)?;
-    }
-    if age != 0 {
-        w.u8(AGE)?;
-        w.varint(u64::from(age))?;
-    }
-    envelope.write(w)
-}
-
-/// What the extension says; no ttl is the default or, in a full envelope, the envelope's.
+/// What the extension says.
 struct Extension {
-    ttl: Option<u32>,
+    ttl: u32,
     age: u32,
     part: Option<Part>,
     compressed: Option<Compressed>,
+    number: Option<NonZeroU64>,
 }
 
 impl Extension {
-    const NONE: Self = Self { ttl: None, age: 0, part: None, compressed: None };
+    const NONE: Self = Self { ttl: DEFAULT_TTL, age: 0, part: None, compressed: None, number: None };
 
     #[cold]
     fn read(r: &mut Reader<'_>) -> Result<Self, Reason> {
         let present = r.u8()?;
-        if present & !(TTL | AGE | PART | COMPRESSED) != 0 {
+        if present & !(TTL | AGE | PART | COMPRESSED | NUMBER) != 0 {
             return Err(Reason::Malformed);
         }
         let mut extension = Self::NONE;
         if present & TTL != 0 {
-            extension.ttl = Some(read_u32(r)?);
+            extension.ttl = read_u32(r)?;
         }
         if present & AGE != 0 {
             extension.age = read_u32(r)?;
@@ -646,6 +589,9 @@ impl Extension {
         if present & COMPRESSED != 0 {
             let method = Method::from_code(r.u8()?).ok_or(Reason::Malformed)?;
             extension.compressed = Some(Compressed { method, original: read_u32(r)? });
+        }
+        if present & NUMBER != 0 {
+            extension.number = Some(NonZeroU64::new(r.varint()?).ok_or(Reason::Malformed)?);
         }
         Ok(extension)
     }
@@ -664,6 +610,7 @@ fn extension_of(header: &MessageHeader) -> u8 {
         (AGE, header.age != 0),
         (PART, header.part.is_some()),
         (COMPRESSED, header.compressed.is_some()),
+        (NUMBER, header.number.is_some()),
     ] {
         present |= if is_present { bit } else { 0 };
     }
@@ -690,11 +637,17 @@ impl Flags {
         self.0 & (SAME_KIND | LAST | EXPLICIT | EXTENSION | FULL) == SAME_KIND
     }
 
-    /// Bytes before the payload of a compact message.
+    /// Whether the message says its type.
+    #[inline]
+    const fn has_kind(self) -> bool {
+        self.0 & (SAME_KIND | FULL) == 0
+    }
+
+    /// Bytes before the payload.
     #[inline]
     fn overhead(self, header: &MessageHeader, payload_len: usize) -> usize {
         let mut len = 1;
-        if !self.has(SAME_KIND) {
+        if self.has_kind() {
             len += varint::len(u64::from(header.kind));
         }
         if !self.has(LAST) {
@@ -717,6 +670,9 @@ impl Flags {
             if let Some(Compressed { original, .. }) = header.compressed {
                 len += 1 + varint::len(u64::from(original));
             }
+            if let Some(number) = header.number {
+                len += varint::len(number.get());
+            }
         }
         len
     }
@@ -725,7 +681,7 @@ impl Flags {
     fn write(self, header: &MessageHeader, payload_len: usize, out: &mut [u8]) -> Option<()> {
         let mut w = Writer::new(out);
         w.u8(self.0)?;
-        if !self.has(SAME_KIND) {
+        if self.has_kind() {
             w.varint(u64::from(header.kind))?;
         }
         if !self.has(LAST) {
@@ -750,6 +706,9 @@ impl Flags {
             if let Some(Compressed { method, original }) = header.compressed {
                 w.u8(method.code())?;
                 w.varint(u64::from(original))?;
+            }
+            if let Some(number) = header.number {
+                w.varint(number.get())?;
             }
         }
         Some(())
@@ -782,3 +741,4 @@ const TTL: u8 = 1 << 0;
 const AGE: u8 = 1 << 1;
 const PART: u8 = 1 << 2;
 const COMPRESSED: u8 = 1 << 3;
+const NUMBER: u8 = 1 << 4;

@@ -16,5 +16,6 @@ pub mod message;
 pub mod ranges;
 pub mod reason;
 pub mod record;
+pub mod seal;
 pub mod tlv;
 pub mod varint;

@@ -118,6 +118,14 @@ reasons! {
     BadCompression = 0x040B, "the receiver cannot decompress the message";
     /// There is no memory for a large message beside those that arrive.
     NoRoom = 0x040C, "no memory is left for a large message";
+    /// A sealed payload does not open: it is for someone else, of another envelope, or not what its source sealed.
+    BadSeal = 0x040D, "the sealed payload does not open";
+    /// A signature is not that of the envelope's source over this envelope in this network.
+    BadSignature = 0x040E, "the signature does not verify";
+    /// An envelope's source is not the peer that sent it.
+    ForeignSource = 0x040F, "the envelope comes from another node than the peer";
+    /// An envelope does not decode, or does not agree with the message that carried it.
+    BadEnvelope = 0x0410, "the envelope does not agree with its message";
 }
 
 impl Reason {

@@ -373,9 +373,7 @@ impl<S: LinkSession> Desk<S> {
     fn deliver_early(&mut self, now: Instant) {
         let (Some(early), Some(peer)) = (self.early.take(), &self.peer) else { return };
         let EarlyRecord { mark, messages, bytes } = *early;
-        let messages = messages
-            .iter()
-            .map(|message| message.as_ref().map(|early| early.message(&bytes)).map_err(|reason| *reason));
+        let messages = messages.iter().map(|early| early.message(&bytes));
         let contents = self.inflow.admit(&self.hub, peer, messages, bytes.as_ptr().addr());
         self.inflow.deliver(&self.hub, peer, now, mark, bytes, contents);
     }

@@ -238,11 +238,13 @@ pub(crate) fn message_header(sequence: u64) -> MessageHeader {
         priority: Priority::Medium,
         broadcast: false,
         kind: 0x1000,
+        full: false,
         sequence,
         ttl: 60,
         age: 0,
         part: None,
         compressed: None,
+        number: None,
     }
 }
 

@@ -148,10 +148,13 @@ async fn an_envelope_that_nobody_here_can_verify_is_dropped() {
         signature: None,
         message_type: 1,
     };
+    let mut canonical = vec![0; envelope.encoded_len()];
+    envelope.encode(&mut canonical).unwrap();
     let mut body = [0; 1024];
     let mut encoder = Encoder::new(&mut body, None);
-    assert!(encoder.push_full(&envelope, 0, Place::Inner));
-    assert!(encoder.push(&message_header(1), b"I am Mallory", Place::Inner));
+    let full = MessageHeader { full: true, kind: 0, priority: Priority::Critical, ..message_header(1) };
+    assert!(encoder.push(&full, &canonical, Place::Inner));
+    assert!(encoder.push(&message_header(2), b"I am Mallory", Place::Inner));
     let len = encoder.written();
 
     hand.send(&plaintext(RecordHeader::default(), &body[..len])).await;

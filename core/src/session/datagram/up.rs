@@ -788,11 +788,8 @@ impl<A: Aead, const N: usize> Up<A, N> {
 /// Whether the end of a message in parts is among the messages of a record.
 fn ends_message(checked: &Checked<'_>) -> bool {
     checked.has_parts()
-        && checked.messages().any(|message| match message {
-            message::Message::Compact { header, payload } => {
-                header.part.is_some_and(|part| part.end(payload.len()) == Some(part.total))
-            }
-            message::Message::Full { .. } => false,
+        && checked.messages().any(|message::Message { header, payload }| {
+            header.part.is_some_and(|part| part.end(payload.len()) == Some(part.total))
         })
 }
 
@@ -837,11 +834,13 @@ fn header_of(next: &Next<'_>) -> MessageHeader {
         priority: next.header.priority,
         broadcast: next.header.broadcast,
         kind: next.header.kind,
+        full: next.header.full,
         sequence: next.header.sequence,
         ttl: next.header.ttl,
         age: ticks(next.waited),
         part: next.part,
         compressed: next.header.compressed,
+        number: next.header.number,
     }
 }
 

@@ -42,8 +42,7 @@ impl Desk<OnDatagrams> {
             Received::Messages(messages) if self.peer.is_none() => {
                 // The record that proves the peer may carry its first messages, which wait for the verdict on the session.
                 let mark = messages.mark();
-                let messages =
-                    messages.map(|message| message.map(|message| Early::of(&message, base))).collect();
+                let messages = messages.map(|message| Early::of(&message, base)).collect();
                 self.early = Some(Box::new(EarlyRecord { mark, messages, bytes: datagram.freeze() }));
             }
             Received::Messages(messages) => {
@@ -71,7 +70,7 @@ fn freeze(datagram: BytesMut, shared: usize) -> Bytes {
 /// Messages that came with the proof of their sender, until the control task lets it stay.
 pub(super) struct EarlyRecord {
     pub(super) mark: hyphal_core::session::Mark,
-    pub(super) messages: Vec<Result<Early, Reason>>,
+    pub(super) messages: Vec<Early>,
     pub(super) bytes: Bytes,
 }
 
@@ -84,10 +83,14 @@ pub(super) struct Early {
 
 impl Early {
     fn of(message: &Message<'_>, base: usize) -> Self {
-        let Message { id, kind, priority, broadcast, ttl, age, part, compressed, payload } = *message;
+        let Message { id, kind, full, priority, broadcast, ttl, age, part, compressed, number, payload } =
+            *message;
         let offset = if payload.is_empty() { 0 } else { payload.as_ptr().addr() - base };
-        let header = Message { id, kind, priority, broadcast, ttl, age, part, compressed, payload: &[] };
-        Self { header, offset, len: payload.len() }
+        let payload_len = payload.len();
+        let payload = &[];
+        let header =
+            Message { id, kind, full, priority, broadcast, ttl, age, part, compressed, number, payload };
+        Self { header, offset, len: payload_len }
     }
 
     /// The message as it was.

@@ -58,6 +58,9 @@ const MODULES: &[Arrow] = &[
     ("outbox", &[]),
     ("filter", &[]),
     ("compress", &[]),
+    ("seal", &["noise", "aead"]),
+    ("sign", &["identity"]),
+    ("full", &[]),
     ("gate", &["noise", "session"]),
     ("session", &["handshake", "profile", "record", "outbox", "identity", "aead"]),
     ("assembly", &["session"]),
@@ -77,8 +80,8 @@ const CRYPTOGRAPHY: &[Arrow] = &[
     ("curve25519_dalek", &["noise", "identity"]),
     ("ed25519_dalek", &["identity"]),
     ("hmac", &["noise"]),
-    ("sha2", &["noise", "identity", "handshake", "wire"]),
-    ("zeroize", &["aead", "noise", "identity", "handshake", "record"]),
+    ("sha2", &["noise", "identity", "handshake", "sign", "wire"]),
+    ("zeroize", &["aead", "noise", "identity", "handshake", "record", "seal"]),
 ];
 
 /// A name and those it points to.
