@@ -1,0 +1,283 @@
+//! What outlives this process: Guaranteed messages on their way out, and what has come in of every peer's lanes.
+//!
+//! One file in one directory, held by one process. A thread of its own writes: whatever was asked for while it synced goes into the next
+//! commit together, so many messages share one sync. A commit is whole or not there, whenever the process or the
+//! machine stops. The store knows nothing of sessions and makes no decisions about lanes.
+//!
+//! Invariant: what a [`Durable`] has answered with `Ok` is on the disk (`fdatasync`, `F_FULLFSYNC` on Apple) and is there
+//! after any restart; what it answered with an error is not accepted, and may be on the disk or not.
+
+mod database;
+mod error;
+mod file;
+mod room;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyphal_core::ids::{NodeId, Priority};
+use hyphal_core::time::UnixTime;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use self::database::Opened;
+pub use self::error::{StoreError, StoreFailure};
+use self::file::Disk;
+use self::room::Rooms;
+pub(crate) use self::writer::Commits;
+use self::writer::{Operation, Settled, Shared, Writer};
+
+/// The open store. Clones share it; the last one to go closes it as [`close`](Self::close) does.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    handle: Arc<Handle>,
+}
+
+/// What the store may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreLimits {
+    /// Bytes of messages on their way out, each with [`Store::OVERHEAD`].
+    pub(crate) bytes: u64,
+    /// Receive lanes; beyond them the least recently used one is forgotten.
+    pub(crate) receive_lanes: usize,
+}
+
+/// The other node and the class of a lane: the target of a send lane, the source of a receive lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LaneKey {
+    pub(crate) node: NodeId,
+    pub(crate) class: Priority,
+}
+
+/// A lane of this node as it is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoredSendLane {
+    pub(crate) key: LaneKey,
+    pub(crate) epoch: u64,
+    /// All numbers below are settled.
+    pub(crate) base: u64,
+    /// The number after the last one that was accepted; 1 at first. It survives the removal of that message.
+    pub(crate) next: u64,
+}
+
+/// What has come in of a peer's lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoredReceiveLane {
+    pub(crate) key: LaneKey,
+    pub(crate) epoch: u64,
+    /// All numbers below have come.
+    pub(crate) base: u64,
+    /// Which of the numbers from `base` on have come. What a bit stands for is the lane's business.
+    pub(crate) window: [u64; 16],
+}
+
+/// A Guaranteed message between its acceptance and its end. Its lane has the target and the class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredMessage {
+    /// The message type; 0 if `full`.
+    pub(crate) kind: u16,
+    /// Seconds to live from `accepted_at` on; 0 = for ever.
+    pub(crate) ttl: u32,
+    pub(crate) accepted_at: UnixTime,
+    /// The payload is an envelope in canonical form.
+    pub(crate) full: bool,
+    pub(crate) payload: Bytes,
+}
+
+/// Room for one message, held from [`Store::reserve`] to [`Store::append`]. Dropped, it is free again.
+#[derive(Debug)]
+pub(crate) struct Room {
+    stored: OwnedSemaphorePermit,
+    /// Counts while the message waits for the disk.
+    queued: OwnedSemaphorePermit,
+}
+
+/// Resolves when the write is on the disk, or has failed. Dropping it changes nothing: the write goes on.
+#[derive(Debug)]
+pub(crate) struct Durable(oneshot::Receiver<Result<(), StoreFailure>>);
+
+impl Future for Durable {
+    type Output = Result<(), StoreFailure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(StoreFailure::Closed)))
+    }
+}
+
+impl Store {
+    /// What a message costs beside its payload, at most, in bytes.
+    pub(crate) const OVERHEAD: usize = 2 * room::UNIT;
+
+    /// Opens the store in `directory`, which is made (mode 0700) if it is missing. Reads the whole file and checks its
+    /// checksums, so it blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong and what to do.
+    pub(crate) fn open(directory: &Path, own: NodeId, limits: StoreLimits) -> Result<Self, StoreError> {
+        let initialise = |disk| database::initialise(disk, directory);
+        let (path, disk) = file::open(directory, own, initialise)?;
+        Self::open_on(disk, path, limits)
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, path: PathBuf, limits: StoreLimits) -> Result<Self, StoreError> {
+        let opened = Opened::open(disk.clone(), &path)?;
+        let (index, taken) = opened.load(&path)?;
+        let shared = Arc::new(Shared::new(Rooms::new(limits.bytes, taken), index, opened));
+        let writer = Writer::new(shared.clone(), disk, path.clone(), limits.receive_lanes);
+        let thread = std::thread::Builder::new().name("hyphal-store".to_owned());
+        thread.spawn(move || writer.run()).map_err(|error| StoreError::io(&path, "start writing", error))?;
+        Ok(Self { handle: Arc::new(Handle { shared }) })
+    }
+
+    /// This node's lanes, as they are on the disk now.
+    pub(crate) fn send_lanes(&self) -> Vec<StoredSendLane> {
+        self.handle.shared.index().send.values().copied().collect()
+    }
+
+    /// The receive lanes, as they are on the disk now.
+    pub(crate) fn receive_lanes(&self) -> Vec<StoredReceiveLane> {
+        self.handle.shared.index().receive.values().map(|received| received.lane).collect()
+    }
+
+    /// One receive lane, as it is on the disk now. `None` if it never was there, or was forgotten for others.
+    pub(crate) fn receive_lane(&self, lane: LaneKey) -> Option<StoredReceiveLane> {
+        self.handle.shared.index().receive.get(&lane).map(|received| received.lane)
+    }
+
+    /// Begins a lane with `base` and `next` 1. One of the same key is replaced, with its messages. Appends may follow at
+    /// once: they become durable with it or after it, never before.
+    pub(crate) fn open_lane(&self, lane: LaneKey, epoch: u64) -> Durable {
+        self.push(|answer| Operation::Open { lane, epoch, answer })
+    }
+
+    /// Removes a lane with all its messages.
+    pub(crate) fn close_lane(&self, lane: LaneKey) -> Durable {
+        self.push(|answer| Operation::Close { lane, answer })
+    }
+
+    /// Room for a message with a payload of `bytes`, if there is some now and nobody waits.
+    ///
+    /// # Errors
+    /// [`Full`](StoreFailure::Full), [`TooLong`](StoreFailure::TooLong), [`Closed`](StoreFailure::Closed).
+    pub(crate) fn try_reserve(&self, bytes: usize) -> Result<Room, StoreFailure> {
+        self.handle.shared.rooms.try_reserve(bytes)
+    }
+
+    /// Room for a message with a payload of `bytes`, as soon as there is some; first come, first served.
+    ///
+    /// # Errors
+    /// [`TooLong`](StoreFailure::TooLong), [`Closed`](StoreFailure::Closed).
+    pub(crate) async fn reserve(&self, bytes: usize) -> Result<Room, StoreFailure> {
+        self.handle.shared.rooms.reserve(bytes).await
+    }
+
+    /// Accepts a message. `Ok` of the future is what the application may be told as accepted. The caller gives numbers in
+    /// rising order from 1 on; a number whose append failed is left out, or given again as it never left this node.
+    pub(crate) fn append(&self, room: Room, lane: LaneKey, number: u64, message: StoredMessage) -> Durable {
+        self.push(|answer| Operation::Append { lane, number, message, room, answer })
+    }
+
+    /// The durable messages of a lane from number `from` on, in order: at most `max_messages`, and no more once their
+    /// payloads exceed `max_bytes` (so at least one, if there is one). Includes what was settled but is not removed yet.
+    ///
+    /// # Errors
+    /// [`DiskFull`](StoreFailure::DiskFull) while a full disk cannot even be read, [`Broken`](StoreFailure::Broken) if it does not give
+    /// messages back as they were, [`Closed`](StoreFailure::Closed).
+    pub(crate) async fn read(
+        &self,
+        lane: LaneKey,
+        from: u64,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, StoredMessage)>, StoreFailure> {
+        let shared = &self.handle.shared;
+        loop {
+            // What a failed commit may have left lies beyond.
+            let Some(next) = shared.index().send.get(&lane).map(|lane| lane.next) else {
+                return Ok(Vec::new());
+            };
+            let database = shared.database()?;
+            let read = {
+                let database = database.clone();
+                move || database.read(lane, from..next, max_messages, max_bytes)
+            };
+            match tokio::task::spawn_blocking(read).await {
+                Ok(Ok(messages)) => return Ok(messages),
+                // The runtime shuts down.
+                Err(_) => return Err(StoreFailure::Closed),
+                Ok(Err(error)) => {
+                    // A failed write meanwhile has ended the reads too; the store may have been opened anew.
+                    let current = shared.database()?;
+                    if Arc::ptr_eq(&current, &database) {
+                        tracing::error!("a message cannot be read from the store: {error}");
+                        return Err(StoreFailure::Broken);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything below `base`, and `numbers`, has come to its end and may be removed; this happens with one of the next commits.
+    /// What a crash undoes of it is only sent again.
+    pub(crate) fn settle(&self, lane: LaneKey, base: u64, numbers: &[u64]) {
+        let settled = Settled { base, numbers: numbers.iter().copied().collect() };
+        self.handle.shared.push(Operation::Settle { lane, settled });
+    }
+
+    /// Keeps what has come in of a lane; a new lane may push out the least recently used one. The newest state of a lane wins, and all
+    /// who wait for an older one are answered with it.
+    pub(crate) fn save_arrivals(&self, arrivals: StoredReceiveLane) -> Durable {
+        let (answer, durable) = oneshot::channel();
+        self.handle.shared.save(arrivals.key, Some(arrivals), Some(answer));
+        Durable(durable)
+    }
+
+    /// Forgets a receive lane, as when its peer is removed.
+    pub(crate) fn forget_arrivals(&self, lane: LaneKey) {
+        self.handle.shared.save(lane, None, None);
+    }
+
+    /// Bytes of messages that the store holds or has promised room for, as counted against the limit.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.handle.shared.rooms.taken()
+    }
+
+    /// How much was written since the store was opened.
+    pub(crate) fn commits(&self) -> Commits {
+        self.handle.shared.commits()
+    }
+
+    /// Commits what was asked for, closes the file and releases it to others. All later calls answer
+    /// [`Closed`](StoreFailure::Closed).
+    pub(crate) async fn close(&self) {
+        self.handle.shared.begin_close();
+        let mut closed = self.handle.shared.closed();
+        // An error would mean that the sender is gone, which this handle holds.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    fn push(&self, operation: impl FnOnce(writer::Answer) -> Operation) -> Durable {
+        let (answer, durable) = oneshot::channel();
+        self.handle.shared.push(operation(answer));
+        Durable(durable)
+    }
+}
+
+/// Ends the thread when nobody has the store any more.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.begin_close();
+    }
+}

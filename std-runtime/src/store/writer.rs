@@ -1,0 +1,469 @@
+//! The thread that writes. What is asked for while it syncs waits together and goes into the next commit.
+//!
+//! ```text
+//!            commit                   a write found no room
+//!   Good ◀──────────── Full ◀────────────────────────────── Good
+//!     │ sync or read failed  every second: opened anew        
+//!     ▼                                                        
+//!   Broken, until the store is opened by another process or node
+//! ```
+//! After a failed sync nobody knows what is on the disk: the system may have dropped what it could not write. So nothing
+//! follows it. A full disk has refused before anything was lost, so the store goes on when there is room.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use super::database::{Index, Opened};
+use super::error::StoreFailure;
+use super::file::{Disk, Fault};
+use super::room::{self, Rooms};
+use super::{LaneKey, Room, StoredMessage, StoredReceiveLane};
+
+/// Bytes of messages in one commit. More would not make the sync cheaper, only later.
+const BATCH: usize = 4 * 1024 * 1024;
+/// How long removals wait for something to go with.
+const REMOVE_AFTER: Duration = Duration::from_millis(50);
+/// How long after a write that found no room the next one is tried.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What callers and the thread share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) rooms: Rooms,
+    /// The thread alone writes to it, and reads it while it syncs.
+    index: RwLock<Index>,
+    pending: Mutex<Pending>,
+    wake: Condvar,
+    current: Mutex<Current>,
+    /// Becomes true when the file is closed.
+    closed: watch::Sender<bool>,
+    commits: Mutex<Commits>,
+}
+
+/// How much has been written, and with how many syncs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Commits {
+    pub(crate) commits: u64,
+    pub(crate) messages: u64,
+}
+
+/// What readers get.
+#[derive(Debug)]
+enum Current {
+    Open(Arc<Opened>),
+    Failed(StoreFailure),
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    operations: Vec<Operation>,
+    arrivals: BTreeMap<LaneKey, Arrival>,
+    /// Somebody waits for an answer to one of these.
+    is_urgent: bool,
+    /// Removals whose commit failed.
+    kept_back: BTreeMap<LaneKey, Settled>,
+    is_closing: bool,
+}
+
+/// What goes into one commit.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// In the order in which they were asked for.
+    pub(super) operations: Vec<Operation>,
+    /// The newest state of each lane.
+    pub(super) arrivals: BTreeMap<LaneKey, Arrival>,
+}
+
+#[derive(Debug)]
+pub(super) enum Operation {
+    Open { lane: LaneKey, epoch: u64, answer: Answer },
+    Close { lane: LaneKey, answer: Answer },
+    Append { lane: LaneKey, number: u64, message: StoredMessage, room: Room, answer: Answer },
+    Settle { lane: LaneKey, settled: Settled },
+}
+
+/// What is to be removed of a lane's messages: all below the base, and single ones.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    pub(super) base: u64,
+    pub(super) numbers: BTreeSet<u64>,
+}
+
+/// The state of a receive lane, `None` to forget it, and who waits for it to be on the disk.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    pub(super) state: Option<StoredReceiveLane>,
+    answers: Vec<Answer>,
+}
+
+pub(super) type Answer = oneshot::Sender<Result<(), StoreFailure>>;
+
+impl Shared {
+    pub(super) fn new(rooms: Rooms, index: Index, opened: Opened) -> Self {
+        Self {
+            rooms,
+            index: RwLock::new(index),
+            pending: Mutex::default(),
+            wake: Condvar::new(),
+            current: Mutex::new(Current::Open(Arc::new(opened))),
+            closed: watch::Sender::new(false),
+            commits: Mutex::default(),
+        }
+    }
+
+    pub(super) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn commits(&self) -> Commits {
+        *locked(&self.commits)
+    }
+
+    pub(super) fn database(&self) -> Result<Arc<Opened>, StoreFailure> {
+        match &*locked(&self.current) {
+            Current::Open(opened) => Ok(opened.clone()),
+            Current::Failed(failure) => Err(*failure),
+        }
+    }
+
+    fn set_current(&self, current: Current) {
+        *locked(&self.current) = current;
+    }
+
+    pub(super) fn push(&self, operation: Operation) {
+        let mut pending = locked(&self.pending);
+        if pending.is_closing {
+            return operation.answer(Err(StoreFailure::Closed));
+        }
+        if let (Operation::Settle { lane, settled }, Some(Operation::Settle { lane: last, settled: before })) =
+            (&operation, pending.operations.last_mut())
+            && lane == last
+        {
+            return before.merge(settled);
+        }
+        pending.is_urgent |= operation.is_urgent();
+        pending.operations.push(operation);
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn save(&self, lane: LaneKey, state: Option<StoredReceiveLane>, answer: Option<Answer>) {
+        let mut pending = locked(&self.pending);
+        if pending.is_closing {
+            return answer.into_iter().for_each(|answer| tell(answer, Err(StoreFailure::Closed)));
+        }
+        pending.is_urgent |= answer.is_some();
+        let arrival = pending.arrivals.entry(lane).or_default();
+        arrival.state = state;
+        arrival.answers.extend(answer);
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    /// The thread is to finish what was asked for, and end.
+    pub(super) fn begin_close(&self) {
+        locked(&self.pending).is_closing = true;
+        self.rooms.close();
+        self.wake.notify_one();
+    }
+
+    pub(super) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
+    }
+
+    /// Waits for something to write. `None` when there will be nothing more.
+    fn next_batch(&self, hold: Option<Instant>) -> Option<Batch> {
+        let mut pending = locked(&self.pending);
+        let mut idle_until = hold;
+        while !pending.is_urgent && !pending.is_closing {
+            if pending.is_empty() {
+                pending = self.wake.wait(pending).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let now = Instant::now();
+            let until = *idle_until.get_or_insert(now + REMOVE_AFTER);
+            if until <= now {
+                break;
+            }
+            let waited = self.wake.wait_timeout(pending, until - now);
+            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        (!pending.is_empty()).then(|| pending.take())
+    }
+
+    /// What was not written: removals are tried again, everything else is answered.
+    fn give_up(&self, batch: Batch, failure: StoreFailure) {
+        let mut pending = locked(&self.pending);
+        for operation in batch.operations {
+            match operation {
+                Operation::Settle { lane, settled } => {
+                    pending.kept_back.entry(lane).or_default().merge(&settled);
+                }
+                other => other.answer(Err(failure)),
+            }
+        }
+        for (lane, arrival) in batch.arrivals {
+            if arrival.state.is_none() {
+                pending.arrivals.entry(lane).or_default();
+            }
+            arrival.answer(Err(failure));
+        }
+    }
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.operations.is_empty() && self.arrivals.is_empty() && self.kept_back.is_empty()
+    }
+
+    fn take(&mut self) -> Batch {
+        let mut bytes = 0;
+        let fits = self.operations.iter().position(|operation| {
+            let is_full = bytes >= BATCH;
+            bytes += operation.len();
+            is_full
+        });
+        let later = self.operations.split_off(fits.unwrap_or(self.operations.len()));
+        self.is_urgent = later.iter().any(Operation::is_urgent);
+        let asked = std::mem::replace(&mut self.operations, later);
+        let kept_back = std::mem::take(&mut self.kept_back).into_iter();
+        let kept_back = kept_back.map(|(lane, settled)| Operation::Settle { lane, settled });
+        Batch { operations: kept_back.chain(asked).collect(), arrivals: std::mem::take(&mut self.arrivals) }
+    }
+}
+
+impl Batch {
+    /// The part that needs the least room and makes the most: what failed to be removed before, and arrivals.
+    fn split_small(&mut self) -> Self {
+        let kept_back = self.operations.iter().take_while(|operation| !operation.is_urgent()).count();
+        let asked = self.operations.split_off(kept_back);
+        Self {
+            operations: std::mem::replace(&mut self.operations, asked),
+            arrivals: std::mem::take(&mut self.arrivals),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.operations.is_empty() && self.arrivals.is_empty()
+    }
+}
+
+impl Operation {
+    fn len(&self) -> usize {
+        match self {
+            Self::Append { message, .. } => message.payload.len() + room::UNIT,
+            _ => room::UNIT,
+        }
+    }
+
+    /// Whether somebody waits for an answer.
+    fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Settle { .. })
+    }
+
+    fn answer(self, result: Result<(), StoreFailure>) {
+        match self {
+            Self::Open { answer, .. } | Self::Close { answer, .. } => tell(answer, result),
+            Self::Append { room, answer, .. } => {
+                if result.is_ok() {
+                    room::keep(room);
+                } else {
+                    drop(room);
+                }
+                tell(answer, result);
+            }
+            Self::Settle { .. } => {}
+        }
+    }
+}
+
+impl Settled {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.base = self.base.max(other.base);
+        self.numbers.extend(&other.numbers);
+    }
+}
+
+impl Arrival {
+    fn answer(self, result: Result<(), StoreFailure>) {
+        self.answers.into_iter().for_each(|answer| tell(answer, result));
+    }
+}
+
+/// Whoever has dropped its future does not want to know.
+fn tell(answer: Answer, result: Result<(), StoreFailure>) {
+    let _ = answer.send(result);
+}
+
+/// The thread's own.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) path: PathBuf,
+    pub(super) receive_lanes: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Good,
+    Full { retry_at: Instant },
+    Broken,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, disk: Arc<dyn Disk>, path: PathBuf, receive_lanes: usize) -> Self {
+        Self { shared, disk, path, receive_lanes, state: State::Good }
+    }
+
+    /// Writes until the store is closed.
+    pub(super) fn run(mut self) {
+        while let Some(batch) = self.shared.next_batch(self.hold()) {
+            self.write(batch);
+            if !matches!(self.state, State::Good) && self.shared.is_closing_without_answers() {
+                break;
+            }
+        }
+        self.shared.set_current(Current::Failed(StoreFailure::Closed));
+        let shared = self.shared.clone();
+        // The lock goes with the last one who has the file.
+        drop(self);
+        shared.closed.send_replace(true);
+    }
+
+    fn hold(&self) -> Option<Instant> {
+        match self.state {
+            State::Good => None,
+            State::Full { retry_at } => Some(retry_at),
+            State::Broken => Some(Instant::now() + Duration::from_secs(3600)),
+        }
+    }
+
+    fn write(&mut self, mut batch: Batch) {
+        match self.state {
+            State::Good => self.commit(batch),
+            State::Broken => self.shared.give_up(batch, StoreFailure::Broken),
+            State::Full { retry_at } if Instant::now() < retry_at => {
+                self.shared.give_up(batch, StoreFailure::DiskFull);
+            }
+            State::Full { .. } => {
+                let small = batch.split_small();
+                if !small.is_empty() {
+                    self.commit(small);
+                }
+                match self.state {
+                    State::Broken => self.shared.give_up(batch, StoreFailure::Broken),
+                    State::Full { retry_at } if Instant::now() < retry_at => {
+                        self.shared.give_up(batch, StoreFailure::DiskFull);
+                    }
+                    _ if batch.is_empty() => {}
+                    _ => self.commit(batch),
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        let database = match self.shared.database().or_else(|_| self.reopen()) {
+            Ok(database) => database,
+            Err(failure) => return self.shared.give_up(batch, failure),
+        };
+        let committed = database.commit(&self.shared.index(), self.receive_lanes, &batch);
+        match committed {
+            Ok(changes) => {
+                if matches!(self.state, State::Full { .. }) {
+                    tracing::info!(store = %self.path.display(), "the store can write again");
+                    self.state = State::Good;
+                }
+                self.shared.index.write().unwrap_or_else(PoisonError::into_inner).apply(&changes);
+                self.shared.rooms.give_back(changes.freed);
+                self.shared.count(&batch);
+                answer_all(batch, &changes.refused);
+            }
+            Err(error) => {
+                self.fail(&database, &error);
+                drop(database);
+                let failure = self.failure();
+                self.shared.give_up(batch, failure);
+                if matches!(self.state, State::Full { .. }) {
+                    // For those who read; if it does not succeed, the next batch tries again.
+                    let _ = self.reopen();
+                }
+            }
+        }
+    }
+
+    fn failure(&self) -> StoreFailure {
+        if matches!(self.state, State::Broken) { StoreFailure::Broken } else { StoreFailure::DiskFull }
+    }
+
+    fn fail(&mut self, database: &Opened, error: &redb::Error) {
+        let store = self.path.display();
+        if database.fault() == Some(Fault::Full) {
+            if !matches!(self.state, State::Full { .. }) {
+                tracing::warn!(%store, "the store cannot write: {error}; it goes on when there is room on the disk");
+            }
+            self.state = State::Full { retry_at: Instant::now() + RETRY_AFTER };
+        } else {
+            tracing::error!(%store, "the store fails: {error}; it accepts nothing more, check the disk and start the node anew");
+            self.state = State::Broken;
+        }
+        database.cut_off();
+        self.shared.set_current(Current::Failed(self.failure()));
+    }
+
+    /// A database that has met an error takes nothing more, so another one is opened on the same file.
+    fn reopen(&mut self) -> Result<Arc<Opened>, StoreFailure> {
+        let opened = Opened::open(self.disk.clone(), &self.path);
+        let opened = opened.map_err(|error| error.to_string()).and_then(|opened| {
+            let agrees = opened.reconcile(&self.shared.index());
+            agrees.map(|()| opened).map_err(|error| error.to_string())
+        });
+        match opened {
+            Ok(opened) => {
+                let opened = Arc::new(opened);
+                self.shared.set_current(Current::Open(opened.clone()));
+                Ok(opened)
+            }
+            Err(error) => {
+                tracing::debug!(store = %self.path.display(), "the store cannot be opened anew: {error}");
+                self.state = State::Full { retry_at: Instant::now() + RETRY_AFTER };
+                Err(StoreFailure::DiskFull)
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn count(&self, batch: &Batch) {
+        let is_append = |operation: &&Operation| matches!(operation, Operation::Append { .. });
+        let messages = batch.operations.iter().filter(is_append).count();
+        let mut commits = locked(&self.commits);
+        commits.commits += 1;
+        commits.messages += u64::try_from(messages).unwrap_or(0);
+    }
+
+    /// Whether only removals are left that a disk without room has refused already.
+    fn is_closing_without_answers(&self) -> bool {
+        let pending = locked(&self.pending);
+        pending.is_closing && !pending.is_urgent
+    }
+}
+
+fn answer_all(batch: Batch, refused: &[usize]) {
+    let mut refused = refused.iter().peekable();
+    for (place, operation) in batch.operations.into_iter().enumerate() {
+        let is_refused = refused.next_if(|next| **next == place).is_some();
+        operation.answer(if is_refused { Err(StoreFailure::NoLane) } else { Ok(()) });
+    }
+    batch.arrivals.into_values().for_each(|arrival| arrival.answer(Ok(())));
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
