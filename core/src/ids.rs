@@ -115,7 +115,7 @@ pub enum Reliability {
 }
 
 impl Reliability {
-    /// All classes, the least first.
+    /// All of them, the least first.
     pub const ALL: [Self; 3] = [Self::BestEffort, Self::High, Self::Guaranteed];
 
     /// The name as it stands in logs, configuration and on the command line.
@@ -139,17 +139,4 @@ pub enum NodeType {
     /// A client, phone or device.
     #[default]
     Hyphae = 3,
-}
-
-/// What a sender does so that a message arrives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Reliability {
-    /// Sent once.
-    BestEffort = 0,
-    /// Sent again over any later session of the peer, until its time to live ends.
-    #[default]
-    High = 1,
-    /// As `High`, and it survives restarts of both ends.
-    Guaranteed = 2,
 }
