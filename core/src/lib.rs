@@ -126,6 +126,7 @@ pub mod assembly;
 pub mod backoff;
 pub mod breaker;
 pub mod compress;
+pub mod family;
 pub mod filter;
 pub mod full;
 pub mod gate;

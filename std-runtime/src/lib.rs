@@ -46,6 +46,11 @@
 //! Messages travel as they are, unless [`NodeBuilder::compress`] names their types: then each is compressed by itself for
 //! peers that take it, and decompressed when the receiving application comes for it. [`compression`] says what it costs.
 //!
+//! # Message families
+//! What nodes say of themselves, heartbeats, status, configuration and health, has types of its own in [`family`]:
+//! [`Node::send_body`] and [`Outgoing::body`] send it, [`Message::body`] reads it, and says so if a newer node wrote it in
+//! a version that this build does not know. Everything else is bytes, whose types applications number as they like.
+//!
 //! # Cancellation
 //! Every future can be dropped at any time. A send that was dropped before it was ready has not sent; of a batch,
 //! [`SendBatch::accepted`] tells how much was.
@@ -57,6 +62,7 @@ mod key_log;
 pub mod keyfile;
 
 mod assembly;
+mod body;
 mod buffers;
 mod builder;
 mod cipher;
@@ -96,6 +102,7 @@ mod udp;
 
 pub use hyphal_core::aead::Cipher;
 pub use hyphal_core::breaker::State as BreakerState;
+pub use hyphal_core::family;
 pub use hyphal_core::health::State as HealthState;
 pub use hyphal_core::identity::{BadNodeId, BadSeed, Identity};
 pub use hyphal_core::ids::{MessageId, NodeId, NodeType, Priority};

@@ -7,6 +7,7 @@
 #![no_main]
 #![deny(unsafe_code)]
 
+mod bodies;
 mod compression;
 mod pair;
 mod values;
@@ -34,6 +35,10 @@ const CHECKS: &[Check] = &[
     Check {
         claim: "a compressed payload comes back without a heap",
         holds: compression::a_compressed_payload_comes_back,
+    },
+    Check {
+        claim: "a body comes back and a newer one is told",
+        holds: bodies::a_body_comes_back_and_a_newer_one_is_told,
     },
     Check { claim: "a stranger is refused", holds: pair::a_stranger_is_refused },
 ];

@@ -11,6 +11,7 @@ mod forgery;
 mod frames;
 mod hand;
 mod messages;
+mod newer;
 mod packets;
 mod parts;
 mod processes;

@@ -1,6 +1,7 @@
 //! Behaviour of running nodes over real sockets on loopback. One behaviour per file; events are awaited, never slept for.
 
 mod back_pressure;
+mod bodies;
 mod broadcast;
 mod compression;
 mod crossing;

@@ -56,6 +56,7 @@ const MODULES: &[Arrow] = &[
     ("handshake", &["noise", "identity", "profile", "aead"]),
     ("record", &["noise", "aead"]),
     ("outbox", &[]),
+    ("family", &[]),
     ("filter", &[]),
     ("compress", &[]),
     ("seal", &["noise", "aead"]),
