@@ -1,0 +1,183 @@
+//! Disks that are slow, full or broken, below an open store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::TestDisk;
+use super::*;
+
+#[tokio::test]
+async fn what_comes_while_the_disk_syncs_shares_the_next_commit() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    disk.hold_syncs(true);
+    let first = append(&store, 1);
+    tokio::task::spawn_blocking({
+        let disk = disk.clone();
+        move || disk.await_held_sync()
+    })
+    .await
+    .unwrap();
+    let before = store.commits();
+
+    let waiting: Vec<_> = (2..=200).map(|number| append(&store, number)).collect();
+    disk.hold_syncs(false);
+    first.await.unwrap();
+    for durable in waiting {
+        durable.await.unwrap();
+    }
+
+    let after = store.commits();
+    assert_eq!((after.commits - before.commits, after.messages - before.messages), (2, 200));
+}
+
+#[tokio::test]
+async fn nothing_is_called_durable_before_its_sync() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    disk.hold_syncs(true);
+    let mut durable = append(&store, 1);
+    tokio::task::spawn_blocking({
+        let disk = disk.clone();
+        move || disk.await_held_sync()
+    })
+    .await
+    .unwrap();
+
+    let early = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut durable).poll(context))).await;
+    let seen = store.send_lanes()[0].next;
+    disk.hold_syncs(false);
+
+    assert_eq!((early, seen), (Poll::Pending, 1));
+    assert_eq!(durable.await, Ok(()));
+    assert_eq!(store.send_lanes()[0].next, 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_what_was_accepted_stays_readable() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    let accepted = fill(&store, &disk).await;
+
+    assert_eq!(append(&store, accepted + 1).await, Err(StoreFailure::DiskFull));
+    let expected: Vec<_> = (1..=accepted).collect();
+    assert_eq!(read_all(&store).await, expected);
+    assert_eq!(store.send_lanes()[0].next, accepted + 1);
+    // As after a crash.
+    let store = reopened(&disk);
+    assert_eq!(read_all(&store).await, expected);
+}
+
+#[tokio::test]
+async fn a_store_goes_on_when_the_disk_has_room_again() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    let accepted = fill(&store, &disk).await;
+
+    disk.leave_room(usize::MAX);
+    until(async || append(&store, accepted + 1).await.is_ok()).await;
+
+    assert_eq!(read_all(&store).await, (1..=accepted + 1).collect::<Vec<_>>());
+    store.close().await;
+    assert_eq!(read_all(&reopened(&disk)).await, (1..=accepted + 1).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn messages_that_came_to_their_end_make_room_on_a_full_disk() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    let accepted = fill(&store, &disk).await;
+
+    store.settle(lane(1), accepted, &[]);
+    until(async || append(&store, accepted + 1).await.is_ok()).await;
+
+    store.close().await;
+    assert_eq!(read_all(&reopened(&disk)).await, [accepted, accepted + 1]);
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_accepted_and_nothing_accepted_is_lost() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    for number in 1..=20 {
+        append(&store, number).await.unwrap();
+    }
+
+    disk.fail_syncs(true);
+    let failed = append(&store, 21).await;
+    disk.fail_syncs(false);
+    let after = append(&store, 22).await;
+    let saved = store.save_arrivals(arrivals(1, 1)).await;
+    store.close().await;
+
+    assert_eq!(
+        (failed, after, saved),
+        (Err(StoreFailure::Broken), Err(StoreFailure::Broken), Err(StoreFailure::Broken))
+    );
+    let found = read_all(&reopened(&disk)).await;
+    assert_eq!(found[..20], (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn room_of_what_was_refused_is_free_again() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    let accepted = fill(&store, &disk).await;
+
+    for _ in 0..100 {
+        assert_eq!(append(&store, accepted + 1).await, Err(StoreFailure::DiskFull));
+    }
+
+    assert_eq!(store.bytes(), accepted * (LENGTH as u64 + 256));
+}
+
+const LENGTH: usize = 2048;
+
+fn store_on_disk() -> (Store, Arc<TestDisk>) {
+    let disk = Arc::new(TestDisk::default());
+    database::initialise(disk.clone(), Path::new("test")).unwrap();
+    (open_on(disk.clone()), disk)
+}
+
+/// A store on another disk with the same bytes: whoever has the first one has no part in it.
+fn reopened(disk: &TestDisk) -> Store {
+    open_on(Arc::new(TestDisk::holding(disk.bytes())))
+}
+
+fn open_on(disk: Arc<TestDisk>) -> Store {
+    Store::open_on(disk, PathBuf::from("test"), LIMITS).unwrap()
+}
+
+fn append(store: &Store, number: u64) -> Durable {
+    let room = store.try_reserve(LENGTH).unwrap();
+    store.append(room, lane(1), number, message(LENGTH, number))
+}
+
+/// Appends until the disk is full; the number of the last message that was accepted.
+async fn fill(store: &Store, disk: &TestDisk) -> u64 {
+    disk.leave_room(64 * 1024);
+    let mut number = 0;
+    while append(store, number + 1).await.is_ok() {
+        number += 1;
+        assert!(number < 100_000, "the disk does not fill");
+    }
+    assert!(number > 0);
+    number
+}
+
+async fn read_all(store: &Store) -> Vec<u64> {
+    let read = store.read(lane(1), 1, usize::MAX, usize::MAX).await.unwrap();
+    for (number, found) in &read {
+        assert_eq!(*found, message(LENGTH, *number));
+    }
+    read.into_iter().map(|(number, _)| number).collect()
+}
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let met = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), met).await.expect("in half a minute");
+}
