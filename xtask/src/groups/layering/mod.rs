@@ -57,6 +57,7 @@ const MODULES: &[Arrow] = &[
     ("record", &["noise", "aead"]),
     ("outbox", &[]),
     ("filter", &[]),
+    ("lane", &[]),
     ("compress", &[]),
     ("seal", &["noise", "aead"]),
     ("sign", &["identity"]),
