@@ -12,7 +12,7 @@ use std::vec;
 use std::vec::Vec;
 
 proptest! {
-    #![proptest_config(repeatable(1500))]
+    #![proptest_config(repeatable(600))]
 
     #[test]
     fn the_promise_holds_whatever_crashes_and_gets_lost(steps in prop::collection::vec(step(), 1..400)) {
