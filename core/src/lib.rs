@@ -134,6 +134,7 @@ mod handshake;
 pub mod health;
 pub mod identity;
 pub mod ids;
+pub mod lane;
 pub mod node;
 pub mod noise;
 pub mod outbox;

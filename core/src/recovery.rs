@@ -78,7 +78,10 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::BadSeal
         | Reason::BadSignature
         | Reason::ForeignSource
-        | Reason::BadEnvelope => Recovery::DropMessage,
+        | Reason::BadEnvelope
+        | Reason::NotKept
+        | Reason::LaneUnknown
+        | Reason::StoreFailed => Recovery::DropMessage,
 
         Reason::Shed => Recovery::SlowDown,
 

@@ -126,6 +126,12 @@ reasons! {
     ForeignSource = 0x040F, "the envelope comes from another node than the peer";
     /// An envelope does not decode, or does not agree with the message that carried it.
     BadEnvelope = 0x0410, "the envelope does not agree with its message";
+    /// A Guaranteed message is for a node that keeps none, or came to one.
+    NotKept = 0x0411, "the receiver keeps no Guaranteed messages";
+    /// One end of a lane has forgotten what the other says of it.
+    LaneUnknown = 0x0412, "the other end no longer knows the lane of the message";
+    /// The store of Guaranteed messages cannot be written or read.
+    StoreFailed = 0x0413, "the store of Guaranteed messages failed";
 }
 
 impl Reason {

@@ -230,9 +230,9 @@ impl Opened {
 /// One transaction under way.
 struct Change<'a> {
     index: &'a Index,
-    send: Table<'a, &'static LaneBytes, &'static [u8; 24]>,
+    send: Table<'a, &'static LaneBytes, &'static [u8; 32]>,
     messages: Table<'a, (&'static LaneBytes, u64), &'static [u8]>,
-    receive: Table<'a, &'static LaneBytes, &'static [u8; 152]>,
+    receive: Table<'a, &'static LaneBytes, &'static [u8; 160]>,
     changes: Changes,
 }
 
@@ -243,6 +243,7 @@ impl Change<'_> {
                 Operation::Open { lane, epoch, .. } => self.open(*lane, *epoch)?,
                 Operation::Close { lane, .. } => self.close(*lane)?,
                 Operation::Append { lane, number, message, .. } => self.append(*lane, *number, message)?,
+                Operation::Mark { lane, fresh, .. } => self.mark(*lane, *fresh),
                 Operation::Settle { lane, settled } => self.settle(*lane, settled.base, &settled.numbers)?,
             };
             if !is_known {
@@ -261,7 +262,7 @@ impl Change<'_> {
 
     fn open(&mut self, key: LaneKey, epoch: u64) -> Result<bool, redb::Error> {
         self.close(key)?;
-        self.changes.send.insert(key, Some(StoredSendLane { key, epoch, base: 1, next: 1 }));
+        self.changes.send.insert(key, Some(StoredSendLane { key, epoch, base: 1, fresh: 1, next: 1 }));
         Ok(true)
     }
 
@@ -283,6 +284,13 @@ impl Change<'_> {
         lane.next = lane.next.max(number.saturating_add(1));
         self.changes.send.insert(key, Some(lane));
         Ok(true)
+    }
+
+    fn mark(&mut self, key: LaneKey, fresh: u64) -> bool {
+        let Some(mut lane) = self.lane(key) else { return false };
+        lane.fresh = lane.fresh.max(fresh);
+        self.changes.send.insert(key, Some(lane));
+        true
     }
 
     fn settle<'n>(

@@ -63,6 +63,8 @@ pub(crate) struct StoredSendLane {
     pub(crate) epoch: u64,
     /// All numbers below are settled.
     pub(crate) base: u64,
+    /// Nothing from here on was ever sent; 1 at first. May lie beyond `next`.
+    pub(crate) fresh: u64,
     /// The number after the last one that was accepted; 1 at first. It survives the removal of that message.
     pub(crate) next: u64,
 }
@@ -72,7 +74,9 @@ pub(crate) struct StoredSendLane {
 pub(crate) struct StoredReceiveLane {
     pub(crate) key: LaneKey,
     pub(crate) epoch: u64,
-    /// All numbers below have come.
+    /// Of numbers below, nobody knows whether they came.
+    pub(crate) since: u64,
+    /// All numbers from `since` on and below have come.
     pub(crate) base: u64,
     /// Which of the numbers from `base` on have come. What a bit stands for is the lane's business.
     pub(crate) window: [u64; 16],
@@ -151,7 +155,7 @@ impl Store {
         self.handle.shared.index().receive.get(&lane).map(|received| received.lane)
     }
 
-    /// Begins a lane with `base` and `next` 1. One of the same key is replaced, with its messages. Appends may follow at
+    /// Begins a lane with `base`, `fresh` and `next` 1. One of the same key is replaced, with its messages. Appends may follow at
     /// once: they become durable with it or after it, never before.
     pub(crate) fn open_lane(&self, lane: LaneKey, epoch: u64) -> Durable {
         self.push(|answer| Operation::Open { lane, epoch, answer })
@@ -229,6 +233,11 @@ impl Store {
     pub(crate) fn settle(&self, lane: LaneKey, base: u64, numbers: &[u64]) {
         let settled = Settled { base, numbers: numbers.iter().copied().collect() };
         self.handle.shared.push(Operation::Settle { lane, settled });
+    }
+
+    /// Raises `fresh` of a lane, if it is less. What was asked for before, removals too, is on the disk when this is.
+    pub(crate) fn mark(&self, lane: LaneKey, fresh: u64) -> Durable {
+        self.push(|answer| Operation::Mark { lane, fresh, answer })
     }
 
     /// Keeps what has come in of a lane; a new lane may push out the least recently used one. The newest state of a lane wins, and all

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! key of a lane: id of the other node 32 | class 1          key of a message: key of its lane | number
-//! send_lanes     key of the lane    -> epoch 8 | base 8 | next 8
+//! send_lanes     key of the lane    -> epoch 8 | base 8 | fresh 8 | next 8
 //! messages       key of the message -> type 2 | flags 1 (bit 0: full) | ttl 4 | accepted at 8 | CRC-32 4 | payload
-//! receive_lanes  key of the lane    -> epoch 8 | base 8 | window 128 | last used 8
+//! receive_lanes  key of the lane    -> epoch 8 | since 8 | base 8 | window 128 | last used 8
 //! ```
 //! The CRC covers the key and all but itself: the database checks its pages when it is opened, this is for the time after.
 
@@ -16,9 +16,9 @@ use redb::TableDefinition;
 use super::file::CHECKSUM;
 use super::{LaneKey, StoredMessage, StoredReceiveLane, StoredSendLane};
 
-pub(super) const SEND_LANES: TableDefinition<'_, &LaneBytes, &[u8; 24]> = TableDefinition::new("send_lanes");
+pub(super) const SEND_LANES: TableDefinition<'_, &LaneBytes, &[u8; 32]> = TableDefinition::new("send_lanes");
 pub(super) const MESSAGES: TableDefinition<'_, (&LaneBytes, u64), &[u8]> = TableDefinition::new("messages");
-pub(super) const RECEIVE_LANES: TableDefinition<'_, &LaneBytes, &[u8; 152]> =
+pub(super) const RECEIVE_LANES: TableDefinition<'_, &LaneBytes, &[u8; 160]> =
     TableDefinition::new("receive_lanes");
 
 /// The key of a lane.
@@ -39,25 +39,27 @@ pub(super) fn lane_of(bytes: &LaneBytes) -> Option<LaneKey> {
     Some(LaneKey { node: NodeId::from_bytes(*node), class })
 }
 
-pub(super) fn send_row(lane: &StoredSendLane) -> [u8; 24] {
-    let mut row = [0; 24];
-    for (place, number) in row.chunks_exact_mut(8).zip([lane.epoch, lane.base, lane.next]) {
+pub(super) fn send_row(lane: &StoredSendLane) -> [u8; 32] {
+    let mut row = [0; 32];
+    for (place, number) in row.chunks_exact_mut(8).zip([lane.epoch, lane.base, lane.fresh, lane.next]) {
         place.copy_from_slice(&number.to_le_bytes());
     }
     row
 }
 
 /// `None` if this was never written so.
-pub(super) fn send_lane(key: &LaneBytes, row: &[u8; 24]) -> Option<StoredSendLane> {
+pub(super) fn send_lane(key: &LaneBytes, row: &[u8; 32]) -> Option<StoredSendLane> {
     let key = lane_of(key)?;
     let mut numbers = numbers(row);
-    let lane = StoredSendLane { key, epoch: numbers.next()?, base: numbers.next()?, next: numbers.next()? };
+    let (epoch, base) = (numbers.next()?, numbers.next()?);
+    let (fresh, next) = (numbers.next()?, numbers.next()?);
+    let lane = StoredSendLane { key, epoch, base, fresh, next };
     (lane.base <= lane.next).then_some(lane)
 }
 
-pub(super) fn receive_row(lane: &StoredReceiveLane, last_used: u64) -> [u8; 152] {
-    let mut row = [0; 152];
-    let all = [lane.epoch, lane.base].into_iter().chain(lane.window).chain([last_used]);
+pub(super) fn receive_row(lane: &StoredReceiveLane, last_used: u64) -> [u8; 160] {
+    let mut row = [0; 160];
+    let all = [lane.epoch, lane.since, lane.base].into_iter().chain(lane.window).chain([last_used]);
     for (place, number) in row.chunks_exact_mut(8).zip(all) {
         place.copy_from_slice(&number.to_le_bytes());
     }
@@ -65,15 +67,15 @@ pub(super) fn receive_row(lane: &StoredReceiveLane, last_used: u64) -> [u8; 152]
 }
 
 /// `None` if this was never written so.
-pub(super) fn receive_lane(key: &LaneBytes, row: &[u8; 152]) -> Option<(StoredReceiveLane, u64)> {
+pub(super) fn receive_lane(key: &LaneBytes, row: &[u8; 160]) -> Option<(StoredReceiveLane, u64)> {
     let key = lane_of(key)?;
     let mut numbers = numbers(row);
-    let (epoch, base) = (numbers.next()?, numbers.next()?);
+    let (epoch, since, base) = (numbers.next()?, numbers.next()?, numbers.next()?);
     let mut window = [0; 16];
     for (place, number) in window.iter_mut().zip(numbers.by_ref()) {
         *place = number;
     }
-    Some((StoredReceiveLane { key, epoch, base, window }, numbers.next()?))
+    Some((StoredReceiveLane { key, epoch, since, base, window }, numbers.next()?))
 }
 
 /// Bytes of a message's row before its payload.

@@ -83,6 +83,7 @@ pub(super) enum Operation {
     Open { lane: LaneKey, epoch: u64, answer: Answer },
     Close { lane: LaneKey, answer: Answer },
     Append { lane: LaneKey, number: u64, message: StoredMessage, room: Room, answer: Answer },
+    Mark { lane: LaneKey, fresh: u64, answer: Answer },
     Settle { lane: LaneKey, settled: Settled },
 }
 
@@ -267,7 +268,7 @@ impl Operation {
 
     fn answer(self, result: Result<(), StoreFailure>) {
         match self {
-            Self::Open { answer, .. } | Self::Close { answer, .. } => tell(answer, result),
+            Self::Open { answer, .. } | Self::Close { answer, .. } | Self::Mark { answer, .. } => tell(answer, result),
             Self::Append { room, answer, .. } => {
                 if result.is_ok() {
                     room::keep(room);

@@ -58,6 +58,7 @@ const MODULES: &[Arrow] = &[
     ("outbox", &[]),
     ("family", &[]),
     ("filter", &[]),
+    ("lane", &[]),
     ("compress", &[]),
     ("seal", &["noise", "aead"]),
     ("sign", &["identity"]),

@@ -1,0 +1,267 @@
+//! The sending end of a lane: which numbers were given, which may be sent, and which have met their fate.
+//!
+//! ```text
+//!            handle_session_start                poll_lane                  handle_state: ready
+//!   Silent ───────────────────────▶ Unannounced ───────────▶ Announced ─────────────────────────▶ Open
+//!      ▲                                                         │ refused                          │
+//!      └──────────── handle_session_end ─────────────────────────┴──────────────────────────────────┘
+//! ```
+//!
+//! Invariant: a number is sent only within the window of the receiver's base as told in this session. What is sent, and what the
+//! receiver is told, lies below a mark that is durable: so after a restart it is still known what never left.
+
+use core::ops::Range;
+
+use super::window::{Window, numbers};
+use crate::ids::Priority;
+use crate::wire::delivery::{Lane, LaneState, WINDOW};
+use crate::wire::reason::Reason;
+
+/// What a sender remembers of a lane beside its messages: about 200 bytes.
+#[derive(Clone, Debug)]
+pub struct SendLane {
+    class: Priority,
+    epoch: u64,
+    /// What has met its fate.
+    settled: Window,
+    /// Below lies everything that was ever sent.
+    fresh: u64,
+    /// Nothing is sent from here on: the durable bound of `fresh`.
+    mark: u64,
+    /// A higher mark is being made durable.
+    marking: u64,
+    /// The number of the next message.
+    next: u64,
+    talk: Talk,
+}
+
+/// What was said of the lane in this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Talk {
+    /// There is no session, or the receiver takes nothing in this one.
+    Silent,
+    /// Nothing was said.
+    Unannounced,
+    /// The receiver has not answered.
+    Announced {
+        /// The base that was announced.
+        announced: u64,
+    },
+    /// The receiver has answered.
+    Open {
+        /// The next number to send.
+        cursor: u64,
+        /// The receiver's base.
+        base: u64,
+        /// The base that was announced.
+        announced: u64,
+    },
+}
+
+impl SendLane {
+    /// A lane that has never sent anything. `epoch` is random; both are to be stored before its first message.
+    pub fn new(class: Priority, epoch: u64) -> Self {
+        Self::restore(class, epoch, 1, 1, 1)
+    }
+
+    /// A lane as it was stored: everything below `base` has met its fate, nothing from `mark` on was ever sent, and `next`
+    /// is the number after the last message that was stored.
+    ///
+    /// Numbers in between whose messages are not stored any more are to be [settled](Self::settle) when their turn comes.
+    pub fn restore(class: Priority, epoch: u64, base: u64, mark: u64, next: u64) -> Self {
+        let base = base.clamp(1, next);
+        let fresh = mark.clamp(base, next);
+        Self {
+            class,
+            epoch,
+            settled: Window::new(base),
+            fresh,
+            mark: mark.max(base),
+            marking: mark.max(base),
+            next,
+            talk: Talk::Silent,
+        }
+    }
+
+    /// What names this life of the lane.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Everything below has met its fate.
+    pub const fn base(&self) -> u64 {
+        self.settled.base()
+    }
+
+    /// The number that the next message gets.
+    pub const fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether every message has met its fate.
+    pub const fn is_idle(&self) -> bool {
+        self.settled.base() == self.next
+    }
+
+    /// Whether the receiver has answered in this session and takes messages.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.talk, Talk::Open { .. })
+    }
+
+    /// Whether the message of this number may have been sent.
+    pub const fn was_sent(&self, number: u64) -> bool {
+        number < self.fresh
+    }
+
+    /// Gives a message its number. It is to be stored before it is accepted; if that fails, it is to be
+    /// [settled](Self::settle).
+    pub const fn accept(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// A session with the receiver is up: the lane is announced when there is something to send or to hear of.
+    pub const fn handle_session_start(&mut self) {
+        self.talk = Talk::Unannounced;
+    }
+
+    /// The session ended. What was sent and not acknowledged is sent again in the next.
+    pub const fn handle_session_end(&mut self) {
+        self.talk = Talk::Silent;
+    }
+
+    /// What is to be said of the lane, once each time: before its first message in a session, and when numbers that were skipped
+    /// hold the receiver's window up.
+    pub fn poll_lane(&mut self) -> Option<Lane> {
+        let told = self.settled.base().min(self.mark);
+        match &mut self.talk {
+            Talk::Unannounced if self.settled.base() < self.next => {
+                self.talk = Talk::Announced { announced: told };
+            }
+            Talk::Open { base, announced, .. } if told > *base && told > *announced => *announced = told,
+            _ => return None,
+        }
+        Some(Lane { class: self.class, epoch: self.epoch, base: told, fresh: self.fresh.max(told) })
+    }
+
+    /// The receiver speaks of the lane. What it settles is in the answer; a state of another life of the lane settles nothing.
+    ///
+    /// `is_answer`: it came over the session in which the lane was announced last. Another one still acknowledges, but
+    /// opens nothing.
+    ///
+    /// # Errors
+    /// [`Reason::Violation`] if it acknowledges what was never sent. Nothing has changed.
+    pub fn handle_state(&mut self, state: &LaneState, is_answer: bool) -> Result<Fates, Reason> {
+        if state.epoch != self.epoch || state.class != self.class {
+            return Ok(Fates::NONE);
+        }
+        let Some(arrived) = &state.arrived else {
+            if is_answer {
+                self.talk = Talk::Silent;
+            }
+            return Ok(Fates::NONE);
+        };
+        let fresh = self.fresh.max(self.settled.base());
+        if arrived.base > fresh || arrived.highest().is_some_and(|highest| highest >= fresh) {
+            return Err(Reason::Violation);
+        }
+        let from = self.settled.base();
+        let since = arrived.since.max(from);
+        let fates = Fates {
+            unknown: from..since,
+            delivered: since..arrived.base.max(since),
+            others: Window::of(arrived),
+        };
+        self.settled.raise_to(arrived.base);
+        numbers(arrived).for_each(|number| {
+            self.settled.insert(number);
+        });
+        match &mut self.talk {
+            &mut Talk::Announced { announced } if is_answer => {
+                self.talk = Talk::Open { cursor: self.settled.base(), base: arrived.base, announced };
+            }
+            Talk::Open { base, .. } => *base = arrived.base.max(*base),
+            _ => {}
+        }
+        Ok(fates)
+    }
+
+    /// The next number to send, if one may be sent now. Its message is then sent ([`handle_sent`](Self::handle_sent)), or passed
+    /// over ([`pass`](Self::pass)) as it is being settled, or settled as it is not there any more.
+    pub fn poll_next(&mut self) -> Option<u64> {
+        let Talk::Open { cursor, base, .. } = &mut self.talk else { return None };
+        *cursor = (*cursor).max(self.settled.base());
+        let end = base.saturating_add(WINDOW).min(self.next).min(self.mark);
+        while *cursor < end && self.settled.contains(*cursor) {
+            *cursor += 1;
+        }
+        (*cursor < end).then_some(*cursor)
+    }
+
+    /// The message of this number was handed to the session.
+    pub fn handle_sent(&mut self, number: u64) {
+        self.fresh = self.fresh.max(number.saturating_add(1));
+        self.pass(number);
+    }
+
+    /// The message of this number is not sent in this session, at least not now.
+    pub fn pass(&mut self, number: u64) {
+        if let Talk::Open { cursor, .. } = &mut self.talk {
+            *cursor = (*cursor).max(number.saturating_add(1));
+        }
+    }
+
+    /// A message has met its fate in another way: it expired, was cancelled, or could never be sent. Its removal is durable, else it
+    /// could come back after its number was given up.
+    ///
+    /// A number that lies beyond the window is not remembered: settle it again when its turn comes.
+    pub fn settle(&mut self, number: u64) {
+        if number < self.next {
+            self.settled.insert(number);
+        }
+    }
+
+    /// The mark that is to be made durable so that more may be sent, once each time.
+    pub fn poll_mark(&mut self) -> Option<u64> {
+        let Talk::Open { cursor, base, .. } = self.talk else { return None };
+        let wanted = base.max(self.settled.base()).saturating_add(WINDOW);
+        // Early enough that nobody waits for it, and once for half a window.
+        let is_due = self.next > cursor && cursor.saturating_add(WINDOW / 2) >= self.marking;
+        let holds_up_news = self.settled.base() > self.marking;
+        if !(is_due || holds_up_news) || wanted <= self.marking {
+            return None;
+        }
+        self.marking = wanted;
+        Some(wanted)
+    }
+
+    /// The mark is durable.
+    pub fn handle_marked(&mut self, mark: u64) {
+        self.mark = self.mark.max(mark);
+    }
+
+    /// The mark could not be made durable: it is asked for again.
+    pub const fn handle_mark_failed(&mut self) {
+        self.marking = self.mark;
+    }
+}
+
+/// What became of numbers of a lane: among them are numbers that were settled before, which nothing more becomes of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fates {
+    /// The receiver has forgotten whether these came.
+    pub unknown: Range<u64>,
+    /// These are delivered.
+    pub delivered: Range<u64>,
+    others: Window,
+}
+
+impl Fates {
+    const NONE: Self = Self { unknown: 0..0, delivered: 0..0, others: Window::EMPTY };
+
+    /// Further numbers that are delivered, in order.
+    pub fn others(&self) -> impl Iterator<Item = u64> + '_ {
+        (self.others.base()..self.others.end()).filter(|&number| self.others.contains(number))
+    }
+}
