@@ -4,16 +4,19 @@
 //! Values only: it verifies nothing, and knows no keys. In this version an envelope comes from its source itself, so what
 //! the session has proven of the peer is held against what the envelope says.
 
-use crate::ids::{MessageId, NodeId};
+use crate::ids::{MessageId, NodeId, Priority};
 use crate::wire::envelope::EnvelopeHeader;
-use crate::wire::message::MessageHeader;
 use crate::wire::reason::Reason;
 
 /// The message that carried an envelope, and between whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Carrier<'m> {
-    /// What the message said about itself.
-    pub message: &'m MessageHeader,
+pub struct Carrier {
+    /// The priority of the message.
+    pub priority: Priority,
+    /// Whether the message is for every peer of the sender.
+    pub broadcast: bool,
+    /// The time to live of the message.
+    pub ttl: u32,
     /// The session's peer.
     pub peer: NodeId,
     /// This node.
@@ -26,7 +29,7 @@ pub struct Carrier<'m> {
     pub len: u64,
 }
 
-impl Carrier<'_> {
+impl Carrier {
     /// Whether the envelope with this header may come this way.
     ///
     /// # Errors
@@ -39,9 +42,9 @@ impl Carrier<'_> {
         if header.target_node_id.is_some_and(|target| target != self.own) {
             return Err(Reason::NotForMe);
         }
-        let agrees = header.priority == self.message.priority
-            && header.target_node_id.is_none() == self.message.broadcast
-            && header.ttl == self.message.ttl
+        let agrees = header.priority == self.priority
+            && header.target_node_id.is_none() == self.broadcast
+            && header.ttl == self.ttl
             && header.message_id.epoch == self.epoch
             && self.number.is_none_or(|number| header.message_id.sequence == number)
             && header.envelope_len() == self.len;
@@ -100,7 +103,6 @@ impl<const N: usize> Default for SeenIds<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Priority;
     use crate::time::UnixTime;
 
     const PEER: NodeId = NodeId::from_bytes([1; 32]);
@@ -140,8 +142,8 @@ mod tests {
 
     #[test]
     fn an_envelope_of_a_lane_has_the_number_of_its_message() {
-        let (message, header) = honest();
-        let carrier = |number| Carrier { number: Some(number), ..carrier(&message, &header) };
+        let header = honest();
+        let carrier = |number| Carrier { number: Some(number), ..carrier(&header) };
 
         assert_eq!(carrier(42).check(&header), Ok(()));
         assert_eq!(carrier(41).check(&header), Err(Reason::BadEnvelope));
@@ -173,30 +175,27 @@ mod tests {
     }
 
     fn verdict(lie: impl FnOnce(&mut EnvelopeHeader)) -> Result<(), Reason> {
-        let (message, mut header) = honest();
-        let carrier = carrier(&message, &header);
+        let mut header = honest();
+        let carrier = carrier(&header);
         lie(&mut header);
         carrier.check(&header)
     }
 
-    fn carrier<'m>(message: &'m MessageHeader, header: &EnvelopeHeader) -> Carrier<'m> {
-        Carrier { message, peer: PEER, own: OWN, epoch: 7, number: None, len: header.envelope_len() }
-    }
-
-    fn honest() -> (MessageHeader, EnvelopeHeader) {
-        let message = MessageHeader {
+    fn carrier(header: &EnvelopeHeader) -> Carrier {
+        Carrier {
             priority: Priority::High,
             broadcast: false,
-            kind: 0,
-            full: true,
-            sequence: 1000,
             ttl: 60,
-            age: 0,
-            part: None,
-            compressed: None,
+            peer: PEER,
+            own: OWN,
+            epoch: 7,
             number: None,
-        };
-        let header = EnvelopeHeader {
+            len: header.envelope_len(),
+        }
+    }
+
+    fn honest() -> EnvelopeHeader {
+        EnvelopeHeader {
             message_id: MessageId { epoch: 7, sequence: 42 },
             source_node_id: PEER,
             target_node_id: Some(OWN),
@@ -207,7 +206,6 @@ mod tests {
             is_signed: false,
             message_type: 0x1000,
             payload_len: 5,
-        };
-        (message, header)
+        }
     }
 }

@@ -60,6 +60,17 @@ pub const fn sealed_len(plain_len: u32) -> Option<u32> {
     }
 }
 
+/// The longest plaintext whose seal has at most this length; `None` if not even an empty one's has.
+pub const fn longest(sealed_len: u32) -> Option<u32> {
+    let Some(rest) = sealed_len.checked_sub(HEAD_LEN as u32) else { return None };
+    let sealed_chunk = (CHUNK_LEN + TAG_LEN) as u32;
+    let in_last = (rest % sealed_chunk).saturating_sub(TAG_LEN as u32);
+    let in_chunks = rest / sealed_chunk * CHUNK_LEN as u32 + in_last;
+    // Up to one chunk, form 1 saves a tag.
+    let whole = if rest as usize <= CHUNK_LEN { rest } else { CHUNK_LEN as u32 };
+    Some(if in_chunks > whole { in_chunks } else { whole })
+}
+
 /// The form and the plaintext's length of a sealed payload of this length.
 ///
 /// # Errors
@@ -95,6 +106,12 @@ mod tests {
 
         for len in (0..251).chain(16_351..16_551) {
             assert_eq!(plain_len(len).is_ok(), sealed.contains(&len), "{len}");
+        }
+        for len in (0..300).chain(16_300..16_700).chain(32_700..33_000) {
+            let longest = longest(len);
+            let fits = |plain: u32| sealed_len(plain).is_some_and(|sealed| sealed <= len);
+            assert_eq!(longest.is_some(), fits(0), "{len}");
+            assert!(longest.is_none_or(|longest| fits(longest) && !fits(longest + 1)), "{len}: {longest:?}");
         }
         assert_eq!(sealed_len(u32::MAX - 20), None);
         assert!(plain_len(u32::MAX).is_ok());
