@@ -291,6 +291,11 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         self.table.peer(self.find_present(id)?).map(Peer::status)
     }
 
+    /// Peers that could be added to the table, some of them in the place of absent strangers.
+    pub fn room(&self) -> usize {
+        self.table.capacity() - self.table.len() + self.evictable
+    }
+
     /// Sessions that are up.
     pub const fn sessions(&self) -> usize {
         self.sessions

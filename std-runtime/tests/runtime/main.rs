@@ -14,6 +14,7 @@ mod profiles;
 mod reconnect;
 mod rejection;
 mod relay;
+mod reload;
 #[cfg(unix)]
 mod serial;
 mod session_loss;
