@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::address::{BadEndpoint, Endpoint};
 use crate::compression::{Methods, Rule};
-use crate::config::{Config, TrustPolicy};
+use crate::config::Config;
 use crate::control::{Control, CoreNode};
 use crate::error::StartError;
 use crate::hub::{Hub, Plan};
@@ -25,6 +25,7 @@ use crate::key_log::KeyLog;
 use crate::listener::Listener;
 use crate::node::Node;
 use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
+use crate::roster::Roster;
 
 /// Collects what a node needs; [`start`](Self::start) makes it. An identity and a network name are required.
 #[must_use = "a builder does nothing until it is started"]
@@ -344,10 +345,7 @@ impl From<&Config> for NodeBuilder {
             unsent: config.tcp.unsent.map(|bytes| bytes as usize),
             backlog: config.tcp.backlog,
         };
-        let trust = match config.trust.policy {
-            TrustPolicy::Open => Trust::Open,
-            TrustPolicy::Pinned => Trust::Pinned,
-        };
+        let Roster { trust, peers } = Roster::from(config);
         let builder = Self::new()
             .network(config.network.as_str())
             .node_type(config.node_type)
@@ -363,10 +361,7 @@ impl From<&Config> for NodeBuilder {
         let builder = builder.accept_compressed(config.compression.accept.iter().copied().collect());
         let builder = config.key_log.iter().fold(builder, |builder, path| builder.key_log(path));
         let builder = config.listen.iter().cloned().fold(builder, Self::listen);
-        // A peer with an address may also be listed among the admitted; it is dialled then.
-        let admitted = config.trust.admit.iter().filter(|id| config.peers.iter().all(|peer| peer.id != **id));
-        let builder = admitted.fold(builder, |builder, id| builder.known_peer(*id));
-        config.peers.iter().fold(builder, |builder, peer| builder.peer(peer.id, peer.endpoint.clone()))
+        Self { peers, ..builder }
     }
 }
 

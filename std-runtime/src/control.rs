@@ -3,7 +3,7 @@
 //! It never sees a message. It tells links by their signals, which never block, and they tell it through one bounded
 //! channel, so neither can wait for the other in a circle.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use std::time::Duration;
 use getrandom::SysRng;
 use hyphal_core::ids::{Hint, NodeId};
 use hyphal_core::node::{
-    self, Action, GrowingTable, LinkReport, NodeEvent, Outcome, PeerConfig, PeerStatus, SessionRef, Standing,
+    self, Action, DialStatus, GrowingTable, LinkReport, NodeEvent, Outcome, PeerConfig, PeerStatus,
+    SessionRef, Standing, Trust,
 };
 use hyphal_core::profile::Terms;
 use hyphal_core::time::Instant;
@@ -21,10 +22,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::address::Endpoint;
 use crate::dial;
-use crate::error::{AddPeerError, PeerError};
+use crate::error::{AddPeerError, PeerError, ReloadError};
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::peer::Peer;
+use crate::roster::{Reloaded, Roster};
 use crate::signal::Signal;
 
 pub(crate) type CoreNode = node::Node<GrowingTable, UnwrapErr<SysRng>>;
@@ -66,6 +68,14 @@ pub(crate) enum Command {
     RemovePeer {
         id: NodeId,
         reply: oneshot::Sender<Result<(), PeerError>>,
+    },
+    Reload {
+        roster: Roster,
+        reply: oneshot::Sender<Result<Reloaded, ReloadError>>,
+    },
+    SetTrust {
+        trust: Trust,
+        reply: oneshot::Sender<()>,
     },
     UpdateHealth {
         id: NodeId,
@@ -137,10 +147,7 @@ impl Control {
 
     /// Adds a peer before the task runs.
     pub(crate) fn add_peer(&mut self, id: NodeId, endpoint: Option<Endpoint>) -> Result<(), AddPeerError> {
-        let endpoint = endpoint.map(Endpoint::dialable).transpose().map_err(|_| AddPeerError::Endpoint)?;
-        if endpoint.as_ref().is_some_and(|endpoint| !endpoint.is_supported()) {
-            return Err(AddPeerError::Endpoint);
-        }
+        let endpoint = endpoint.map(checked).transpose()?;
         let config = PeerConfig { dial: endpoint.is_some(), ..PeerConfig::default() };
         self.node.add_peer(self.hub.clock.now(), id, config)?;
         self.forget_evicted();
@@ -149,6 +156,77 @@ impl Control {
             None => self.endpoints.remove(&id),
         };
         self.hub.peer_or_new(id).lane().handle_added();
+        Ok(())
+    }
+
+    /// Puts a roster in the place of the one in force. Checks all of it first: on `Err` nothing has changed.
+    fn reload(&mut self, roster: Roster) -> Result<Reloaded, ReloadError> {
+        // Removals that are not told yet must not count as peers, nor take a peer away again.
+        self.carry_out();
+        let mut wanted = BTreeMap::new();
+        for (id, endpoint) in roster.peers {
+            let own = (id == self.node.id()).then_some(AddPeerError::OwnId);
+            let endpoint = own.map_or_else(|| endpoint.map(checked).transpose(), Err);
+            wanted.insert(id, endpoint.map_err(|error| ReloadError::Peer { id, error })?);
+        }
+        let listed: BTreeMap<_, _> = self.node.peers().map(|status| (status.id, status)).collect();
+        let is_configured = |id: &NodeId| listed.get(id).is_some_and(|status| status.config.is_some());
+        let from = self.node.trust();
+        let reloaded = Reloaded {
+            trust: (roster.trust != from).then_some((from, roster.trust)),
+            added: wanted.keys().filter(|id| !is_configured(id)).copied().collect(),
+            changed: wanted
+                .iter()
+                .filter(|(id, endpoint)| is_configured(id) && self.endpoints.get(id) != endpoint.as_ref())
+                .map(|(id, _)| *id)
+                .collect(),
+            removed: listed
+                .keys()
+                .filter(|id| is_configured(id) && !wanted.contains_key(id))
+                .copied()
+                .collect(),
+        };
+        // A dial that is outstanding keeps its place until it is answered.
+        let is_freed = |id: &&NodeId| listed[*id].dial != DialStatus::Outstanding;
+        let is_expelled = |status: &&PeerStatus| status.config.is_none() && status.session.is_some();
+        let expelled = match roster.trust {
+            Trust::Pinned => {
+                listed.values().filter(is_expelled).filter(|status| !wanted.contains_key(&status.id)).count()
+            }
+            Trust::Open => 0,
+        };
+        let room = self.node.room() + reloaded.removed.iter().filter(is_freed).count() + expelled;
+        // Absent strangers have counted as room.
+        let needs_room = |id: &&NodeId| listed.get(id).is_none_or(|status| status.session.is_none());
+        if reloaded.added.iter().filter(needs_room).count() > room {
+            return Err(ReloadError::Full { room });
+        }
+
+        for id in &reloaded.removed {
+            let removed = self.node.remove_peer(id);
+            debug_assert!(removed.is_ok(), "it is in the listing");
+        }
+        self.carry_out();
+        // Before the policy: a stranger that becomes a peer keeps its session.
+        let (present, absent): (Vec<_>, Vec<_>) =
+            reloaded.added.iter().chain(&reloaded.changed).partition(|id| listed.contains_key(id));
+        self.add_all(present, &wanted)?;
+        self.node.set_trust(self.hub.clock.now(), roster.trust);
+        self.carry_out();
+        self.add_all(absent, &wanted)?;
+        self.carry_out();
+        Ok(reloaded)
+    }
+
+    fn add_all(
+        &mut self,
+        ids: Vec<&NodeId>,
+        wanted: &BTreeMap<NodeId, Option<Endpoint>>,
+    ) -> Result<(), ReloadError> {
+        for id in ids {
+            let endpoint = wanted.get(id).cloned().flatten();
+            self.add_peer(*id, endpoint).map_err(|error| ReloadError::Peer { id: *id, error })?;
+        }
         Ok(())
     }
 
@@ -181,6 +259,14 @@ impl Control {
                 let removed = self.node.remove_peer(&id).map_err(|_| PeerError::UnknownPeer);
                 self.carry_out();
                 let _ = reply.send(removed);
+            }
+            Command::Reload { roster, reply } => {
+                let _ = reply.send(self.reload(roster));
+            }
+            Command::SetTrust { trust, reply } => {
+                self.node.set_trust(now, trust);
+                self.carry_out();
+                let _ = reply.send(());
             }
             Command::UpdateHealth { id, outcome, reply } => {
                 let updated = self.node.update_peer_health(now, &id, outcome);
@@ -307,6 +393,11 @@ impl Control {
             self.hub.drained.notify_waiters();
         }
     }
+}
+
+/// The endpoint, if a peer can be dialled there.
+fn checked(endpoint: Endpoint) -> Result<Endpoint, AddPeerError> {
+    endpoint.dialable().ok().filter(Endpoint::is_supported).ok_or(AddPeerError::Endpoint)
 }
 
 async fn until(hub: &Hub, due_at: Option<Instant>) {

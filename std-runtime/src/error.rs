@@ -155,6 +155,38 @@ impl std::error::Error for StartError {
     }
 }
 
+/// Why a roster was not taken; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// A peer of it cannot be added.
+    Peer {
+        /// Which one.
+        id: NodeId,
+        /// Why.
+        error: AddPeerError,
+    },
+    /// It names more peers than there is room for: name fewer, or raise the limit at the next start.
+    Full {
+        /// Peers for which there is room beside those that connected and are here.
+        room: usize,
+    },
+    /// The node has been shut down.
+    Closed,
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer { id, error } => write!(f, "peer {id} cannot be added: {error}"),
+            Self::Full { room } => write!(f, "there is room for {room} further peers only; name fewer"),
+            Self::Closed => f.write_str("the node has been shut down"),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
 /// Why a peer was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -90,6 +90,7 @@ mod pulse;
 mod queue;
 mod rate;
 mod receipt;
+mod roster;
 mod send;
 #[cfg(unix)]
 mod serial;
@@ -115,12 +116,13 @@ pub use hyphal_core::wire::reason::Reason;
 
 pub use builder::NodeBuilder;
 pub use counters::{Compression, Counters, Sent};
-pub use error::{AddPeerError, BatchError, PeerError, SendError, StartError};
+pub use error::{AddPeerError, BatchError, PeerError, ReloadError, SendError, StartError};
 pub use event::{Event, Events};
 pub use message::{Batch, Message, MessageRef, Outgoing, Overflow, Payload, SendOptions};
 pub use node::{Node, PeerInfo};
 pub use options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 pub use receipt::{Outcome, Progress, Receipt};
+pub use roster::{Reloaded, Roster};
 pub use send::{Broadcast, SendBatch};
 pub use store::{StoreError, StoreFailure};
 pub use stream::{Incoming, IncomingStream, StreamError};

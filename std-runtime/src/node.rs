@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyphal_core::aead::Cipher;
 use hyphal_core::ids::{MessageId, NodeId};
-use hyphal_core::node::{Outcome as Verdict, PeerStatus};
+use hyphal_core::node::{Outcome as Verdict, PeerStatus, Trust};
 use hyphal_core::profile::Terms;
 use hyphal_core::recovery::{self, Recovery};
 use hyphal_core::wire::reason::Reason;
@@ -20,12 +20,13 @@ use crate::address::Endpoint;
 use crate::builder::NodeBuilder;
 use crate::control::Command;
 use crate::counters::{Counters, Sent};
-use crate::error::{AddPeerError, PeerError, SendError};
+use crate::error::{AddPeerError, PeerError, ReloadError, SendError};
 use crate::event::Events;
 use crate::hub::Hub;
 use crate::message::{Batch, Message, Outgoing, Payload, SendOptions};
 use crate::queue::Queue;
 use crate::receipt::Receipt;
+use crate::roster::{Reloaded, Roster};
 use crate::send::{self, Broadcast, SendBatch};
 use crate::subscription::{Filter, Reader, StreamSubscription, Subscription};
 
@@ -270,6 +271,27 @@ impl Node {
     /// [`PeerError::UnknownPeer`], [`PeerError::Closed`].
     pub async fn remove_peer(&self, id: NodeId) -> Result<(), PeerError> {
         self.ask(|reply| Command::RemovePeer { id, reply }).await.unwrap_or(Err(PeerError::Closed))
+    }
+
+    /// Puts this roster in the place of the one in force: whom the node admits, and its peers. Those that are not in it are
+    /// removed, those whose endpoint changed keep their sessions and are dialled there next, and sessions with strangers that
+    /// the policy does not admit any more are closed as [`Reason::Untrusted`].
+    ///
+    /// All of it, or on `Err` nothing. Peers that were added by [`add_peer`](Self::add_peer) are in it or removed like the others.
+    ///
+    /// # Errors
+    /// See [`ReloadError`].
+    pub async fn reload(&self, roster: Roster) -> Result<Reloaded, ReloadError> {
+        self.ask(|reply| Command::Reload { roster, reply }).await.unwrap_or(Err(ReloadError::Closed))
+    }
+
+    /// Admits other peers from here on. Sessions with strangers that are not admitted any more are closed as
+    /// [`Reason::Untrusted`].
+    ///
+    /// # Errors
+    /// [`PeerError::Closed`].
+    pub async fn set_trust(&self, trust: Trust) -> Result<(), PeerError> {
+        self.ask(|reply| Command::SetTrust { trust, reply }).await.ok_or(PeerError::Closed)
     }
 
     /// Takes the application's verdict on an exchange with a peer; it counts for its health and its breaker.

@@ -250,6 +250,22 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         Ok(())
     }
 
+    /// Admits other peers from here on. Sessions with those that are not admitted any more are closed as
+    /// [`Reason::Untrusted`], and forgotten: they cannot come back by a hint.
+    pub fn set_trust(&mut self, now: Instant, trust: Trust) {
+        self.config.trust = trust;
+        for index in 0..self.table.len() {
+            if !self.trusts(self.table.peer(index)) {
+                self.update(index, |peer, config, rng| peer.expel(config, now, Reason::Untrusted, rng));
+            }
+        }
+    }
+
+    /// Whom this node admits.
+    pub const fn trust(&self) -> Trust {
+        self.config.trust
+    }
+
     /// Takes the application's verdict on an exchange; it counts for the health and the breaker of the peer.
     pub fn update_peer_health(
         &mut self,
@@ -273,6 +289,11 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// One peer with its state and counters.
     pub fn peer(&self, id: &NodeId) -> Option<PeerStatus> {
         self.table.peer(self.find_present(id)?).map(Peer::status)
+    }
+
+    /// Peers that could be added to the table, some of them in the place of absent strangers.
+    pub fn room(&self) -> usize {
+        self.table.capacity() - self.table.len() + self.evictable
     }
 
     /// Sessions that are up.
@@ -302,7 +323,7 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         let known = self.find_present(id).and_then(|index| self.table.peer(index));
         match known {
             None if dialled => return Err(Reason::PeerRemoved),
-            None if self.config.trust == Trust::Pinned => return Err(Reason::Untrusted),
+            _ if !self.trusts(known) => return Err(Reason::Untrusted),
             None if self.find(id).is_err() && !self.has_room() => return Err(Reason::Limit),
             _ => {}
         }
@@ -510,6 +531,14 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     fn drop_if_gone(&mut self, index: usize) {
         if self.table.peer(index).is_some_and(Peer::is_gone) {
             self.remove(index);
+        }
+    }
+
+    /// Whether the policy admits a peer, as far as anything is known of it.
+    fn trusts(&self, known: Option<&Peer>) -> bool {
+        match self.config.trust {
+            Trust::Open => true,
+            Trust::Pinned => known.is_some_and(Peer::is_configured),
         }
     }
 

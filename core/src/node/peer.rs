@@ -110,7 +110,7 @@ pub struct Peer {
     unconfirmed: u64,
     last_reason: Option<Reason>,
     hints: KeptHints,
-    close: Option<u64>,
+    close: Option<(u64, Reason)>,
     leaving: Option<Removal>,
     told: Told,
 }
@@ -237,7 +237,7 @@ impl Peer {
 
     /// A session took the place of none or of an older one, whose token is returned.
     pub(super) fn session_up(&mut self, now: Instant, session: SessionRef) -> Option<u64> {
-        let replaced = self.token().or(self.close.take());
+        let replaced = self.token().or(self.close.take().map(|(token, _)| token));
         self.hints = session.hints.map(KeptHints::of).unwrap_or_default();
         let session = SessionRef { hints: None, ..session };
         self.session = Some(Up { session, since: now });
@@ -276,7 +276,7 @@ impl Peer {
         reason: Reason,
         rng: &mut impl Rng,
     ) {
-        if self.close == Some(token) {
+        if self.close.is_some_and(|(closing, _)| closing == token) {
             self.close = None;
         }
         let Some(up) = self.session.take_if(|up| up.session.token == token) else { return };
@@ -345,7 +345,7 @@ impl Peer {
     /// Begins to leave: the session is to be closed, and what is left to tell is told before the entry goes.
     pub(super) fn leave(&mut self, removal: Removal) {
         if let Some(up) = self.session.take() {
-            self.close = Some(up.session.token);
+            self.close = Some((up.session.token, Reason::PeerRemoved));
             self.told.ended = Some(Reason::PeerRemoved);
             self.last_reason = Some(Reason::PeerRemoved);
         }
@@ -354,6 +354,21 @@ impl Peer {
             self.dial = DialStatus::Idle;
         }
         self.leaving = Some(removal);
+    }
+
+    /// Is not admitted any more: the session is to be closed for `reason`, and nothing is left of it for a next one.
+    ///
+    /// It says nothing about how well the peer is.
+    pub(super) fn expel(&mut self, config: &Config, now: Instant, reason: Reason, rng: &mut impl Rng) {
+        self.hints = KeptHints::default();
+        let Some(up) = self.session.take() else { return };
+        self.close = Some((up.session.token, reason));
+        self.told.ended = Some(reason);
+        self.last_reason = Some(reason);
+        self.health.handle_session_end(now, false);
+        if self.dial != DialStatus::Outstanding {
+            self.schedule(config, now, reason, rng);
+        }
     }
 
     /// Moves everything whose time has come.
@@ -437,8 +452,8 @@ impl Peer {
     }
 
     pub(super) fn take_action(&mut self) -> Option<Action> {
-        if let Some(token) = self.close.take() {
-            return Some(Action::Close { id: self.id, token, reason: Reason::PeerRemoved });
+        if let Some((token, reason)) = self.close.take() {
+            return Some(Action::Close { id: self.id, token, reason });
         }
         if self.dial == DialStatus::Due {
             self.dial = DialStatus::Outstanding;

@@ -298,6 +298,34 @@ fn judging_names_the_own_id_strangers_and_limits() {
 }
 
 #[test]
+fn strangers_that_a_stricter_trust_does_not_admit_are_closed_and_forgotten() {
+    let mut node = node(Trust::Open);
+    let hints = Hints { own: Hint::from_bytes([1; 8]), peers: Hint::from_bytes([2; 8]) };
+    node.add_peer(at(0), id(1), PeerConfig { dial: false, ..PeerConfig::default() }).unwrap();
+    node.handle_peer_up(at(0), id(1), accepted(1));
+    node.handle_peer_up(at(0), id(2), SessionRef { hints: Some(hints), ..accepted(2) });
+    events(&mut node);
+
+    node.set_trust(at(1), Trust::Pinned);
+
+    let reason = Reason::Untrusted;
+    assert_eq!(actions(&mut node), [Action::Close { id: id(2), token: 2, reason }]);
+    let told = events(&mut node);
+    assert_eq!(told[0], NodeEvent::PeerDown { id: id(2), reason });
+    assert_eq!(node.peer(&id(2)).unwrap().failures, 0, "nothing speaks against it");
+    assert!(node.peer(&id(1)).unwrap().session.is_some(), "a peer that was added stays");
+    assert_eq!(node.take_hint(&hints.peers), None);
+    assert_eq!(node.judge(&id(2), false), Err(Reason::Untrusted), "also while it is listed");
+    let standing = node.handle_peer_up(at(2), id(2), accepted(3));
+    assert_eq!(standing, Standing::CloseNew(Reason::Untrusted), "also if it was judged before");
+    node.handle_peer_down(at(3), &id(2), 2, reason);
+    assert_eq!((actions(&mut node), events(&mut node)), (vec![], vec![]));
+
+    node.set_trust(at(4), Trust::Open);
+    assert_eq!(node.handle_peer_up(at(5), id(2), accepted(4)), Standing::Keep);
+}
+
+#[test]
 fn a_stranger_becomes_an_entry_that_is_never_dialled_and_goes_after_a_day_down() {
     let mut node = node(Trust::Open);
     node.handle_peer_up(at(0), id(1), accepted(1));
@@ -590,6 +618,7 @@ enum Op {
     Down(u8, u64, usize),
     Report(u8, u64, u32),
     DialFailed(u8, usize),
+    Trust(Trust),
     Timeout,
 }
 
@@ -604,6 +633,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (peer.clone(), token.clone(), 0..Reason::ALL.len()).prop_map(|(p, t, r)| Op::Down(p, t, r)),
         1 => (peer.clone(), token, 0..4_u32).prop_map(|(p, t, m)| Op::Report(p, t, m)),
         2 => (peer, 0..Reason::ALL.len()).prop_map(|(p, r)| Op::DialFailed(p, r)),
+        1 => prop_oneof![Just(Trust::Open), Just(Trust::Pinned)].prop_map(Op::Trust),
         2 => Just(Op::Timeout),
     ]
 }
@@ -629,6 +659,7 @@ fn apply(node: &mut Node<FixedTable<4>, ChaCha8Rng>, now: Instant, op: &Op) {
             node.handle_report(&id(peer), token, &LinkReport { missed_heartbeats, ..LinkReport::default() });
         }
         Op::DialFailed(peer, reason) => node.handle_dial_failed(now, &id(peer), Reason::ALL[reason]),
+        Op::Trust(trust) => node.set_trust(now, trust),
         Op::Timeout => node.handle_timeout(now),
     }
 }

@@ -225,7 +225,7 @@ fn raw_of(value: &DeValue<'_>, span: Range<usize>) -> Raw {
     Raw { value, span }
 }
 
-fn file_of(sources: &Sources) -> Option<(PathBuf, Origin)> {
+pub(super) fn file_of(sources: &Sources) -> Option<(PathBuf, Origin)> {
     if let Some(path) = &sources.file {
         return Some((path.clone(), Origin::Flag("--config".to_owned())));
     }

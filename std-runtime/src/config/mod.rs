@@ -39,6 +39,13 @@ impl Config {
         layers::load(sources)
     }
 
+    /// The settings in which `new` differs from this configuration and that count from the next start on only: those whose
+    /// [`Setting::reloads`] is false.
+    pub fn awaiting_restart(&self, new: &Self) -> Vec<&'static str> {
+        let differs = |field: &&Field| !reloads(field.name) && (field.write)(self) != (field.write)(new);
+        FIELDS.iter().filter(differs).map(|field| field.name).collect()
+    }
+
     /// The defaults around this path of the identity key.
     pub fn with_key(key: PathBuf) -> Self {
         Self { key, ..Self::default_but_key() }
@@ -67,6 +74,11 @@ impl Sources {
     /// Sources with the environment of this process.
     pub fn of_process() -> Self {
         Self { environment: std::env::vars_os().collect(), ..Self::default() }
+    }
+
+    /// The TOML file that is read, if there is one.
+    pub fn path(&self) -> Option<PathBuf> {
+        layers::file_of(self).map(|(path, _)| path)
     }
 
     fn variable(&self, name: &str) -> Option<OsString> {
@@ -116,6 +128,8 @@ pub struct Setting {
     pub allowed: String,
     /// The default, written as in the TOML file.
     pub default: String,
+    /// Whether a running node takes a new value when its configuration is reloaded.
+    pub reloads: bool,
 }
 
 /// All settings, in the order of the documentation.
@@ -127,7 +141,15 @@ pub fn settings() -> impl Iterator<Item = Setting> {
         variable: variable_of(field.name),
         allowed: (field.allowed)(),
         default: (field.write)(&defaults),
+        reloads: reloads(field.name),
     })
+}
+
+/// What a running node takes anew: who its peers are, whom it trusts, and what it says about that.
+const RELOADED: &[&str] = &["peers", "trust.policy", "trust.admit", "log.filter"];
+
+fn reloads(setting: &str) -> bool {
+    RELOADED.contains(&setting)
 }
 
 /// A row of the table, with access to its place in a [`Config`].

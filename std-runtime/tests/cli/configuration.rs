@@ -107,11 +107,13 @@ const BEGIN: &str = "<!-- settings: written by a test, see tests/cli/configurati
 const END: &str = "<!-- end of the settings -->";
 
 fn reference() -> String {
-    let mut text = String::from("| Setting | Default | Allowed | What it does |\n|---|---|---|---|\n");
+    let mut text =
+        String::from("| Setting | Default | Allowed | What it does | Reload |\n|---|---|---|---|---|\n");
     for setting in settings() {
         let allowed = setting.allowed.replace('|', "\\|");
-        writeln!(text, "| `{}` | `{}` | {allowed} | {} |", setting.name, setting.default, setting.doc)
-            .unwrap();
+        let reloads = if setting.reloads { "yes" } else { "" };
+        let hyphal::config::Setting { name, default, doc, .. } = setting;
+        writeln!(text, "| `{name}` | `{default}` | {allowed} | {doc} | {reloads} |").unwrap();
     }
     text
 }

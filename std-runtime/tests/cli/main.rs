@@ -10,5 +10,6 @@ mod listen;
 mod node;
 mod ping;
 mod process;
+mod reload;
 mod send;
 mod usage;

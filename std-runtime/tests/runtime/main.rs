@@ -15,6 +15,7 @@ mod profiles;
 mod reconnect;
 mod rejection;
 mod relay;
+mod reload;
 #[cfg(unix)]
 mod serial;
 mod session_loss;

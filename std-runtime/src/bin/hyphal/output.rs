@@ -16,6 +16,7 @@ use tokio::io::{AsyncWriteExt, Stdout};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::cli::Global;
 
@@ -144,12 +145,15 @@ pub(crate) fn start_quiet_logs(global: &Global, log: &Log, level: &str) {
     if global.log.is_none() && log.filter == Config::with_key(PathBuf::new()).log.filter {
         level.clone_into(&mut log.filter);
     }
-    start_logs(&log);
+    let _ = start_logs(&log);
 }
 
+/// What is logged, for whoever may change it while the command runs.
+pub(crate) type LogFilter = reload::Handle<Targets, Registry>;
+
 /// Starts the log on standard error. Call it once, after the configuration was read.
-pub(crate) fn start_logs(log: &Log) {
-    let filter: Targets = log.filter.parse().unwrap_or_default();
+pub(crate) fn start_logs(log: &Log) -> LogFilter {
+    let (filter, handle) = reload::Layer::new(targets(log));
     let lines =
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
@@ -157,6 +161,12 @@ pub(crate) fn start_logs(log: &Log) {
         LogFormat::Text => registry.with(lines).init(),
         LogFormat::Json => registry.with(lines.json()).init(),
     }
+    handle
+}
+
+/// What a checked configuration wants logged.
+pub(crate) fn targets(log: &Log) -> Targets {
+    log.filter.parse().unwrap_or_default()
 }
 
 /// Good news.

@@ -12,9 +12,11 @@ mod node;
 mod ping;
 mod progress;
 mod reach;
+mod reload;
 mod send;
 mod signals;
 mod start;
+mod watch;
 
 use crate::cli::{Cli, Command};
 use crate::output::{Exit, Failure};

@@ -6,14 +6,16 @@
 use std::io::Write;
 use std::time::Duration;
 
-use hyphal::{BreakerState, Event, Events, Node, Removal, Terms};
+use hyphal::{BreakerState, Event, Events, Node, NodeId, Removal, Terms, Trust};
 use serde::Serialize;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::reload::{Outcome, Reloads};
 use super::signals::Signals;
 use super::start::{self, Key, Setup};
 use crate::cli::{Global, NodeArgs};
-use crate::output::{self, Exit, Failure, HINT, Results};
+use crate::output::{self, Exit, Failure, HINT, LogFilter, Results};
 
 /// Runs the node.
 pub(crate) fn run(global: &Global, args: &NodeArgs) -> Result<Exit, Failure> {
@@ -25,20 +27,24 @@ pub(crate) fn run(global: &Global, args: &NodeArgs) -> Result<Exit, Failure> {
             "set listen or peers, or pass --listen or --peer",
         ));
     }
-    output::start_logs(&setup.config.log);
-    start::block_on(&setup.config, serve(&setup, args.json))
+    let logs = output::start_logs(&setup.config.log);
+    start::block_on(&setup.config, serve(global, args, &setup, logs))
 }
 
-async fn serve(setup: &Setup, is_json: bool) -> Result<Exit, Failure> {
+async fn serve(global: &Global, args: &NodeArgs, setup: &Setup, logs: LogFilter) -> Result<Exit, Failure> {
+    let is_json = args.json;
     let mut signals = Signals::new()?;
+    let mut reloads = Reloads::new(global, &args.node, setup.config.clone(), logs)?;
     let node = setup.start().await?;
     let mut events = node.events();
     let mut results = Results::new();
+    let (lines, mut reloaded) = mpsc::channel(UNREAD);
     let running = async {
         tell_start(&node, &mut results, is_json).await?;
         tokio::select! {
             () = take_messages(&node) => Ok(()),
-            told = tell_events(&node, &mut events, &mut results), if is_json => told,
+            told = tell_events(&node, &mut events, &mut reloaded, &mut results), if is_json => told,
+            ended = reload(&node, &mut reloads, lines) => ended,
         }
     };
     tokio::select! {
@@ -69,13 +75,33 @@ async fn take_messages(node: &Node) {
     }
 }
 
-async fn tell_events(node: &Node, events: &mut Events, results: &mut Results) -> Result<(), Failure> {
-    while let Some(event) = events.recv().await {
-        if let Some(line) = Line::of(node, event) {
+/// Takes the configuration anew whenever there is reason to. Whoever reads the lines and has stopped does not hold it up.
+async fn reload(node: &Node, reloads: &mut Reloads<'_>, told: mpsc::Sender<Line>) -> Result<(), Failure> {
+    loop {
+        reloads.wanted().await;
+        // Its log line says the same.
+        let _ = told.try_send(Line::of_reload(reloads.reload(node).await));
+    }
+}
+
+async fn tell_events(
+    node: &Node,
+    events: &mut Events,
+    reloaded: &mut mpsc::Receiver<Line>,
+    results: &mut Results,
+) -> Result<(), Failure> {
+    loop {
+        let line = tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => Line::of(node, event),
+                None => return Ok(()),
+            },
+            Some(line) = reloaded.recv() => Some(line),
+        };
+        if let Some(line) = line {
             results.json(&line).await?;
         }
     }
-    Ok(())
 }
 
 async fn drain(
@@ -126,6 +152,9 @@ async fn second_wish(signals: &mut Signals) {
     }
 }
 
+/// Lines about reloads that a reader may lie behind.
+const UNREAD: usize = 64;
+
 const ECHO: Duration = Duration::from_millis(250);
 
 /// One line of `--json`.
@@ -163,6 +192,17 @@ enum Line {
     Missed {
         count: u64,
     },
+    Reloaded {
+        added: Vec<String>,
+        changed: Vec<String>,
+        removed: Vec<String>,
+        trust: Option<&'static str>,
+        next_start: Vec<&'static str>,
+    },
+    ReloadRefused {
+        problem: String,
+        remedy: String,
+    },
     Stopping,
     Stopped {
         drained: bool,
@@ -170,6 +210,24 @@ enum Line {
 }
 
 impl Line {
+    fn of_reload(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Taken(reloaded, next_start) => {
+                let text = |ids: &[NodeId]| ids.iter().map(NodeId::to_string).collect();
+                Self::Reloaded {
+                    added: text(&reloaded.added),
+                    changed: text(&reloaded.changed),
+                    removed: text(&reloaded.removed),
+                    trust: reloaded.trust.map(|(_, to)| trust(to)),
+                    next_start,
+                }
+            }
+            Outcome::Refused(failure) => {
+                Self::ReloadRefused { problem: failure.message, remedy: failure.remedy }
+            }
+        }
+    }
+
     /// `None` for an event that this command does not know.
     fn of(node: &Node, event: Event) -> Option<Self> {
         Some(match event {
@@ -201,6 +259,13 @@ impl Line {
             Event::Missed(count) => Self::Missed { count },
             _ => return None,
         })
+    }
+}
+
+const fn trust(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Open => "open",
+        Trust::Pinned => "pinned",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM as something to wait for. From [`Signals::new`] on they no longer end the process by themselves.
+//! Ctrl-C, SIGTERM and SIGHUP as something to wait for. Once taken over they no longer end the process by themselves.
 
 use std::io;
 
@@ -43,6 +43,42 @@ impl Signals {
     #[cfg(not(unix))]
     pub(crate) async fn recv(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// The wish of a person or a service manager that a node reads its configuration again: SIGHUP, where there is such a thing.
+pub(crate) struct Hangups {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    /// Takes the signal over.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Self::take_over()
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot wait for SIGHUP: {error}"), ""))
+    }
+
+    #[cfg(unix)]
+    fn take_over() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { hangup: signal(SignalKind::hangup())? })
+    }
+
+    #[cfg(not(unix))]
+    fn take_over() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// The next signal. Cancellation safe.
+    pub(crate) async fn recv(&mut self) {
+        #[cfg(unix)]
+        let heard = self.hangup.recv().await;
+        #[cfg(not(unix))]
+        let heard: Option<()> = None;
+        if heard.is_none() {
             std::future::pending().await
         }
     }

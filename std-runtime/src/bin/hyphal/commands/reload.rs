@@ -1,0 +1,140 @@
+//! A running node takes its configuration anew: on SIGHUP, and when the file has changed.
+//!
+//! ```text
+//!   SIGHUP, changed file ─▶ read all sources ─▶ check ─▶ peers and trust as a whole ─▶ log level ─▶ say what changed
+//!                               └─ a mistake ──────┴──────────┴─▶ the old configuration stays, and the log says why
+//! ```
+//!
+//! Invariant: `config` is what the node runs by; settings that cannot change at run time stay in it as they were.
+
+use hyphal::config::Config;
+use hyphal::{Node, ReloadError, Reloaded, Roster};
+
+use super::signals::Hangups;
+use super::start;
+use super::watch::Watch;
+use crate::cli::{Global, NodeFlags};
+use crate::output::{self, Exit, Failure, LogFilter};
+
+/// Where a node's configuration comes from, and what it runs by.
+pub(crate) struct Reloads<'c> {
+    global: &'c Global,
+    flags: &'c NodeFlags,
+    config: Config,
+    logs: LogFilter,
+    hangups: Hangups,
+    watch: Watch,
+}
+
+/// What came of one reading of the configuration.
+pub(crate) enum Outcome {
+    /// It is in force; this is what it changed, and the settings that count from the next start on only.
+    Taken(Reloaded, Vec<&'static str>),
+    /// The old one stays in force.
+    Refused(Failure),
+}
+
+impl<'c> Reloads<'c> {
+    /// Takes SIGHUP over and watches the file that `config` was read from.
+    pub(crate) fn new(
+        global: &'c Global,
+        flags: &'c NodeFlags,
+        config: Config,
+        logs: LogFilter,
+    ) -> Result<Self, Failure> {
+        let files = global.sources(flags).path().into_iter().collect();
+        Ok(Self { global, flags, config, logs, hangups: Hangups::new()?, watch: Watch::over(files) })
+    }
+
+    /// Waits for the next reason to read the configuration. Cancellation safe.
+    pub(crate) async fn wanted(&mut self) {
+        tokio::select! {
+            () = self.hangups.recv() => { self.watch.take_note(); }
+            () = self.watch.changed() => {}
+        }
+    }
+
+    /// Reads the configuration and puts it in force, or leaves all as it is.
+    pub(crate) async fn reload(&mut self, node: &Node) -> Outcome {
+        let outcome = match self.take(node).await {
+            Ok((reloaded, waiting)) => Outcome::Taken(reloaded, waiting),
+            Err(failure) => Outcome::Refused(failure),
+        };
+        outcome.log();
+        outcome
+    }
+
+    async fn take(&mut self, node: &Node) -> Result<(Reloaded, Vec<&'static str>), Failure> {
+        self.refuse_emptied_file()?;
+        let new = start::configuration(self.global, self.flags)?;
+        let reloaded = node.reload(Roster::from(&new)).await?;
+        if new.log.filter != self.config.log.filter
+            && let Err(error) = self.logs.reload(output::targets(&new.log))
+        {
+            tracing::warn!(%error, "the log level stays as it was");
+        }
+        let waiting = self.config.awaiting_restart(&new);
+        self.config.peers = new.peers;
+        self.config.trust.policy = new.trust.policy;
+        self.config.trust.admit = new.trust.admit;
+        self.config.log.filter = new.log.filter;
+        Ok((reloaded, waiting))
+    }
+
+    /// An empty file is one that somebody is about to write, or for which the disk had no room. It would be valid, and let all
+    /// peers and the trust policy go.
+    fn refuse_emptied_file(&self) -> Result<(), Failure> {
+        let Some(path) = self.global.sources(self.flags).path() else { return Ok(()) };
+        let is_empty = std::fs::read(&path).is_ok_and(|bytes| bytes.trim_ascii().is_empty());
+        if !is_empty {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Setup,
+            format!("{}: the file is empty", path.display()),
+            "write the settings, or a comment if all defaults are meant",
+        ))
+    }
+}
+
+impl Outcome {
+    fn log(&self) {
+        match self {
+            Self::Refused(Failure { message, remedy, .. }) => {
+                tracing::warn!("configuration not reloaded, the old one stays in force: {message}; {remedy}");
+            }
+            Self::Taken(reloaded, waiting) => {
+                if reloaded.is_empty() {
+                    tracing::info!("configuration reloaded: the same peers and trust");
+                } else {
+                    let Reloaded { trust, added, changed, removed, .. } = reloaded;
+                    tracing::info!(
+                        added = added.len(),
+                        changed = changed.len(),
+                        removed = removed.len(),
+                        trust =
+                            trust.map(|(from, to)| tracing::field::display(format!("{from:?} -> {to:?}"))),
+                        "configuration reloaded"
+                    );
+                }
+                if !waiting.is_empty() {
+                    tracing::warn!(
+                        settings = waiting.join(", "),
+                        "these settings count from the next start on, and are unchanged until then"
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl From<ReloadError> for Failure {
+    fn from(error: ReloadError) -> Self {
+        let remedy = match &error {
+            ReloadError::Peer { .. } => "check the list of peers",
+            ReloadError::Full { .. } => "raise limits.max_peers and start the node anew",
+            _ => "",
+        };
+        Self::new(Exit::Setup, error.to_string(), remedy)
+    }
+}

@@ -1,0 +1,238 @@
+//! Notices that one of a few files has other content, however it got there: written in place, renamed over, or by a link
+//! that points elsewhere, as editors, package managers and containers do it.
+//!
+//! ```text
+//!   something happens in a directory on the way ─▶ quiet for a moment ─▶ watch the ways anew ─▶ is the content another one?
+//! ```
+//!
+//! Directories are watched, not files, as a file that is replaced takes its watch with it. Whatever happens there is only a
+//! reason to look: the content decides. Invariant: a change that was noticed and not yet reported stays noticed.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+/// A watch over some files, which need not exist.
+pub(crate) struct Watch {
+    files: Vec<PathBuf>,
+    /// The content that is known of each.
+    known: Vec<Content>,
+    watcher: Option<RecommendedWatcher>,
+    directories: BTreeSet<PathBuf>,
+    touched: Arc<Notify>,
+    /// Whether something happened that was not looked at.
+    is_touched: bool,
+}
+
+/// What a file holds, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Hash(u64),
+    Unreadable,
+}
+
+impl Watch {
+    /// Watches these files from here on.
+    ///
+    /// A system that cannot tell of changes is only worth a warning: there is SIGHUP.
+    pub(crate) fn over(files: Vec<PathBuf>) -> Self {
+        let touched = Arc::new(Notify::new());
+        let notified = Arc::clone(&touched);
+        // Of what this process itself reads there is nothing to tell.
+        let tell = move |event: notify::Result<Event>| {
+            if event.map_or(true, |event| !event.kind.is_access()) {
+                notified.notify_one();
+            }
+        };
+        let watcher = notify::recommended_watcher(tell)
+            .inspect_err(|error| tracing::warn!(%error, "cannot watch the configuration; SIGHUP reloads it"))
+            .ok();
+        let known = files.iter().map(|file| Content::of(file)).collect();
+        let mut watch =
+            Self { files, known, watcher, directories: BTreeSet::new(), touched, is_touched: false };
+        watch.follow();
+        // What happened before the directories were watched told nobody.
+        watch.is_touched = true;
+        watch
+    }
+
+    /// Resolves when the files have other content than is known and have been left alone for a moment. Cancellation safe.
+    pub(crate) async fn changed(&mut self) {
+        loop {
+            if !self.is_touched {
+                self.touched.notified().await;
+                self.is_touched = true;
+            }
+            let latest = Instant::now() + LONGEST_UNREST;
+            while timeout_at(latest.min(Instant::now() + QUIET), self.touched.notified()).await.is_ok() {}
+            self.is_touched = false;
+            self.follow();
+            if self.take_note() {
+                return;
+            }
+        }
+    }
+
+    /// Takes note of the content as it is; says whether it was known.
+    pub(crate) fn take_note(&mut self) -> bool {
+        let content: Vec<_> = self.files.iter().map(|file| Content::of(file)).collect();
+        let is_new = content != self.known;
+        self.known = content;
+        is_new
+    }
+
+    /// Watches every directory on the ways to the files, as they are at this moment.
+    fn follow(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let directories: BTreeSet<_> = self.files.iter().flat_map(|file| directories(file)).collect();
+        // One by one and anew: a directory of the same name may be another one by now.
+        for old in &self.directories {
+            let _ = watcher.unwatch(old);
+        }
+        for directory in &directories {
+            if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive)
+                && !self.directories.contains(directory)
+            {
+                tracing::warn!(
+                    directory = %directory.display(), %error,
+                    "cannot watch for changes of the configuration; SIGHUP reloads it"
+                );
+            }
+        }
+        self.directories = directories;
+    }
+}
+
+impl Content {
+    fn of(file: &Path) -> Self {
+        let Ok(bytes) = std::fs::read(file) else { return Self::Unreadable };
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        Self::Hash(hasher.finish())
+    }
+}
+
+/// The directories in which something must happen for the file to become another one: that of each link on the way and of the
+/// file itself, or the nearest one that exists.
+fn directories(file: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut at = match std::path::absolute(file) {
+        Ok(path) => path,
+        Err(_) => file.to_owned(),
+    };
+    for _ in 0..MOST_LINKS {
+        let links = at.ancestors().skip(1).filter(|ancestor| ancestor.is_symlink());
+        found.extend(links.filter_map(Path::parent).map(Path::to_owned));
+        found.extend(at.ancestors().skip(1).find(|ancestor| ancestor.is_dir()).map(Path::to_owned));
+        match (std::fs::read_link(&at), at.parent()) {
+            (Ok(target), Some(parent)) => at = parent.join(target),
+            _ => break,
+        }
+    }
+    found
+}
+
+/// How long nothing may happen before the files are read: what writes one in several steps is done by then.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// How long they are not read at most, however much happens around them.
+const LONGEST_UNREST: Duration = Duration::from_secs(2);
+
+/// Links on the way to a file that are followed.
+const MOST_LINKS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than anything that a test waits for takes on a loaded machine.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_file_that_is_written_replaced_removed_and_made_again_has_changed_each_time() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("a.toml");
+        std::fs::write(&file, "one").unwrap();
+        let mut watch = Watch::over(vec![file.clone()]);
+
+        std::fs::write(&file, "two").unwrap();
+        changed(&mut watch).await;
+
+        let beside = home.path().join("a.toml~");
+        std::fs::write(&beside, "three").unwrap();
+        std::fs::rename(&beside, &file).unwrap();
+        changed(&mut watch).await;
+
+        std::fs::remove_file(&file).unwrap();
+        changed(&mut watch).await;
+
+        std::fs::write(&file, "four").unwrap();
+        changed(&mut watch).await;
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_to_a_directory_that_is_swapped_changes_the_file_behind_it() {
+        use std::os::unix::fs::symlink;
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        for version in ["..1", "..2", "..3"] {
+            std::fs::create_dir(at(version)).unwrap();
+            std::fs::write(at(version).join("a.toml"), version).unwrap();
+        }
+        symlink("..1", at("..data")).unwrap();
+        symlink("..data/a.toml", at("a.toml")).unwrap();
+        let mut watch = Watch::over(vec![at("a.toml")]);
+
+        for version in ["..2", "..3"] {
+            symlink(version, at("..data_tmp")).unwrap();
+            std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+            changed(&mut watch).await;
+        }
+
+        std::fs::write(at("..3").join("a.toml"), "in place").unwrap();
+        changed(&mut watch).await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_goes_and_comes_back_is_watched_again() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("etc");
+        let file = directory.join("a.toml");
+        let mut watch = Watch::over(vec![file.clone()]);
+
+        for content in ["one", "two"] {
+            std::fs::create_dir(&directory).unwrap();
+            std::fs::write(&file, content).unwrap();
+            changed(&mut watch).await;
+
+            std::fs::remove_dir_all(&directory).unwrap();
+            changed(&mut watch).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_change_the_content_is_not_told() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("a.toml");
+        std::fs::write(&file, "one").unwrap();
+        let mut watch = Watch::over(vec![file.clone()]);
+
+        std::fs::write(&file, "one").unwrap();
+        std::fs::write(home.path().join("b.toml"), "other").unwrap();
+        watch.touched.notify_one();
+        let told = tokio::time::timeout(PATIENCE, watch.changed()).await;
+
+        assert!(told.is_err());
+    }
+
+    async fn changed(watch: &mut Watch) {
+        tokio::time::timeout(PATIENCE, watch.changed()).await.expect("the change is noticed");
+    }
+}
