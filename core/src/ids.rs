@@ -57,13 +57,33 @@ impl fmt::Debug for Hint {
     }
 }
 
-/// The hints that one session leaves to its two ends.
+/// What one session leaves to its two ends for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hints {
     /// With which this end may dial the peer next.
     pub own: Hint,
     /// With which the peer may dial this end next.
     pub peers: Hint,
+    /// The X25519 key that stood for the peer: by either hint the next handshake is with this key.
+    pub key: [u8; 32],
+}
+
+/// A node that an earlier session has proven, and the X25519 key that stood for it there: its own or a delegated one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acquaintance {
+    /// The node.
+    pub id: NodeId,
+    /// The key.
+    pub key: [u8; 32],
+}
+
+/// What is left of a session for the next one: the handshake takes one round trip, if the peer still has its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// The peer.
+    pub peer: Acquaintance,
+    /// This end's hint: to be used once.
+    pub hint: Hint,
 }
 
 /// A message's name, unique together with its source.

@@ -61,6 +61,8 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::Untrusted
         | Reason::UnexpectedId
         | Reason::BadKey
+        | Reason::BadDelegation
+        | Reason::DelegationExpired
         | Reason::PeerRemoved => Recovery::RetryLater,
 
         Reason::OwnId => Recovery::GiveUp,
@@ -219,6 +221,8 @@ mod tests {
             Reason::Untrusted,
             Reason::UnexpectedId,
             Reason::BadKey,
+            Reason::BadDelegation,
+            Reason::DelegationExpired,
             Reason::UnknownCritical,
         ];
 

@@ -6,7 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identity, NotOwnKey};
 use crate::ids::NodeId;
 use crate::wire::envelope::{Envelope, SIGNATURE_LEN};
 use crate::wire::hello::NetworkTag;
@@ -31,7 +31,10 @@ impl SignedBytes {
     }
 
     /// The signature of all that came, by its source.
-    pub fn sign(self, source: &Identity) -> [u8; SIGNATURE_LEN] {
+    ///
+    /// # Errors
+    /// [`NotOwnKey`] if only a delegated key of the source is here.
+    pub fn sign(self, source: &Identity) -> Result<[u8; SIGNATURE_LEN], NotOwnKey> {
         source.sign(&self.message())
     }
 

@@ -16,7 +16,7 @@ use curve25519_dalek::scalar::clamp_integer;
 use hmac::{Hmac, Mac};
 use hyphal_core::aead::ChaChaPoly;
 use hyphal_core::identity::Identity;
-use hyphal_core::ids::{Hint, NodeId, NodeType, Priority};
+use hyphal_core::ids::{Acquaintance, Hint, NodeId, NodeType, Priority};
 use hyphal_core::outbox::{FixedStorage, Header, Outbox, Payload};
 use hyphal_core::profile::Security;
 use hyphal_core::session::{Config, Event, Expect, Received, Resumption, Session, Wall};
@@ -403,14 +403,14 @@ fn comes_back() -> Vec<(String, Vec<u8>)> {
     let (own, given) = (i.session.hints().unwrap().own, r.session.hints().unwrap().peers);
     let wall = Wall { time: UnixTime::from_micros(1_700_000_000_000_000), quality: TimeQuality::Synced };
     let identities = [0, 1].map(|role| Identity::from_seed(&seed(role)).unwrap());
-    let expect = Expect::Resume(Resumption { id: identities[1].id(), hint: own });
+    let expect = Expect::Resume(Resumption { peer: acquaintance(&identities[1]), hint: own });
     // What the attempt would go on with if the hint were unknown is drawn as well.
     let mut script = Script([&unhex(KK_FRAME_ID)[..], &kk_random(0), &[7; 8 + 32]].concat());
     let i = Session::connect(at(300), Wall::default(), &identities[0], config(0), expect, &mut script);
     let mut script = Script(kk_random(1).to_vec());
     let r = Session::accept(at(300), wall, &identities[1], config(1), &mut script);
     let (mut i, mut r) = (End::new(i), End::new(r));
-    r.given = Some((given, identities[0].id()));
+    r.given = Some((given, acquaintance(&identities[0])));
     let mut written = Vec::new();
     let mut pass = |name: &str, from: &mut End, to: &mut End, millis| {
         let bytes = from.transmit(millis).unwrap_or_else(|| panic!("{name} is due"));
@@ -466,12 +466,16 @@ fn talk() -> (End, End, Vec<(String, Vec<u8>)>) {
     (i, r, written)
 }
 
+fn acquaintance(identity: &Identity) -> Acquaintance {
+    Acquaintance { id: identity.id(), key: *identity.static_public() }
+}
+
 struct End {
     session: Session<ChaChaPoly>,
     outbox: Outbox<FixedStorage<1024, 8>>,
     received: Vec<Vec<u8>>,
     /// A hint, and whom it was given to.
-    given: Option<(Hint, NodeId)>,
+    given: Option<(Hint, Acquaintance)>,
 }
 
 impl End {

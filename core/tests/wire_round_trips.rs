@@ -10,6 +10,7 @@ use hyphal_core::{
     wire::{
         control::Control,
         datagram::ConnectionId,
+        delegation::Delegation,
         envelope::{Envelope, EnvelopeHeader, SEALED_TYPE},
         family::Family,
         frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal},
@@ -52,6 +53,18 @@ proptest! {
 
             prop_assert_eq!(&out[..written], &bytes[..used]);
         }
+    }
+
+    #[test]
+    fn a_delegation_comes_back_unless_it_is_never_valid(bytes in vec(any::<u8>(), Delegation::LEN), cut in 0..Delegation::LEN) {
+        let [from, until] = [32, 40].map(|at| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()));
+        let decoded = Delegation::decode(&bytes);
+
+        prop_assert_eq!(decoded.is_ok(), from < until);
+        if let Ok(delegation) = decoded {
+            prop_assert_eq!(&delegation.to_bytes()[..], bytes.as_slice());
+        }
+        prop_assert!(Delegation::decode(&bytes[..cut]).is_err());
     }
 
     #[test]

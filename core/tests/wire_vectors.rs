@@ -8,12 +8,14 @@ use std::{fs, num::NonZeroU64, path::Path, time::Duration};
 use hyphal_core::{
     aead::{Aead, ChaChaPoly},
     compress,
+    identity::Identity,
     ids::{MessageId, NodeId, NodeType, Priority},
     time::{TimeQuality, UnixTime},
     wire::{
         cobs,
         control::Control,
         datagram::{self, ConnectionId, Packet, Peek, Preamble, Truncated},
+        delegation::Delegation,
         envelope::Envelope,
         frame::{self, Compression, Decoded, Header, Kind, Refusal},
         hello::{Extensions, Hello, NetworkTag, Versions},
@@ -203,6 +205,25 @@ fn every_hello_vector_holds_both_ways() {
 }
 
 #[test]
+fn every_delegation_vector_holds_both_ways() {
+    for vector in vectors().delegation {
+        let bytes = unhex(&vector.hex);
+        let [key, seed, secret] = [&vector.static_public, &vector.seed, &vector.static_secret]
+            .map(|hex| <[u8; 32]>::try_from(unhex(hex)).unwrap());
+        let span = [vector.not_before, vector.not_after].map(UnixTime::from_micros);
+
+        let signed = Delegation::signed_bytes(&key, span[0], span[1]);
+        let delegation = Identity::from_seed(&seed).unwrap().delegate_to(&key, span[0], span[1]).unwrap();
+        let identity = Identity::from_delegation(&secret, delegation).unwrap();
+
+        assert_eq!(signed[..], unhex(&vector.signed), "{}", vector.name);
+        assert_eq!(delegation.to_bytes()[..], bytes, "{}", vector.name);
+        assert_eq!(Delegation::decode(&bytes), Ok(delegation), "{}", vector.name);
+        assert_eq!((*identity.static_public(), identity.id()), (key, delegation.id), "{}", vector.name);
+    }
+}
+
+#[test]
 fn every_lz4_block_decompresses_to_its_original_and_no_other_length() {
     let blocks = vectors().compression.into_iter().filter(|vector| vector.method == Method::Lz4.code());
     for vector in blocks {
@@ -381,6 +402,7 @@ struct Vectors {
     frame: Vec<FrameVector>,
     refusal: Vec<RefusalVector>,
     hello: Vec<HelloVector>,
+    delegation: Vec<DelegationVector>,
     record_header: Vec<RecordVector>,
     record_length: Vec<LengthVector>,
     envelope: Vec<EnvelopeVector>,
@@ -443,6 +465,18 @@ struct HelloVector {
     token: Option<String>,
     delegation: Option<String>,
     connection_id: Option<String>,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct DelegationVector {
+    name: String,
+    seed: String,
+    static_secret: String,
+    static_public: String,
+    not_before: u64,
+    not_after: u64,
+    signed: String,
     hex: String,
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use getrandom::SysRng;
-use hyphal_core::ids::{Hint, NodeId};
+use hyphal_core::ids::{Acquaintance, Hint, NodeId};
 use hyphal_core::node::{
     self, Action, DialStatus, GrowingTable, LinkReport, NodeEvent, Outcome, PeerConfig, PeerStatus,
     SessionRef, Standing, Trust,
@@ -38,10 +38,10 @@ pub(crate) enum Command {
         dialled: bool,
         reply: oneshot::Sender<Result<(), Reason>>,
     },
-    /// Whom a hint was given to, once.
+    /// Whom a hint was given to, and the key that stood for it then, once.
     TakeHint {
         hint: Hint,
-        reply: oneshot::Sender<Option<NodeId>>,
+        reply: oneshot::Sender<Option<Acquaintance>>,
     },
     PeerUp(PeerUp),
     PeerDown {
@@ -316,9 +316,9 @@ impl Control {
     fn carry_out(&mut self) {
         while let Some(action) = self.node.poll_action() {
             match action {
-                Action::Dial { id, hint } => match self.endpoints.get(&id) {
+                Action::Dial { id, resumption } => match self.endpoints.get(&id) {
                     Some(endpoint) => {
-                        self.hub.spawn(dial::dial(Arc::clone(&self.hub), id, hint, endpoint.clone()));
+                        self.hub.spawn(dial::dial(Arc::clone(&self.hub), id, resumption, endpoint.clone()));
                     }
                     None => {
                         let now = self.hub.clock.now();

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use getrandom::SysRng;
-use hyphal_core::ids::{Hint, NodeId};
+use hyphal_core::ids::NodeId;
 use hyphal_core::session::{ConnectionId, Expect, Path, Resumption, Session};
 use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
@@ -30,8 +30,8 @@ use crate::{memory, socket};
 
 /// Connects to `endpoint`, where `id` must answer, by the hint of an earlier session if there is one, and runs the link until
 /// it ends.
-pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, hint: Option<Hint>, endpoint: Endpoint) {
-    let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
+pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, resumption: Option<Resumption>, endpoint: Endpoint) {
+    let expect = resumption.map_or(Expect::Id(id), Expect::Resume);
     let dialled = tokio::select! {
         dialled = connect(&hub, &endpoint) => dialled,
         // Without a control task there is nothing left to dial for.

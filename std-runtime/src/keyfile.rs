@@ -1,10 +1,13 @@
-//! The file that holds a node's identity key. Whoever reads it can be that node.
+//! The file that holds a node's key, its own or one that stands for it. Whoever reads it can be that node.
 //!
 //! ```text
 //! # Hyphal identity key of ID. Whoever reads this file can be that node: keep it secret, keep a copy.
 //! hyphal-key-v1 <seed: 64 hex digits> <CRC-32 (ISO-HDLC) of the 32 seed bytes: 8 hex digits>
+//!
+//! # Hyphal key that stands for ID. Whoever reads this file can be that node until the key expires: keep it secret.
+//! hyphal-key-delegated-v1 <X25519 secret: 64 hex digits> <delegation: 224 hex digits> <CRC-32 of both: 8 hex digits>
 //! ```
-//! Lines that start with `#` and empty lines are skipped. A file that others may read is refused, never repaired: the
+//! A file holds one of the two. Lines that start with `#` and empty lines are skipped. A file that others may read is refused, never repaired: the
 //! key may have leaked already, and that is for a person to judge. Where there are no Unix permissions (Windows) only
 //! the content is checked, and the user's profile directory has to protect it.
 
@@ -17,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use hyphal_core::identity::Identity;
 use hyphal_core::ids::NodeId;
+use hyphal_core::wire::delegation::Delegation;
 use zeroize::Zeroizing;
 
 /// The path that is used where none is configured: `$XDG_DATA_HOME/hyphal/identity.key`, or
@@ -48,6 +52,11 @@ pub enum Existing {
 /// # Errors
 /// [`KeyFileError::Exists`] with [`Existing::Keep`], otherwise [`KeyFileError::Io`].
 pub fn create(path: &Path, identity: &Identity, existing: Existing) -> Result<(), KeyFileError> {
+    create_private(path, render(identity).as_bytes(), existing)
+}
+
+/// Writes `content` to a new file, as [`create`] does.
+pub(crate) fn create_private(path: &Path, content: &[u8], existing: Existing) -> Result<(), KeyFileError> {
     let failed = |doing: &'static str| move |error| KeyFileError::Io { path: path.to_owned(), doing, error };
     if existing == Existing::Keep && path.symlink_metadata().is_ok() {
         return Err(KeyFileError::Exists { path: path.to_owned() });
@@ -61,7 +70,7 @@ pub fn create(path: &Path, identity: &Identity, existing: Existing) -> Result<()
     // Created with O_EXCL and mode 0600.
     let mut draft =
         tempfile::Builder::new().prefix(".hyphal-key-").tempfile_in(directory).map_err(failed("create"))?;
-    draft.write_all(render(identity).as_bytes()).map_err(failed("write"))?;
+    draft.write_all(content).map_err(failed("write"))?;
     draft.as_file().sync_all().map_err(failed("write"))?;
     let placed = match existing {
         Existing::Keep => draft.persist_noclobber(path),
@@ -77,7 +86,7 @@ pub fn create(path: &Path, identity: &Identity, existing: Existing) -> Result<()
     sync_directory(directory).map_err(failed("write"))
 }
 
-/// Reads the identity of the file, after checking that nobody but its owner can.
+/// Reads the identity of the file, which may be a delegated one, after checking that nobody but its owner can.
 ///
 /// # Errors
 /// [`KeyFileError`] says what is wrong and what to do; the key is not used in any of these cases.
@@ -160,6 +169,8 @@ pub enum Damage {
     Checksum,
     /// The bytes are not a key of this network's kind.
     Seed,
+    /// The delegation of the key is for another one, or not signed by the node that it names.
+    Delegation,
     /// More than one key, or more bytes than a key file has.
     Surplus,
 }
@@ -224,17 +235,21 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotAKey => "holds no Hyphal key",
-            Self::Version => "is of another version than hyphal-key-v1",
-            Self::Truncated => "is truncated: the key and its checksum are 64 and 8 hexadecimal digits",
+            Self::Version => "is of another version than hyphal-key-v1 and hyphal-key-delegated-v1",
+            Self::Truncated => {
+                "is truncated: the key and its checksum are 64 and 8 hexadecimal digits, a delegation between them 224"
+            }
             Self::Digit => "is damaged: a character is not a hexadecimal digit",
             Self::Checksum => "is damaged: the checksum does not match the key",
             Self::Seed => "holds bytes that are not a valid identity",
+            Self::Delegation => "is damaged: its delegation is not for this key",
             Self::Surplus => "holds more than one key",
         })
     }
 }
 
 const HEADER: &str = "hyphal-key-v1";
+const DELEGATED_HEADER: &str = "hyphal-key-delegated-v1";
 const HEADER_OF_ANY_VERSION: &[u8] = b"hyphal-key-";
 const LONGEST_FILE: usize = 4096;
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
@@ -243,17 +258,31 @@ fn render(identity: &Identity) -> Zeroizing<String> {
     let id: NodeId = identity.id();
     // Reserved at once: a growing string would leave copies of the key in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(1024));
-    text.push_str("# Hyphal identity key of ");
-    text.push_str(&id.to_string());
-    text.push_str(". Whoever reads this file can be that node: keep it secret, keep a copy.\n");
-    text.push_str(HEADER);
+    let (remark, header) = match identity.delegation() {
+        None => ([IDENTITY_REMARK, KEEP_A_COPY], HEADER),
+        Some(_) => ([DELEGATED_REMARK, KEEP_IT], DELEGATED_HEADER),
+    };
+    text.extend(["# ", remark[0], &id.to_string(), remark[1], "\n", header, " "]);
+    let mut checksum = CHECKSUM.digest();
+    let secret = identity.seed().unwrap_or(identity.static_secret());
+    push_hex(&mut text, secret);
+    checksum.update(secret);
+    if let Some(delegation) = identity.delegation() {
+        let delegation = delegation.to_bytes();
+        text.push(' ');
+        push_hex(&mut text, &delegation);
+        checksum.update(&delegation);
+    }
     text.push(' ');
-    push_hex(&mut text, identity.seed());
-    text.push(' ');
-    push_hex(&mut text, &CHECKSUM.checksum(identity.seed()).to_be_bytes());
+    push_hex(&mut text, &checksum.finalize().to_be_bytes());
     text.push('\n');
     text
 }
+
+const IDENTITY_REMARK: &str = "Hyphal identity key of ";
+const KEEP_A_COPY: &str = ". Whoever reads this file can be that node: keep it secret, keep a copy.";
+const DELEGATED_REMARK: &str = "Hyphal key that stands for ";
+const KEEP_IT: &str = ". Whoever reads this file can be that node until the key expires: keep it secret.";
 
 fn parse(text: &[u8]) -> Result<Identity, Damage> {
     if text.len() > LONGEST_FILE {
@@ -268,21 +297,37 @@ fn parse(text: &[u8]) -> Result<Identity, Damage> {
         return Err(Damage::NotAKey);
     }
     let mut parts = line.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
-    if parts.next() != Some(HEADER.as_bytes()) {
-        return Err(Damage::Version);
-    }
-    let (Some(seed), Some(checksum)) = (parts.next(), parts.next()) else { return Err(Damage::Truncated) };
+    let is_delegated = match parts.next() {
+        Some(header) if header == HEADER.as_bytes() => false,
+        Some(header) if header == DELEGATED_HEADER.as_bytes() => true,
+        _ => return Err(Damage::Version),
+    };
+    let mut next_part = || parts.next().ok_or(Damage::Truncated);
+    let secret = next_part()?;
+    let delegation = if is_delegated { Some(next_part()?) } else { None };
+    let checksum = next_part()?;
     if parts.next().is_some() || lines.next().is_some() {
         return Err(Damage::Surplus);
     }
     let mut bytes = Zeroizing::new([0; 32]);
-    parse_hex(seed, &mut *bytes)?;
+    parse_hex(secret, &mut *bytes)?;
+    let mut found = CHECKSUM.digest();
+    found.update(&*bytes);
+    let mut delegated = [0; Delegation::LEN];
+    if let Some(delegation) = delegation {
+        parse_hex(delegation, &mut delegated)?;
+        found.update(&delegated);
+    }
     let mut expected = [0; 4];
     parse_hex(checksum, &mut expected)?;
-    if CHECKSUM.checksum(&*bytes) != u32::from_be_bytes(expected) {
+    if found.finalize() != u32::from_be_bytes(expected) {
         return Err(Damage::Checksum);
     }
-    Identity::from_seed(&bytes).map_err(|_| Damage::Seed)
+    if !is_delegated {
+        return Identity::from_seed(&bytes).map_err(|_| Damage::Seed);
+    }
+    let delegation = Delegation::decode(&delegated).map_err(|_| Damage::Delegation)?;
+    Identity::from_delegation(&bytes, delegation).map_err(|_| Damage::Delegation)
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
@@ -479,6 +524,47 @@ mod tests {
     }
 
     #[test]
+    fn a_delegated_key_reads_back_as_the_same_identity() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("delegated.key");
+        let delegated = delegated();
+
+        create(&path, &delegated, Existing::Keep).unwrap();
+        let read = read(&path).unwrap();
+
+        assert_eq!((read.id(), read.delegation()), (identity().id(), delegated.delegation()));
+        assert_eq!(read.static_public(), delegated.static_public());
+    }
+
+    #[test]
+    fn each_kind_of_damage_of_a_delegated_key_is_named() {
+        let good = render(&delegated()).to_string();
+        let line = good.lines().last().unwrap();
+        let parts: Vec<&str> = line.split(' ').collect();
+        let of_another_key = {
+            let [secret, delegation] =
+                [[7; 32].to_vec(), delegated().delegation().unwrap().to_bytes().to_vec()];
+            let mut text = format!("{DELEGATED_HEADER} ");
+            push_hex(&mut text, &secret);
+            text.push(' ');
+            push_hex(&mut text, &delegation);
+            text.push(' ');
+            push_hex(&mut text, &CHECKSUM.checksum(&[secret, delegation].concat()).to_be_bytes());
+            text
+        };
+        let cases = [
+            (format!("{} {} {}", parts[0], parts[1], parts[3]), Damage::Truncated),
+            (format!("{} {} {} {}", HEADER, parts[1], parts[2], parts[3]), Damage::Surplus),
+            (format!("{} {} {}0 {}", parts[0], parts[1], parts[2], parts[3]), Damage::Surplus),
+            (line.replace(parts[3], "00000000"), Damage::Checksum),
+            (of_another_key, Damage::Delegation),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text.as_bytes()).err(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
     fn the_default_path_follows_the_xdg_specification() {
         let with = |pairs: &'static [(&str, &str)]| {
             default_path(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
@@ -493,6 +579,11 @@ mod tests {
             Some("/home/a/.local/share/hyphal/identity.key".into())
         );
         assert_eq!(with(&[]), None);
+    }
+
+    fn delegated() -> Identity {
+        let span = [1, 2].map(hyphal_core::time::UnixTime::from_micros);
+        identity().delegate(span[0], span[1], &mut rand_core::UnwrapErr(getrandom::SysRng)).unwrap()
     }
 
     fn identity() -> Identity {

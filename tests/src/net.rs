@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hyphal_core::{
     filter::Filter,
     identity::Identity,
-    ids::{Hint, MessageId, NodeId},
+    ids::{MessageId, NodeId},
     node::{Action, Config, GrowingTable, LinkReport, Node, NodeEvent, PeerConfig, SessionRef, Standing},
     outbox::{Header, Payload, SendError, Ticket},
     session::{self, Expect, Resumption, Session, Wall},
@@ -298,13 +298,13 @@ impl Net {
         }
         let dials = self.process(home).poll_actions(now);
         any |= !dials.is_empty();
-        for (id, hint) in dials {
-            self.dial(home, id, hint);
+        for (id, resumption) in dials {
+            self.dial(home, id, resumption);
         }
         any
     }
 
-    fn dial(&mut self, home: Home, id: NodeId, hint: Option<Hint>) {
+    fn dial(&mut self, home: Home, id: NodeId, resumption: Option<Resumption>) {
         let now = self.now();
         let target = (0..self.homes.len()).find(|at| self.id(*at) == id && self.homes[*at].process.is_some());
         let Some(target) = target else {
@@ -316,7 +316,7 @@ impl Net {
         if self.intercepts {
             Side::BOTH.into_iter().for_each(|side| self.network.let_bytes_vanish(stream, side));
         }
-        let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
+        let expect = resumption.map_or(Expect::Id(id), Expect::Resume);
         self.open_link(home, stream, Side::Opener, Some(expect));
         self.open_link(target, stream, Side::Target, None);
     }
@@ -579,13 +579,13 @@ impl Process {
     }
 
     /// Carries out what the node asks for, except dials, which it answers.
-    fn poll_actions(&mut self, now: Instant) -> Vec<(NodeId, Option<Hint>)> {
+    fn poll_actions(&mut self, now: Instant) -> Vec<(NodeId, Option<Resumption>)> {
         let mut dials = Vec::new();
         while let Some(action) = self.node.poll_action() {
             match action {
-                Action::Dial { id, hint } => {
+                Action::Dial { id, resumption } => {
                     self.dials.push((now, id));
-                    dials.push((id, hint));
+                    dials.push((id, resumption));
                 }
                 Action::Close { token, reason, .. } => {
                     if let Some(link) = self.links.values_mut().find(|link| link.token == token) {

@@ -9,7 +9,7 @@ use hyphal_core::{
     aead::ChaChaPoly,
     filter::Filter,
     gate::{Admission, Gate, REPLY_LEN},
-    ids::{Hint, MessageId, NodeId},
+    ids::{Acquaintance, Hint, MessageId, NodeId},
     outbox::{Header, Payload, SendError, Ticket},
     session::{
         Closed, ConnectionId, DatagramSession, Event, Expect, MAX_DATAGRAM, Mark, Message, Path, Received,
@@ -67,7 +67,7 @@ pub struct PacketEnd {
     /// What it has seen.
     pub filter: Filter,
     /// The hints that it keeps, and whom it gave them to; each is forgotten when it is asked for.
-    pub given: BTreeMap<Hint, NodeId>,
+    pub given: BTreeMap<Hint, Acquaintance>,
     /// Whether its application takes messages without ever being done with them.
     pub hoards: bool,
     /// What its application received, in order.

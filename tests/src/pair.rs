@@ -9,7 +9,7 @@ use hyphal_core::{
     aead::ChaChaPoly,
     filter::Filter,
     identity::Identity,
-    ids::{Hint, MessageId, NodeId, NodeType},
+    ids::{Acquaintance, Hint, MessageId, NodeId, NodeType},
     outbox::{Header, Payload, SendError, Ticket},
     profile::Security,
     session::{Config, Expect, Mark, Session, Wall},
@@ -49,7 +49,7 @@ pub struct EndSetup {
     /// What it answers to whoever proves an identity.
     pub verdict: Result<(), Reason>,
     /// The hints that it keeps, and whom it gave them to.
-    pub given: BTreeMap<Hint, NodeId>,
+    pub given: BTreeMap<Hint, Acquaintance>,
 }
 
 /// In which order the driver polls the machines. No order may change what happens.
@@ -104,6 +104,11 @@ impl EndSetup {
     }
 }
 
+/// The node as one knows it who had a session with it.
+pub fn acquaintance(identity: &Identity) -> Acquaintance {
+    Acquaintance { id: identity.id(), key: *identity.static_public() }
+}
+
 /// What nodes of the lab say of themselves: messages and records up to 16 KiB, a heartbeat each second.
 pub fn lab_config(boot_id: u64) -> Config {
     Config {
@@ -136,7 +141,7 @@ pub struct End {
     /// What it answers to an offer.
     pub verdict: Result<(), Reason>,
     /// The hints that it keeps, and whom it gave them to; each is forgotten when it is asked for.
-    pub given: BTreeMap<Hint, NodeId>,
+    pub given: BTreeMap<Hint, Acquaintance>,
     /// Whether its application takes messages without ever being done with them.
     pub hoards: bool,
     /// Up to where it has hoarded.

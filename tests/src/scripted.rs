@@ -97,11 +97,16 @@ impl Scripted {
 
     /// Frame 2, as a responder who heard `first`.
     pub fn second(&mut self, first: &[u8]) -> Vec<u8> {
+        let hello = self.encode_hello(Extensions::default());
+        self.second_with(first, &hello)
+    }
+
+    /// Frame 2 with any bytes in the hello's place.
+    pub fn second_with(&mut self, first: &[u8], hello: &[u8]) -> Vec<u8> {
         self.frame_id = u64::from_be_bytes(first[6..HEADER_LEN].try_into().expect("eight bytes"));
         self.begin(Role::Responder, &first[..HEADER_LEN]);
         self.read_frame(first);
-        let hello = self.encode_hello(Extensions::default());
-        self.write_frame(Kind::Xx2, &hello)
+        self.write_frame(Kind::Xx2, hello)
     }
 
     /// Frame 3, as an initiator who heard `second`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hyphal_core::{
     identity::Identity,
-    ids::{Hint, NodeId},
+    ids::{Acquaintance, Hint},
     outbox::{Header, Payload},
     session::{Config, Expect, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
@@ -28,7 +28,7 @@ pub struct Subject {
     /// What it answers to an offer.
     pub verdict: Result<(), Reason>,
     /// The hints that it keeps, and whom it gave them to; each is forgotten when it is asked for.
-    pub given: BTreeMap<Hint, NodeId>,
+    pub given: BTreeMap<Hint, Acquaintance>,
     /// What it let through to its application.
     pub delivered: Vec<Delivered>,
     /// Whether its application takes messages without ever being done with them.

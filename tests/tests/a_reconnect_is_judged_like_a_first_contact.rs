@@ -11,7 +11,7 @@ use hyphal_lab::{
     link::header,
     net::Net,
     network::{Side, StreamConditions},
-    pair::{Pair, Setup},
+    pair::{Pair, Setup, acquaintance},
     seed::Seed,
 };
 
@@ -111,9 +111,9 @@ fn refused_by_responder(reason: Reason, change: impl FnOnce(&mut Setup)) {
 fn refused(change: impl FnOnce(&mut Setup)) -> Pair {
     let seed = Seed::of(1);
     let mut setup = Setup::new(&seed);
-    setup.expect = Expect::Resume(Resumption { id: setup.target().identity.id(), hint: HINT });
-    let id = setup.opener().identity.id();
-    setup.target().given.insert(HINT, id);
+    setup.expect = Expect::Resume(Resumption { peer: acquaintance(&setup.target().identity), hint: HINT });
+    let opener = acquaintance(&setup.opener().identity);
+    setup.target().given.insert(HINT, opener);
     change(&mut setup);
     let mut pair = Pair::with(&seed, setup);
     for side in Side::BOTH {

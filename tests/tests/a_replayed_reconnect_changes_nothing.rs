@@ -14,6 +14,7 @@ use hyphal_lab::{
     link::header,
     net::{Home, Net},
     network::{Side, StreamConditions, StreamId},
+    pair::acquaintance,
     seed::Seed,
     subject::Subject,
 };
@@ -148,9 +149,11 @@ fn until_the_proof_the_responder_says_nothing_and_ends_in_time() {
 fn subjects() -> (Subject, Subject) {
     let (seed, hint) = (Seed::of(5), Hint::from_bytes([7; Hint::LEN]));
     let mut responder = Subject::accepting(&seed);
-    let initiator =
-        Subject::dialling_for(&seed, Expect::Resume(Resumption { id: responder.identity.id(), hint }));
-    responder.given = BTreeMap::from([(hint, initiator.identity.id())]);
+    let initiator = Subject::dialling_for(
+        &seed,
+        Expect::Resume(Resumption { peer: acquaintance(&responder.identity), hint }),
+    );
+    responder.given = BTreeMap::from([(hint, acquaintance(&initiator.identity))]);
     (initiator, responder)
 }
 

@@ -14,7 +14,7 @@ use hyphal_core::{
 use hyphal_lab::{
     link::header,
     network::Side,
-    pair::{Pair, Setup},
+    pair::{Pair, Setup, acquaintance},
     seed::Seed,
     subject::{Subject, converse},
 };
@@ -58,8 +58,8 @@ fn an_unknown_hint_is_refused_and_xx_follows_on_the_same_link() {
 fn a_hint_that_was_used_is_unknown() {
     let seed = Seed::of(2);
     let mut responder = Subject::accepting(&seed);
-    let expect = Expect::Resume(Resumption { id: responder.identity.id(), hint: HINT });
-    let mut given = BTreeMap::from([(HINT, Subject::dialling(&seed).identity.id())]);
+    let expect = Expect::Resume(Resumption { peer: acquaintance(&responder.identity), hint: HINT });
+    let mut given = BTreeMap::from([(HINT, acquaintance(&Subject::dialling(&seed).identity))]);
 
     let mut answers = Vec::new();
     for _ in 0..2 {
@@ -166,10 +166,10 @@ fn any_other_refusal_ends_the_attempt() {
 
 fn pair(seed: Seed, is_known: bool) -> Pair {
     let mut setup = Setup::new(&seed);
-    setup.expect = Expect::Resume(Resumption { id: setup.target().identity.id(), hint: HINT });
-    let id = setup.opener().identity.id();
+    setup.expect = Expect::Resume(Resumption { peer: acquaintance(&setup.target().identity), hint: HINT });
+    let opener = acquaintance(&setup.opener().identity);
     if is_known {
-        setup.target().given.insert(HINT, id);
+        setup.target().given.insert(HINT, opener);
     }
     Pair::up_with(&seed, setup)
 }
@@ -178,9 +178,9 @@ fn pair(seed: Seed, is_known: bool) -> Pair {
 fn subjects() -> (Subject, Subject) {
     let seed = Seed::of(3);
     let mut responder = Subject::accepting(&seed);
-    let expect = Expect::Resume(Resumption { id: responder.identity.id(), hint: HINT });
+    let expect = Expect::Resume(Resumption { peer: acquaintance(&responder.identity), hint: HINT });
     let initiator = Subject::dialling_for(&seed, expect);
-    responder.given.insert(HINT, initiator.identity.id());
+    responder.given.insert(HINT, acquaintance(&initiator.identity));
     (initiator, responder)
 }
 

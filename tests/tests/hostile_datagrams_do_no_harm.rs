@@ -13,6 +13,7 @@ use hyphal_lab::{
     link::header,
     network::{PacketConditions, Side},
     packets::{OPENER, PacketPair, PacketSetup, TARGET},
+    pair::acquaintance,
     seed::{Odds, Seed},
 };
 
@@ -175,10 +176,9 @@ fn a_reconnect_takes_one_round_trip_and_its_first_packet_is_good_once() {
     );
     assert_eq!(hints.own, peers.peers);
     let mut setup = PacketSetup::new(&seed);
-    let target_id = setup.ends[1].identity.id();
-    let opener_id = setup.ends[0].identity.id();
-    setup.ends[1].given = [(hints.own, opener_id)].into();
-    setup.expect = Expect::Resume(Resumption { id: target_id, hint: hints.own });
+    let [opener, target] = [0, 1].map(|end: usize| acquaintance(&setup.ends[end].identity));
+    setup.ends[1].given = [(hints.own, opener)].into();
+    setup.expect = Expect::Resume(Resumption { peer: target, hint: hints.own });
     let mut pair = PacketPair::with(&seed, setup);
 
     pair.drive_until_up();
@@ -203,9 +203,9 @@ fn a_first_packet_of_a_reconnect_that_comes_from_elsewhere_first_brings_up_nothi
     let mut first = PacketPair::up(&seed, PacketConditions::default());
     let hint = first.opener().session.as_ref().unwrap().hints().unwrap().own;
     let mut setup = PacketSetup::new(&seed);
-    let (opener_id, target_id) = (setup.ends[0].identity.id(), setup.ends[1].identity.id());
-    setup.ends[1].given = [(hint, opener_id)].into();
-    setup.expect = Expect::Resume(Resumption { id: target_id, hint });
+    let [opener, target] = [0, 1].map(|end: usize| acquaintance(&setup.ends[end].identity));
+    setup.ends[1].given = [(hint, opener)].into();
+    setup.expect = Expect::Resume(Resumption { peer: target, hint });
     let mut pair = PacketPair::with(&seed, setup);
     // The true packet was caught on its way; the opener hears nothing from its own address.
     pair.opener().address = ELSEWHERE;
@@ -231,9 +231,9 @@ fn a_first_packet_of_a_reconnect_that_comes_from_elsewhere_first_brings_up_nothi
 fn a_forgotten_hint_leads_to_the_other_handshake() {
     let seed = Seed::of(9);
     let mut setup = PacketSetup::new(&seed);
-    let id = setup.ends[1].identity.id();
+    let peer = acquaintance(&setup.ends[1].identity);
     let hint = hyphal_core::ids::Hint::from_bytes([4; 8]);
-    setup.expect = Expect::Resume(Resumption { id, hint });
+    setup.expect = Expect::Resume(Resumption { peer, hint });
     let mut pair = PacketPair::with(&seed, setup);
 
     pair.drive_until_up();

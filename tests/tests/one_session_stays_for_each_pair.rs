@@ -1,7 +1,6 @@
 //! However many connections two nodes make to each other, one session stays, and both ends keep the same one.
 
 use hyphal_core::{
-    identity::Identity,
     node::{Config, NodeEvent, PeerConfig, Trust},
     time::Duration,
 };
@@ -105,7 +104,7 @@ fn of_two_processes_with_the_same_key_the_later() {
     let mut net = Net::new(&seed, StreamConditions::default());
     let server = net.settle_node(Config { trust: Trust::Open, ..Config::default() });
     let original = net.settle_node(Config::default());
-    let stolen = Identity::from_seed(net.identity(original).seed()).expect("it is a seed");
+    let stolen = net.identity(original).clone();
     net.introduce(original, server, PeerConfig::default());
     net.drive_for(Duration::from_secs(1));
     let first_boot = net.process(original).boot_id;
@@ -130,7 +129,7 @@ fn a_node_cannot_be_its_own_peer() {
     let seed = Seed::of(2);
     let mut net = Net::new(&seed, StreamConditions::default());
     let original = net.settle_node(Config { trust: Trust::Open, ..Config::default() });
-    let own_key = Identity::from_seed(net.identity(original).seed()).expect("it is a seed");
+    let own_key = net.identity(original).clone();
     let copy = net.settle_identity(own_key, Config { trust: Trust::Open, ..Config::default() });
 
     let own = net.id(copy);

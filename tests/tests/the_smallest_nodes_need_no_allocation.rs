@@ -161,7 +161,7 @@ impl Tiny {
 fn live([mut one, mut two]: [Tiny; 2], identities: &[Identity; 2], rng: &mut ChaCha8Rng) -> [Tiny; 2] {
     let mut now = Instant::ZERO;
     one.node.handle_timeout(now);
-    assert_eq!(one.node.poll_action(), Some(Action::Dial { id: two.node.id(), hint: None }));
+    assert_eq!(one.node.poll_action(), Some(Action::Dial { id: two.node.id(), resumption: None }));
     let config = Config { max_record: 512, max_message: 256, ..lab_config(1) };
     let wall = Wall::default();
     let mut dialling = Session::connect(now, wall, &identities[0], config, Expect::Id(one.peer), rng);

@@ -10,7 +10,7 @@ use hyphal_core::ids::{NodeId, NodeType, Priority};
 use hyphal_core::node::{self, Action, FixedTable, Node, PeerConfig, SessionRef, Standing};
 use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
 use hyphal_core::profile::Security;
-use hyphal_core::session::{Config, Event, Expect, Messages, Received, Resumption, Session, Wall};
+use hyphal_core::session::{Config, Event, Expect, Messages, Received, Session, Wall};
 use hyphal_core::time::{Duration, Instant};
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::message::Methods;
@@ -109,11 +109,11 @@ impl End {
 
     fn dial(&mut self, now: Instant) -> Result<(), &'static str> {
         self.node.handle_timeout(now);
-        let Some(Action::Dial { id, hint }) = self.node.poll_action() else {
+        let Some(Action::Dial { id, resumption }) = self.node.poll_action() else {
             return Err("the node did not want to dial");
         };
         let Self { identity, config, rng, .. } = self;
-        let expect = hint.map_or(Expect::Id(id), |hint| Expect::Resume(Resumption { id, hint }));
+        let expect = resumption.map_or(Expect::Id(id), Expect::Resume);
         self.session = Session::connect(now, Wall::default(), identity, *config, expect, rng);
         Ok(())
     }

@@ -28,8 +28,8 @@ mod resumption;
 use rand_core::CryptoRng;
 
 use crate::aead::{Aead, Cipher, TAG_LEN};
-use crate::identity::{self, Identity};
-use crate::ids::{Hint, Hints, NodeId, NodeType};
+use crate::identity::Identity;
+use crate::ids::{Acquaintance, Hint, Hints, NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
 use crate::profile::{Security, Terms};
 use crate::time::{Duration, Instant, TimeQuality, UnixTime};
@@ -39,11 +39,16 @@ use crate::wire::hello::{Hello, NetworkTag, Versions};
 use crate::wire::message::Methods;
 use crate::wire::reason::Reason;
 
+pub use crate::ids::Resumption;
 pub(crate) use attempt::LinkKind;
-pub use resumption::{Expect, Resumption};
+pub use resumption::Expect;
 
 use attempt::{Attempt, Prologue};
-use own::{Denial, HELLO_LEN, Own};
+/// Bytes of the longest frame of a handshake: message 2 of XX, whose hello is shorter than an initiator's.
+pub(crate) const MAX_FLIGHT_LEN: usize =
+    frame::HEADER_LEN + 2 * noise::DH_LEN + TAG_LEN + HELLO_LEN + TAG_LEN;
+
+use own::{Denial, HELLO_LEN, Own, ProvenKey};
 
 /// What a node says of itself in every handshake, and what it demands of the other end.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +99,10 @@ pub struct Wall {
 #[derive(Clone, Copy, Debug)]
 pub struct Offer {
     id: NodeId,
+    key: [u8; noise::DH_LEN],
+    delegated_until: Option<UnixTime>,
+    /// When the first delegation ends that the handshake rests on, this end's or the peer's.
+    expires_at: Option<Instant>,
     hello: Hello,
     dialled: bool,
     cipher: Cipher,
@@ -105,6 +114,22 @@ impl Offer {
     /// Who the peer is.
     pub fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// The X25519 key that stands for the peer in this session, its own or a delegated one: what is sealed to the peer is
+    /// sealed to this key.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Until when the peer's key stands for it, if that is not its own key.
+    pub fn delegated_until(&self) -> Option<UnixTime> {
+        self.delegated_until
+    }
+
+    /// When the session ends because a delegation does, by this end's clock.
+    pub(crate) fn expires_at(&self) -> Option<Instant> {
+        self.expires_at
     }
 
     /// What it says of itself.
@@ -211,7 +236,7 @@ enum Step<A> {
     /// The caller finds out whose hint it is.
     AwaitOwner(Keys, Hint),
     /// The frame with this hint again, whose owner is known or does not exist.
-    AwaitAgain(Keys, Hint, Option<Owner>),
+    AwaitAgain(Keys, Hint, Option<Acquaintance>),
     SendUnknownHint(Keys),
     SendKk2(HandshakeState<A>, Result<Offer, Denial>),
 
@@ -234,19 +259,6 @@ struct Otherwise {
     e: Secret,
 }
 
-/// Whom a hint was given to.
-struct Owner {
-    id: NodeId,
-    key: [u8; noise::DH_LEN],
-}
-
-impl Owner {
-    /// The session that the hint comes from has proven the id. `None` if that cannot be.
-    fn of(id: NodeId) -> Option<Self> {
-        Some(Self { id, key: identity::static_of_proven_id(&id)? })
-    }
-}
-
 impl<A: Aead> Handshake<A> {
     /// The dialling end.
     pub(crate) fn initiator(
@@ -262,26 +274,25 @@ impl<A: Aead> Handshake<A> {
         let own = Own {
             config,
             wall,
+            began_at: now,
             id: identity.id(),
+            delegation: identity.delegation().copied(),
             dialled: true,
             connection_id: link.connection_id(),
             expect: expect.id(),
             capabilities: capabilities::<A>(&config),
         };
-        let known = match expect {
-            Expect::Resume(resumption) => Owner::of(resumption.id).map(|peer| (peer, resumption)),
-            Expect::Anyone | Expect::Id(_) => None,
-        };
         let frame_id = rng.next_u64();
-        let step = match known {
-            None => {
+        let step = match expect {
+            Expect::Anyone | Expect::Id(_) => {
                 let prologue = xx_prologue(link, frame_id);
                 let e = KeyPair::from_secret(attempt.ephemeral(prologue.as_bytes(), rng));
                 Step::SendXx1(xx(Role::Initiator, &prologue, keys(attempt.static_pair(), e)))
             }
-            Some((peer, resumption)) => {
-                let header = Header::new(Kind::Kk1, frame_id).to_bytes(kk1_len(link));
+            Expect::Resume(resumption) => {
+                let header = Header::new(Kind::Kk1, frame_id).to_bytes(kk1_len(&own));
                 let prologue = Prologue::kk(link, &header, &resumption.hint);
+                let peer = resumption.peer;
                 let e = KeyPair::from_secret(attempt.ephemeral(prologue.as_bytes(), rng));
                 let noise = kk(Role::Initiator, &prologue, keys(attempt.static_pair(), e), peer.key);
                 let frame_id = rng.next_u64();
@@ -305,7 +316,9 @@ impl<A: Aead> Handshake<A> {
         let own = Own {
             config,
             wall,
+            began_at: now,
             id: identity.id(),
+            delegation: identity.delegation().copied(),
             dialled: false,
             connection_id: link.connection_id(),
             expect: None,
@@ -386,7 +399,10 @@ impl<A: Aead> Handshake<A> {
                 let prologue = Prologue::kk(self.link, &header, &hint);
                 let mut noise: HandshakeState<A> = kk(Role::Responder, &prologue, keys, owner.key);
                 let hello = noise.read_message(message).map_err(on_noise)?;
-                match self.own.on_hello(owner.id, hello) {
+                // Nobody else was given the hint.
+                self.own.expect = Some(owner.id);
+                let key = ProvenKey::known(&noise, owner.id)?;
+                match self.own.on_hello(&key, hello) {
                     Ok(offer) => Ok(self.offer(used, noise, offer)),
                     Err(denial) => {
                         self.step = Step::SendKk2(noise, Err(denial));
@@ -402,9 +418,9 @@ impl<A: Aead> Handshake<A> {
                         return Err(on_noise(error));
                     }
                 };
-                let id = proven_id(&noise)?;
+                let key = ProvenKey::received(&noise)?;
                 let offer =
-                    self.own.on_hello(id, hello).map_err(|denial| Refused::silently(denial.reason))?;
+                    self.own.on_hello(&key, hello).map_err(|denial| Refused::silently(denial.reason))?;
                 Ok(self.offer(used, noise, offer))
             }
             (Step::AwaitKk2(mut noise, id, otherwise), Kind::Kk2) if is_of_attempt => {
@@ -415,8 +431,9 @@ impl<A: Aead> Handshake<A> {
                         return Err(on_noise(error));
                     }
                 };
+                let key = ProvenKey::known(&noise, id)?;
                 let offer =
-                    self.own.on_hello(id, hello).map_err(|denial| Refused::silently(denial.reason))?;
+                    self.own.on_hello(&key, hello).map_err(|denial| Refused::silently(denial.reason))?;
                 Ok(self.offer(used, noise, offer))
             }
             (Step::AwaitXx3(mut noise), Kind::Xx3) if is_of_attempt => {
@@ -427,8 +444,8 @@ impl<A: Aead> Handshake<A> {
                         return Err(on_noise(error));
                     }
                 };
-                let id = proven_id(&noise)?;
-                match self.own.on_hello(id, hello) {
+                let key = ProvenKey::received(&noise)?;
+                match self.own.on_hello(&key, hello) {
                     Ok(offer) => Ok(self.offer(used, noise, offer)),
                     Err(denial) => Err(self.own.refuse(&noise, denial)),
                 }
@@ -438,9 +455,9 @@ impl<A: Aead> Handshake<A> {
     }
 
     /// Whom the hint was given to, if anybody; without a hint in question nothing happens.
-    pub(crate) fn handle_hint(&mut self, owner: Option<NodeId>) {
+    pub(crate) fn handle_hint(&mut self, owner: Option<Acquaintance>) {
         self.step = match core::mem::replace(&mut self.step, Step::Over) {
-            Step::AwaitOwner(keys, hint) => Step::AwaitAgain(keys, hint, owner.and_then(Owner::of)),
+            Step::AwaitOwner(keys, hint) => Step::AwaitAgain(keys, hint, owner),
             other => other,
         };
     }
@@ -493,9 +510,9 @@ impl<A: Aead> Handshake<A> {
                 end = Some(Ok(finish(&noise, peer)));
                 len
             }
-            Step::SendKk1(mut noise, Resumption { id, hint }, otherwise) => {
+            Step::SendKk1(mut noise, Resumption { peer, hint }, otherwise) => {
                 let len = self.write(&mut noise, Kind::Kk1, hint.as_bytes(), true, buf)?;
-                self.step = Step::AwaitKk2(noise, id, otherwise);
+                self.step = Step::AwaitKk2(noise, peer.id, otherwise);
                 len
             }
             Step::SendKk2(mut noise, peer) => {
@@ -622,18 +639,13 @@ fn split<A: Aead>(noise: &HandshakeState<A>) -> (SplitKey, SplitKey) {
 
 fn finish<A: Aead>(noise: &HandshakeState<A>, peer: Offer) -> Finished {
     let (to_responder, to_initiator) = split(noise);
-    let hints = resumption::hints(noise, peer.dialled);
+    let hints = resumption::hints(noise, &peer);
     let owes_proof = noise.pattern().knows_initiator;
     let (sending, receiving) = match peer.dialled {
         true => (to_responder, to_initiator),
         false => (to_initiator, to_responder),
     };
     Finished { peer, sending, receiving, hints, owes_proof }
-}
-
-fn proven_id<A: Aead>(noise: &HandshakeState<A>) -> Result<NodeId, Refused> {
-    let key = noise.remote_static().ok_or_else(|| Refused::silently(Reason::BadKey))?;
-    identity::id_of_static(key).map_err(Refused::silently)
 }
 
 fn on_noise(error: NoiseError) -> Refused {
@@ -644,6 +656,6 @@ fn on_noise(error: NoiseError) -> Refused {
 }
 
 /// Bytes of the payload of a frame with message 1 of KK, as this end writes it.
-fn kk1_len(link: LinkKind) -> usize {
-    Hint::LEN + noise::DH_LEN + own::initiators_hello_len(link.connection_id()) + TAG_LEN
+fn kk1_len(own: &Own) -> usize {
+    Hint::LEN + noise::DH_LEN + own.write_hello(&mut [0; HELLO_LEN]).len() + TAG_LEN
 }

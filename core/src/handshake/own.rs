@@ -2,11 +2,13 @@
 
 use super::{Config, Offer, Refused, Tell, Wall};
 use crate::aead::{Aead, Cipher};
+use crate::identity::{self};
 use crate::ids::NodeId;
-use crate::noise::HandshakeState;
+use crate::noise::{self, HandshakeState};
 use crate::profile::{End, Terms};
-use crate::time::{Duration, TimeQuality, UnixTime};
+use crate::time::{Duration, Instant, TimeQuality, UnixTime};
 use crate::wire::datagram::ConnectionId;
+use crate::wire::delegation::Delegation;
 use crate::wire::frame::{self, Refusal};
 use crate::wire::hello::{Extensions, Hello, NetworkTag, Versions};
 use crate::wire::reason::Reason;
@@ -14,26 +16,49 @@ use crate::wire::record as layout;
 use crate::wire::tlv::Tlv;
 
 /// Bytes of the longest hello that this end writes: an initiator's, on a datagram link.
-pub(super) const HELLO_LEN: usize = Hello::LEN + 2 + NetworkTag::LEN + 2 + ConnectionId::MAX_LEN;
-
-/// Bytes of the hello that an initiator with this connection id writes.
-pub(super) fn initiators_hello_len(connection_id: ConnectionId) -> usize {
-    let id = match connection_id.as_bytes().len() {
-        0 => 0,
-        len => Tlv::len_with(len),
-    };
-    Hello::LEN + Tlv::len_with(NetworkTag::LEN) + id
-}
+pub(crate) const HELLO_LEN: usize = Hello::LEN
+    + Tlv::len_with(NetworkTag::LEN)
+    + Tlv::len_with(Delegation::LEN)
+    + Tlv::len_with(ConnectionId::MAX_LEN);
 
 /// What both roles need until the end.
 pub(super) struct Own {
     pub(super) config: Config,
     pub(super) wall: Wall,
+    pub(super) began_at: Instant,
     pub(super) id: NodeId,
+    /// Why our static key stands for the id, if it is not the id's own.
+    pub(super) delegation: Option<Delegation>,
     pub(super) dialled: bool,
     pub(super) connection_id: ConnectionId,
     pub(super) expect: Option<NodeId>,
     pub(super) capabilities: u16,
+}
+
+/// A static key that the handshake proves, and the node whose own it is, if any.
+pub(super) struct ProvenKey {
+    key: [u8; noise::DH_LEN],
+    owner: Option<NodeId>,
+}
+
+impl ProvenKey {
+    /// The key that has come with the handshake; refused if it is none.
+    pub(super) fn received<A: Aead>(noise: &HandshakeState<A>) -> Result<Self, Refused> {
+        let key = remote_static(noise)?;
+        let owner = identity::id_of_static(&key).map_err(Refused::silently)?;
+        Ok(Self { key, owner: Some(owner) })
+    }
+
+    /// The key that an earlier session with this node has proven, its own or a delegated one.
+    pub(super) fn known<A: Aead>(noise: &HandshakeState<A>, id: NodeId) -> Result<Self, Refused> {
+        let key = remote_static(noise)?;
+        let is_own = identity::static_of_proven_id(&id) == Some(key);
+        Ok(Self { key, owner: is_own.then_some(id) })
+    }
+}
+
+fn remote_static<A: Aead>(noise: &HandshakeState<A>) -> Result<[u8; noise::DH_LEN], Refused> {
+    noise.remote_static().copied().ok_or_else(|| Refused::silently(Reason::BadKey))
 }
 
 /// Why a proven peer is not let in, and what seals the record that says so.
@@ -61,9 +86,14 @@ impl Own {
             },
             quality: self.wall.quality,
         };
-        // Any prober can read the responder's hello, so only the initiator names the network.
-        let network = self.dialled.then_some(self.config.network);
-        let extensions = Extensions { network, connection_id: self.connection_id, ..Extensions::default() };
+        let delegation = self.delegation.map(|delegation| delegation.to_bytes());
+        let extensions = Extensions {
+            // Any prober can read the responder's hello, so only the initiator names the network.
+            network: self.dialled.then_some(self.config.network),
+            delegation: delegation.as_ref().map(|bytes| bytes.as_slice()),
+            connection_id: self.connection_id,
+            ..Extensions::default()
+        };
         let len = hello.encode(&extensions, buf).expect("every field is within its bounds");
         &buf[..len]
     }
@@ -77,7 +107,7 @@ impl Own {
     }
 
     /// The checks that depend on both hellos alone.
-    pub(super) fn on_hello(&self, id: NodeId, bytes: &[u8]) -> Result<Offer, Denial> {
+    pub(super) fn on_hello(&self, key: &ProvenKey, bytes: &[u8]) -> Result<Offer, Denial> {
         let cipher = self.cipher_with(bytes);
         let (hello, extensions) = Hello::decode(bytes).map_err(|reason| Denial {
             cipher,
@@ -91,10 +121,18 @@ impl Own {
         if hello.versions.common(Versions::SUPPORTED) != Some(frame::VERSION) {
             return Err(denial(Reason::Version, Refusal::version(Versions::SUPPORTED).detail));
         }
-        // Whoever does not understand a delegation would take the wrong key for the node's own.
-        if extensions.delegation.is_some() {
-            return Err(denial(Reason::UnknownCritical, 0));
-        }
+        let delegation = extensions.delegation.map(Delegation::decode).transpose();
+        let delegation = delegation.map_err(|reason| denial(reason, 0))?;
+        let id = match (&delegation, key.owner) {
+            (Some(delegation), _) => {
+                self.check_delegation(delegation, key)
+                    .map_err(|reason| denial(reason, self.wall.time.as_micros()))?;
+                delegation.id
+            }
+            (None, Some(owner)) => owner,
+            // It stood for a node in an earlier session by a delegation that it does not show again.
+            (None, None) => return Err(denial(Reason::BadDelegation, 0)),
+        };
         if id == self.id {
             return Err(denial(Reason::OwnId, 0));
         }
@@ -115,7 +153,32 @@ impl Own {
             heartbeat: self.heartbeat(),
         };
         let terms = Terms::of(&own, &End::from(&hello), self.config.security);
-        Ok(Offer { id, hello, dialled: self.dialled, cipher, terms, connection_id })
+        let delegations = [self.delegation, delegation];
+        Ok(Offer {
+            id,
+            key: key.key,
+            delegated_until: delegation.map(|delegation| delegation.not_after),
+            expires_at: delegations.iter().flatten().filter_map(|one| self.end_of(one)).min(),
+            hello,
+            dialled: self.dialled,
+            cipher,
+            terms,
+            connection_id,
+        })
+    }
+
+    /// Whether the peer's key stands for the node that it names, at this moment.
+    fn check_delegation(&self, delegation: &Delegation, key: &ProvenKey) -> Result<(), Reason> {
+        identity::verify_delegation(delegation, &key.key)?;
+        // Whoever cannot tell the time cannot tell either whether a key that was stolen last year still counts.
+        let is_valid = self.wall.quality != TimeQuality::None && delegation.is_valid_at(self.wall.time);
+        if is_valid { Ok(()) } else { Err(Reason::DelegationExpired) }
+    }
+
+    /// When a delegation ends, by the clock at the start of the handshake; unknown without one.
+    fn end_of(&self, delegation: &Delegation) -> Option<Instant> {
+        let left = delegation.not_after.as_micros().saturating_sub(self.wall.time.as_micros());
+        (self.wall.quality != TimeQuality::None).then(|| self.began_at.after(Duration::from_micros(left)))
     }
 
     /// What seals the records, by the capabilities of both hellos alone: this end's and `hello`, valid or not.

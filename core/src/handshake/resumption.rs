@@ -2,8 +2,9 @@
 //!
 //! A hint only names; it proves nothing. What proves is KK, which needs the static keys of both ends.
 
+use super::Offer;
 use crate::aead::Aead;
-use crate::ids::{Hint, Hints, NodeId};
+use crate::ids::{Hint, Hints, NodeId, Resumption};
 use crate::noise::{self, HandshakeState};
 
 /// Whom the dialling end of a session expects to answer.
@@ -22,22 +23,14 @@ impl Expect {
     pub const fn id(&self) -> Option<NodeId> {
         match self {
             Self::Anyone => None,
-            Self::Id(id) | Self::Resume(Resumption { id, .. }) => Some(*id),
+            Self::Id(id) => Some(*id),
+            Self::Resume(resumption) => Some(resumption.peer.id),
         }
     }
 }
 
-/// What is left of a session for the next one: the handshake takes one round trip, if the peer still has its part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resumption {
-    /// The peer, as the earlier session has proven it.
-    pub id: NodeId,
-    /// This end's hint: to be used once.
-    pub hint: Hint,
-}
-
 /// The hints that a finished handshake leaves. They name both ends to each other and are random to anyone else.
-pub(super) fn hints<A: Aead>(noise: &HandshakeState<A>, dialled: bool) -> Hints {
+pub(super) fn hints<A: Aead>(noise: &HandshakeState<A>, peer: &Offer) -> Hints {
     let secret = noise.resumption().expect("all messages have passed");
     let hint = |end: u8| {
         let full = noise::hmac(secret.as_bytes(), &[HINT_LABEL, &[end]]);
@@ -46,9 +39,10 @@ pub(super) fn hints<A: Aead>(noise: &HandshakeState<A>, dialled: bool) -> Hints 
         Hint::from_bytes(hint)
     };
     let (initiators, responders) = (hint(1), hint(2));
-    match dialled {
-        true => Hints { own: initiators, peers: responders },
-        false => Hints { own: responders, peers: initiators },
+    let key = peer.key;
+    match peer.dialled {
+        true => Hints { own: initiators, peers: responders, key },
+        false => Hints { own: responders, peers: initiators, key },
     }
 }
 

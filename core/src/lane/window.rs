@@ -123,9 +123,10 @@ impl Window {
 
 /// The numbers whose bits are set.
 pub(super) fn numbers(arrived: &Arrived) -> impl Iterator<Item = u64> {
-    let ahead = (0_u64..).step_by(64).zip(arrived.bits).flat_map(|(at, word)| {
-        (0..64).filter(move |bit| word & 1 << bit != 0).map(move |bit| at + bit)
-    });
+    let ahead = (0_u64..)
+        .step_by(64)
+        .zip(arrived.bits)
+        .flat_map(|(at, word)| (0..64).filter(move |bit| word & 1 << bit != 0).map(move |bit| at + bit));
     let base = arrived.base;
     ahead.filter_map(move |ahead| base.checked_add(ahead))
 }

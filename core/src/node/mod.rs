@@ -33,7 +33,7 @@ pub use table::{FixedTable, Full, Table};
 
 use crate::{
     breaker, health,
-    ids::{Hint, NodeId},
+    ids::{Acquaintance, Hint, NodeId, Resumption},
     time::{Duration, Instant},
     wire::reason::Reason,
 };
@@ -73,7 +73,7 @@ pub enum Action {
         /// Whom to dial; expect this id in the handshake.
         id: NodeId,
         /// What is left of an earlier session, for a handshake in one round trip.
-        hint: Option<Hint>,
+        resumption: Option<Resumption>,
     },
     /// Close this session with this reason; [`Node::handle_peer_down`] need not be called for it.
     Close {
@@ -334,14 +334,14 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         Ok(())
     }
 
-    /// Whom this hint was given to, once: it is forgotten by the question.
+    /// Whom this hint was given to, and which key stood for it then, once: it is forgotten by the question.
     ///
     /// Call it when a session receives a hint; whoever names one has proven nothing yet. It walks the table.
-    pub fn take_hint(&mut self, hint: &Hint) -> Option<NodeId> {
+    pub fn take_hint(&mut self, hint: &Hint) -> Option<Acquaintance> {
         let index = (0..self.table.len())
             .find(|index| self.table.peer(*index).is_some_and(|peer| peer.is_known_by(hint)))?;
         self.update(index, |peer, _, _| peer.handle_hint_used());
-        self.table.peer(index).map(|peer| peer.id)
+        self.table.peer(index).map(Peer::acquaintance)
     }
 
     /// A session is up at this end; says which one stays.

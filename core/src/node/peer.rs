@@ -12,7 +12,7 @@ use crate::{
     backoff::{self, Backoff},
     breaker::{self, Breaker},
     health::{self, Health},
-    ids::{Hint, Hints, NodeId},
+    ids::{Acquaintance, Hint, Hints, NodeId, Resumption},
     recovery::{Recovery, recover_from_error},
     time::{Duration, Instant},
     wire::reason::Reason,
@@ -128,6 +128,8 @@ struct KeptHints {
     own: Option<Hint>,
     /// With which the peer dials this node next.
     peers: Option<Hint>,
+    /// The key that stood for the peer; of no meaning without a hint.
+    key: [u8; 32],
     /// The dial that is outstanding names `own`.
     is_lent: bool,
     /// When they are forgotten, once the session is over.
@@ -136,7 +138,7 @@ struct KeptHints {
 
 impl KeptHints {
     fn of(hints: Hints) -> Self {
-        Self { own: Some(hints.own), peers: Some(hints.peers), is_lent: false, until: None }
+        Self { own: Some(hints.own), peers: Some(hints.peers), key: hints.key, is_lent: false, until: None }
     }
 
     /// The dial is over, and its hint with it, unless nobody was reached to hear it.
@@ -447,6 +449,11 @@ impl Peer {
         self.hints.peers = None;
     }
 
+    /// Whom the session of the hints has proven, and by which key.
+    pub(super) const fn acquaintance(&self) -> Acquaintance {
+        Acquaintance { id: self.id, key: self.hints.key }
+    }
+
     pub(super) fn has_action(&self) -> bool {
         self.close.is_some() || self.dial == DialStatus::Due
     }
@@ -458,7 +465,9 @@ impl Peer {
         if self.dial == DialStatus::Due {
             self.dial = DialStatus::Outstanding;
             self.hints.is_lent = self.hints.own.is_some();
-            return Some(Action::Dial { id: self.id, hint: self.hints.own });
+            let peer = self.acquaintance();
+            let resumption = self.hints.own.map(|hint| Resumption { peer, hint });
+            return Some(Action::Dial { id: self.id, resumption });
         }
         None
     }

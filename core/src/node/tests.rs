@@ -22,7 +22,7 @@ fn a_peer_to_dial_is_dialled_once_and_not_again_while_the_dial_is_outstanding() 
     node.handle_timeout(at(1000));
     let second = actions(&mut node);
 
-    assert_eq!(first, [Action::Dial { id: id(1), hint: None }]);
+    assert_eq!(first, [Action::Dial { id: id(1), resumption: None }]);
     assert_eq!(second, []);
 }
 
@@ -42,7 +42,7 @@ fn a_failed_dial_is_repeated_after_a_wait_between_100_ms_and_30_s() {
     let mut now = at(0);
 
     for _ in 0..20 {
-        assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
+        assert_eq!(actions(&mut node), [Action::Dial { id: id(1), resumption: None }]);
         node.handle_dial_failed(now, &id(1), Reason::Unreachable);
         let DialStatus::At(due) = node.peer(&id(1)).unwrap().dial else { panic!("no dial is planned") };
         assert!((Duration::from_millis(100)..=Duration::from_secs(30)).contains(&due.since(now)));
@@ -65,7 +65,7 @@ fn an_open_breaker_holds_a_due_dial_back_and_lets_one_trial_pass_when_half_open(
     node.handle_timeout(opened.after(Duration::from_secs(40)));
 
     assert_eq!(while_open, []);
-    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), resumption: None }]);
     assert_eq!(node.peer(&id(1)).unwrap().breaker, breaker::State::HalfOpen);
     node.handle_dial_failed(opened.after(Duration::from_secs(41)), &id(1), Reason::Unreachable);
     assert_eq!(node.peer(&id(1)).unwrap().breaker, breaker::State::Open);
@@ -168,7 +168,7 @@ fn a_rejection_waits_long_and_an_own_id_is_not_dialled_before_it_is_added_again(
         assert_eq!(actions(&mut node).is_empty(), gave_up);
         if gave_up {
             node.add_peer(at(100_000), id(1), PeerConfig::default()).unwrap();
-            assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
+            assert_eq!(actions(&mut node), [Action::Dial { id: id(1), resumption: None }]);
         }
     }
 }
@@ -213,7 +213,7 @@ fn a_dial_that_succeeds_after_its_peer_was_removed_is_closed() {
 fn a_peer_removed_and_added_again_while_it_is_dialled_is_not_dialled_twice() {
     let mut node = node(Trust::Pinned);
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
-    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), resumption: None }]);
     node.remove_peer(&id(1)).unwrap();
     while node.poll_event().is_some() {}
 
@@ -300,7 +300,7 @@ fn judging_names_the_own_id_strangers_and_limits() {
 #[test]
 fn strangers_that_a_stricter_trust_does_not_admit_are_closed_and_forgotten() {
     let mut node = node(Trust::Open);
-    let hints = Hints { own: Hint::from_bytes([1; 8]), peers: Hint::from_bytes([2; 8]) };
+    let hints = Hints { own: Hint::from_bytes([1; 8]), peers: Hint::from_bytes([2; 8]), key: KEY };
     node.add_peer(at(0), id(1), PeerConfig { dial: false, ..PeerConfig::default() }).unwrap();
     node.handle_peer_up(at(0), id(1), accepted(1));
     node.handle_peer_up(at(0), id(2), SessionRef { hints: Some(hints), ..accepted(2) });
@@ -475,7 +475,7 @@ fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
 fn a_dial_that_lost_against_a_crossing_session_does_not_speak_against_the_peer() {
     let mut node = node(Trust::Pinned);
     node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
-    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), hint: None }]);
+    assert_eq!(actions(&mut node), [Action::Dial { id: id(1), resumption: None }]);
 
     node.handle_dial_failed(at(1), &id(1), Reason::Replaced);
 
@@ -514,12 +514,12 @@ fn a_hint_of_the_peer_is_known_once_and_so_is_that_of_its_newest_session_alone()
     node.handle_peer_up(at(0), id(2), with_hints(accepted(2), 3));
 
     assert_eq!(node.take_hint(&hint(1)), None, "that is our own");
-    assert_eq!(node.take_hint(&hint(2)), Some(id(1)));
+    assert_eq!(node.take_hint(&hint(2)), Some(known(1)));
     assert_eq!(node.take_hint(&hint(2)), None);
 
     node.handle_peer_up(at(30), id(2), with_hints(accepted(3), 5));
     assert_eq!(node.take_hint(&hint(4)), None);
-    assert_eq!(node.take_hint(&hint(6)), Some(id(2)));
+    assert_eq!(node.take_hint(&hint(6)), Some(known(2)));
 }
 
 #[test]
@@ -532,13 +532,13 @@ fn a_session_that_is_not_kept_leaves_no_hints() {
     let standing = node.handle_peer_up(at(1), id(1), with_hints(lost, 3));
 
     assert_eq!(standing, Standing::RetireNew);
-    assert_eq!((node.take_hint(&hint(4)), node.take_hint(&hint(2))), (None, Some(id(1))));
+    assert_eq!((node.take_hint(&hint(4)), node.take_hint(&hint(2))), (None, Some(known(1))));
 }
 
 #[test]
 fn hints_live_as_long_as_their_session_and_a_day() {
     const DAY: u64 = 24 * 60 * 60;
-    for (later, owner) in [(DAY - 1, Some(id(1))), (DAY, None)] {
+    for (later, owner) in [(DAY - 1, Some(known(1))), (DAY, None)] {
         let mut node = pinned_with(&[1]);
         node.handle_peer_up(at(0), id(1), with_hints(accepted(1), 1));
         node.handle_timeout(at(3 * DAY));
@@ -823,14 +823,24 @@ fn at(seconds: u64) -> Instant {
 fn next_hint(node: &mut TestNode, now: Instant) -> Option<Hint> {
     node.handle_timeout(now);
     match actions(node)[..] {
-        [Action::Dial { hint, .. }] => hint,
+        [Action::Dial { resumption, .. }] => resumption.map(|resumption| {
+            assert_eq!(resumption.peer, known(1));
+            resumption.hint
+        }),
         ref other => panic!("{other:?}"),
     }
 }
 
 /// A session whose own hint is that of `number`, and the peer's the next.
 fn with_hints(session: SessionRef, number: u8) -> SessionRef {
-    SessionRef { hints: Some(Hints { own: hint(number), peers: hint(number + 1) }), ..session }
+    SessionRef { hints: Some(Hints { own: hint(number), peers: hint(number + 1), key: KEY }), ..session }
+}
+
+/// The key that stands for every peer.
+const KEY: [u8; 32] = [9; 32];
+
+fn known(number: u8) -> Acquaintance {
+    Acquaintance { id: id(number), key: KEY }
 }
 
 fn hint(number: u8) -> Hint {
@@ -862,7 +872,7 @@ fn fail_dials_until_open(node: &mut TestNode, id: NodeId) -> Instant {
     let mut now = at(10);
     loop {
         node.handle_timeout(now);
-        if actions(node).contains(&Action::Dial { id, hint: None }) {
+        if actions(node).contains(&Action::Dial { id, resumption: None }) {
             node.handle_dial_failed(now, &id, Reason::Unreachable);
             if node.peer(&id).unwrap().breaker == breaker::State::Open {
                 return now;

@@ -36,7 +36,7 @@ use rand_core::CryptoRng;
 use crate::aead::Aead;
 use crate::handshake::{self, Finished, Handshake, Heard, LinkKind, Refused, Tell};
 use crate::identity::Identity;
-use crate::ids::{Hint, Hints, NodeId};
+use crate::ids::{Acquaintance, Hint, Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
 use crate::record::{KeyLife, Sealer};
 use crate::time::{Duration, Instant};
@@ -315,11 +315,12 @@ impl<A: Aead> Session<A> {
     }
 
     /// Answers whose the hint is, for the frame that is given to [`handle_input`](Self::handle_input) again: a known peer goes
-    /// on with one round trip, and anyone else with a full handshake. The owner is an id that an earlier session has proven.
+    /// on with one round trip, and anyone else with a full handshake. The owner is whom an earlier session has proven, by the
+    /// key that it proved.
     ///
     /// A hint counts once: whoever keeps hints has forgotten this one when asked about it. Without one in question nothing
     /// happens.
-    pub fn handle_hint(&mut self, owner: Option<NodeId>) {
+    pub fn handle_hint(&mut self, owner: Option<Acquaintance>) {
         if let State::Handshake { handshake, .. } = &mut self.state {
             handshake.handle_hint(owner);
         }
@@ -396,6 +397,7 @@ impl<A: Aead> Session<A> {
             }
             State::Up { up, .. } if up.is_silent(now) => self.close(now, Reason::Silent),
             State::Up { up, .. } if up.is_stalled(now) => self.close(now, Reason::Stalled),
+            State::Up { up, .. } if up.is_expired(now) => self.close(now, Reason::DelegationExpired),
             State::Up { up, .. } => {
                 up.handle_timeout(now);
                 if up.is_overdue(now) {

@@ -269,6 +269,11 @@ impl<A: Aead> Up<A> {
         self.pulse.is_stalled(now)
     }
 
+    /// Whether a delegation has ended that the session rests on.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.peer.expires_at().is_some_and(|at| at <= now)
+    }
+
     pub(super) fn is_worn(&self) -> bool {
         self.sealer.is_worn()
     }
@@ -295,7 +300,7 @@ impl<A: Aead> Up<A> {
 
     pub(super) fn deadline_at(&self) -> Instant {
         let always = self.pulse.due_at().min(self.renewal.due_at());
-        self.acks.due_at().map_or(always, |at| at.min(always))
+        [self.acks.due_at(), self.peer.expires_at()].into_iter().flatten().fold(always, Instant::min)
     }
 
     pub(super) fn poll_rtt(&mut self) -> Option<Duration> {

@@ -167,7 +167,7 @@ pub struct Extensions<'a> {
     pub certificate: Option<&'a [u8]>,
     /// An admission token.
     pub token: Option<&'a [u8]>,
-    /// A delegation of the node's identity to another key.
+    /// A [delegation](super::delegation::Delegation) of the node's identity to the static key of the handshake.
     pub delegation: Option<&'a [u8]>,
     /// What the records to the node are addressed with, on a datagram link.
     pub connection_id: ConnectionId,

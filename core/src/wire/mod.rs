@@ -8,6 +8,7 @@ pub mod cobs;
 pub mod control;
 mod cursor;
 pub mod datagram;
+pub mod delegation;
 pub mod delivery;
 pub mod envelope;
 pub mod family;

@@ -71,6 +71,10 @@ reasons! {
     HandshakeTimeout = 0x020A, "the handshake did not finish in time";
     /// The hint of a reconnect is unknown, or was used: a full handshake follows on the same link.
     UnknownHint = 0x020B, "the reconnect hint is unknown; a full handshake follows";
+    /// The peer's key is a delegated one, and the delegation is not signed by the node that it names, or is for another key.
+    BadDelegation = 0x0213, "the delegation of the peer's key is not genuine";
+    /// The delegation of a key has ended, or has not begun, or there is no clock to tell.
+    DelegationExpired = 0x0214, "the delegation of the key is not valid at this time, or no clock can tell";
 
     /// The node shuts down in good order.
     Shutdown = 0x0301, "the node shuts down";

@@ -1,6 +1,6 @@
 //! What a link asks of its session, whichever kind of line carries it. Both kinds of the core's sessions answer alike.
 
-use hyphal_core::ids::{Hints, NodeId};
+use hyphal_core::ids::{Acquaintance, Hints};
 use hyphal_core::session::{DatagramSession, Event, Mark, Offer, Session, SessionKeys};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
@@ -20,7 +20,7 @@ pub(crate) const IN_FLIGHT: usize = 64;
 
 /// A session of either kind.
 pub(crate) trait LinkSession: Send + 'static {
-    fn handle_hint(&mut self, owner: Option<NodeId>);
+    fn handle_hint(&mut self, owner: Option<Acquaintance>);
     fn handle_verdict(&mut self, now: Instant, outbox: &mut Outbox, verdict: Result<(), Reason>);
     fn handle_consumed(&mut self, now: Instant, mark: Mark);
     fn handle_released(&mut self, total: u64);
@@ -43,7 +43,7 @@ pub(crate) trait LinkSession: Send + 'static {
 /// The methods that are called alike.
 macro_rules! forward {
     () => {
-        fn handle_hint(&mut self, owner: Option<NodeId>) {
+        fn handle_hint(&mut self, owner: Option<Acquaintance>) {
             self.handle_hint(owner);
         }
 

@@ -137,7 +137,7 @@ async fn a_hello_that_breaks_the_form_is_rejected() {
             Reason::Malformed,
         ),
         ("a critical field that is unknown", and(&[0xC1, 0]), Reason::UnknownCritical),
-        ("a delegation", delegation, Reason::UnknownCritical),
+        ("a delegation of another length", delegation, Reason::Malformed),
     ];
 
     for (count, (name, hello, reason)) in (1..).zip(cases) {

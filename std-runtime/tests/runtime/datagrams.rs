@@ -167,7 +167,7 @@ async fn a_network_that_is_cut_ends_the_session_and_another_one_follows() {
 
 #[tokio::test]
 async fn a_restarted_node_is_found_again_at_its_port() {
-    let seed = *identity().seed();
+    let seed = *identity().seed().unwrap();
     let restarting = || builder().identity(Identity::from_seed(&seed).unwrap());
     let first = restarting().listen("udp://127.0.0.1:0").start().await.unwrap();
     let (id, endpoint) = (first.id(), first.local_addrs()[0].clone());

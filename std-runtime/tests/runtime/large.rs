@@ -133,7 +133,7 @@ async fn a_message_whose_time_passes_half_way_is_dropped_at_both_ends() {
 async fn a_message_cut_off_by_the_end_of_its_session_is_sent_again_and_delivered_once() {
     let left = listening(builder()).await;
     let right_identity = crate::pair::identity();
-    let seed = *right_identity.seed();
+    let seed = *right_identity.seed().unwrap();
     let right = dialling(builder().identity(right_identity), &left).await;
     let mut events = left.events();
     if left.peers().await.iter().all(|peer| peer.status.session.is_none()) {

@@ -35,7 +35,7 @@ async fn a_lost_link_comes_back_by_its_hint_again_and_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_node_refuses_the_hint_and_goes_on_with_a_full_handshake_on_the_same_connection() {
-    let seed = *identity().seed();
+    let seed = *identity().seed().unwrap();
     let living = || builder().identity(Identity::from_seed(&seed).unwrap());
     let first = listening(living()).await;
     let relay = Relay::to(tcp_port(&first)).await;
@@ -57,7 +57,7 @@ async fn a_restarted_node_refuses_the_hint_and_goes_on_with_a_full_handshake_on_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_node_takes_the_place_of_its_dead_process_before_that_falls_silent() {
-    let seed = *identity().seed();
+    let seed = *identity().seed().unwrap();
     // Heartbeats as they are by default: the old session would stand for 20 s.
     let calm = || Node::builder().network("test").trust(Trust::Open);
     let living = || calm().identity(Identity::from_seed(&seed).unwrap());

@@ -9,7 +9,7 @@ use crate::pair::{builder, dialling, find, identity, listening, pair, up, within
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_node_is_noticed_and_found_again_at_its_address() {
-    let seed = *identity().seed();
+    let seed = *identity().seed().unwrap();
     let restarting = || builder().identity(Identity::from_seed(&seed).unwrap());
     let first = listening(restarting()).await;
     let address = first.local_addrs()[0].clone();

@@ -135,7 +135,7 @@ async fn a_stream_whose_sender_gives_up_ends_with_that() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_whose_session_ends_says_so_and_comes_again_with_the_same_id() {
     let identity = identity();
-    let seed = *identity.seed();
+    let seed = *identity.seed().unwrap();
     let right = listening(builder().identity(identity)).await;
     let address = right.local_addrs()[0].clone();
     let mut events = right.events();

@@ -28,7 +28,7 @@ async fn nodes_of_one_process_exchange_messages_in_memory() {
 
 #[tokio::test]
 async fn a_node_that_ends_in_memory_says_so_and_is_found_again_by_its_name() {
-    let seed = *identity().seed();
+    let seed = *identity().seed().unwrap();
     let restarting =
         || builder().identity(hyphal::Identity::from_seed(&seed).unwrap()).listen("memory://restart");
     let first = restarting().start().await.unwrap();

@@ -3,16 +3,14 @@
 //! Written anew it would need the keys of its making again; what a lost packet costs must not be a second ephemeral.
 
 use super::rtt::Rtt;
+use crate::handshake::MAX_FLIGHT_LEN;
 use crate::time::{Duration, Instant};
 use crate::wire::datagram::{MAX_COOKIE_LEN, MAX_LEN, Packet};
 use crate::wire::frame::{self, Decoded, Kind};
 
-/// Bytes of the longest frame of a handshake: message 2 of XX, with a connection id.
-const FRAME_MAX: usize = 160;
-
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
-    frame: [u8; FRAME_MAX],
+    frame: [u8; MAX_FLIGHT_LEN],
     len: usize,
     /// The packet that it answers, which calls for it again.
     answers: Option<Kind>,
@@ -28,7 +26,7 @@ pub(super) struct Flight {
 impl Flight {
     /// The frame of a flight that is to be written.
     pub(super) fn new(now: Instant, frame: &[u8], answers: Option<Kind>) -> Self {
-        let mut bytes = [0; FRAME_MAX];
+        let mut bytes = [0; MAX_FLIGHT_LEN];
         bytes[..frame.len()].copy_from_slice(frame);
         let len = frame.len();
         Self {

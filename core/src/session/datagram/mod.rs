@@ -37,7 +37,7 @@ use crate::handshake::{
     self, Config, Expect, Finished, Handshake, Heard, LinkKind, Offer, Refused, Tell, Wall,
 };
 use crate::identity::Identity;
-use crate::ids::{Hints, NodeId};
+use crate::ids::{Acquaintance, Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
 use crate::record::{KeyLife, Sealer, SessionKeys};
 use crate::time::Instant;
@@ -227,7 +227,7 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
     }
 
     /// Whom the hint in question was given to, if anybody: then comes the same datagram again.
-    pub fn handle_hint(&mut self, owner: Option<NodeId>) {
+    pub fn handle_hint(&mut self, owner: Option<Acquaintance>) {
         if let State::Handshake(attempt) = &mut self.state {
             attempt.handshake.handle_hint(owner);
         }
@@ -303,6 +303,7 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
             }
             State::Up { up } if up.is_silent(now) => self.close(now, outbox, Reason::Silent),
             State::Up { up } if up.is_stalled(now) => self.close(now, outbox, Reason::Stalled),
+            State::Up { up } if up.is_expired(now) => self.close(now, outbox, Reason::DelegationExpired),
             State::Up { up } => {
                 up.handle_timeout(now);
                 if up.is_overdue(now) {

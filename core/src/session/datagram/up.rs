@@ -422,6 +422,11 @@ impl<A: Aead, const N: usize> Up<A, N> {
         self.pulse.is_stalled(now)
     }
 
+    /// Whether a delegation has ended that the session rests on.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.peer.expires_at().is_some_and(|at| at <= now)
+    }
+
     pub(super) fn is_worn(&self) -> bool {
         self.sealer.is_worn()
     }
@@ -452,7 +457,9 @@ impl<A: Aead, const N: usize> Up<A, N> {
     pub(super) fn deadline_at(&self) -> Instant {
         let always = self.pulse.due_at().min(self.renewal.due_at());
         let paced_at = self.waits_for_pace.then(|| self.window.paced_at(self.rtt.smoothed()));
-        let sometimes = [self.arrivals.due_at(), self.opener.due_at(), self.sent.due_at(&self.rtt), paced_at];
+        let expires_at = self.peer.expires_at();
+        let sometimes =
+            [self.arrivals.due_at(), self.opener.due_at(), self.sent.due_at(&self.rtt), paced_at, expires_at];
         sometimes.into_iter().flatten().fold(always, Instant::min)
     }
 

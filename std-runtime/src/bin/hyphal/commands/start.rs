@@ -75,9 +75,11 @@ impl Setup {
 
     /// Starts the node.
     pub(crate) async fn start(&self) -> Result<Node, Failure> {
-        let identity = Identity::from_seed(self.identity.seed())
-            .map_err(|_| Failure::new(Exit::Setup, "the key is no identity", "run: hyphal keygen"))?;
-        let node = NodeBuilder::from(&self.config).identity(identity).start().await.map_err(Failure::from)?;
+        let node = NodeBuilder::from(&self.config)
+            .identity(self.identity.clone())
+            .start()
+            .await
+            .map_err(Failure::from)?;
         if let Some(path) = &self.config.key_log {
             // Said even where nothing is logged; a standard error that is gone has no reader.
             let _ = writeln!(

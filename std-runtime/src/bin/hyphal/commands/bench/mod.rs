@@ -138,6 +138,7 @@ impl Drop for Peer {
 async fn begin(transport: Transport, work: Work) -> Result<(Node, Peer), Failure> {
     let identity = fresh_identity();
     let theirs = fresh_identity();
+    let seed = *theirs.seed().expect("a fresh identity is an own key");
     let here = match transport {
         Transport::Tcp => Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         Transport::Udp => Endpoint::Udp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()),
@@ -151,7 +152,7 @@ async fn begin(transport: Transport, work: Work) -> Result<(Node, Peer), Failure
         .start()
         .await?;
     let endpoint = node.local_addrs()[0].to_string();
-    let assignment = Assignment { seed: *theirs.seed(), id: node.id().to_string(), endpoint, work };
+    let assignment = Assignment { seed, id: node.id().to_string(), endpoint, work };
     let life = match transport {
         Transport::Tcp | Transport::Udp => begin_process(&assignment).await?,
         Transport::Memory => Life::Task(tokio::spawn(peer::work(assignment))),

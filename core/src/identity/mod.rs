@@ -1,9 +1,11 @@
 //! What makes a node's name: the key pair behind a [`NodeId`], the two forms of its public key, and its text form.
 //!
-//! A node has one key pair. As Ed25519 it names the node, as X25519 (the same point in Montgomery form) it is the
-//! static key of handshakes. The Montgomery form forgets the sign of the Edwards x-coordinate, so ids have sign bit 0.
+//! A node's own key pair names it as Ed25519, and as X25519 (the same point in Montgomery form) is the static key of
+//! handshakes; another static key can stand for it by its [delegation](delegation). The Montgomery form forgets the sign of the Edwards x-coordinate, so ids have sign bit 0.
 //! Invariant: on canonical prime-order points with sign bit 0, [`static_of_id`] and [`id_of_static`] are inverse to
 //! each other; everything else is refused. What an id proves is not decided here: a finished handshake does that.
+
+mod delegation;
 
 use core::fmt;
 use core::str::FromStr;
@@ -17,14 +19,20 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::ids::NodeId;
+use crate::wire::delegation::Delegation;
 use crate::wire::reason::Reason;
 
 pub use crate::wire::envelope::SIGNATURE_LEN;
+pub use delegation::DelegateError;
+pub(crate) use delegation::verify_delegation;
 
-/// A node's key pair. The seed and the X25519 secret are wiped when this is dropped, and `Debug` shows only the id.
-#[derive(ZeroizeOnDrop)]
+/// What a node is known by and proves itself with: its own key pair, or one that stands for it for a while.
+///
+/// The secrets are wiped when this is dropped, and `Debug` shows only the id. Whoever has only a delegated key is the node in
+/// handshakes, and can open what is sealed to that key, but signs nothing.
+#[derive(Clone, ZeroizeOnDrop)]
 pub struct Identity {
-    seed: [u8; 32],
+    warrant: Warrant,
     static_secret: [u8; 32],
     #[zeroize(skip)]
     static_public: [u8; 32],
@@ -32,9 +40,22 @@ pub struct Identity {
     id: NodeId,
 }
 
+/// Why the static key pair stands for the id.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+enum Warrant {
+    /// It follows from the id's own seed.
+    Seed([u8; 32]),
+    /// The id's own key has said so.
+    Delegation(#[zeroize(skip)] Delegation),
+}
+
 /// The seed's public key has sign bit 1, so it names no node. Half of all seeds do; draw another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadSeed;
+
+/// The key at hand is a delegated one, and only the node's own key can sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOwnKey;
 
 impl Identity {
     /// Draws a new key pair: seeds until one's public key has sign bit 0, two on average.
@@ -62,16 +83,27 @@ impl Identity {
         let static_secret = clamp_integer(unclamped);
         unclamped.zeroize();
         Ok(Self {
-            seed: *seed,
+            warrant: Warrant::Seed(*seed),
             static_secret,
             static_public: public.to_montgomery().to_bytes(),
             id: NodeId::from_bytes(public.to_bytes()),
         })
     }
 
-    /// The secret that the whole identity follows from; store it where only the node can read it.
-    pub const fn seed(&self) -> &[u8; 32] {
-        &self.seed
+    /// The secret that the whole identity follows from; store it where only the node can read it. A delegated key has none.
+    pub const fn seed(&self) -> Option<&[u8; 32]> {
+        match &self.warrant {
+            Warrant::Seed(seed) => Some(seed),
+            Warrant::Delegation(_) => None,
+        }
+    }
+
+    /// Why another key than the node's own stands for it, if one does.
+    pub const fn delegation(&self) -> Option<&Delegation> {
+        match &self.warrant {
+            Warrant::Seed(_) => None,
+            Warrant::Delegation(delegation) => Some(delegation),
+        }
     }
 
     /// The node's name.
@@ -79,7 +111,7 @@ impl Identity {
         self.id
     }
 
-    /// The X25519 secret: the Ed25519 secret scalar, clamped.
+    /// The X25519 secret: the Ed25519 secret scalar, clamped, unless the key is a delegated one.
     pub const fn static_secret(&self) -> &[u8; 32] {
         &self.static_secret
     }
@@ -92,8 +124,12 @@ impl Identity {
     /// The Ed25519 signature of `message` (RFC 8032, section 5.1.6); the same message always has the same.
     ///
     /// Every use begins its messages with a label of its own, so that what was signed for one is worth nothing in another.
-    pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
-        SigningKey::from_bytes(&self.seed).sign(message).to_bytes()
+    ///
+    /// # Errors
+    /// [`NotOwnKey`] if this is a delegated key: the node signs where its own key is.
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE_LEN], NotOwnKey> {
+        let seed = self.seed().ok_or(NotOwnKey)?;
+        Ok(SigningKey::from_bytes(seed).sign(message).to_bytes())
     }
 }
 
@@ -110,6 +146,14 @@ impl fmt::Display for BadSeed {
 }
 
 impl core::error::Error for BadSeed {}
+
+impl fmt::Display for NotOwnKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this is a delegated key, and only the node's own key can sign")
+    }
+}
+
+impl core::error::Error for NotOwnKey {}
 
 /// The id of the node whose X25519 key this is.
 ///
@@ -420,7 +464,7 @@ mod tests {
     #[test]
     fn a_stored_seed_gives_the_same_identity() {
         for identity in identities(5) {
-            let again = Identity::from_seed(identity.seed()).unwrap();
+            let again = Identity::from_seed(identity.seed().unwrap()).unwrap();
 
             assert_eq!(again.id(), identity.id());
             assert_eq!(again.static_secret(), identity.static_secret());
@@ -449,7 +493,7 @@ mod tests {
             let text = format!("{identity:?}");
 
             assert!(text.contains(&identity.id().to_string()));
-            for secret in [identity.seed(), identity.static_secret()] {
+            for secret in [identity.seed().unwrap(), identity.static_secret()] {
                 assert!(!text.contains(&hex(secret)) && !text.contains(&format!("{secret:?}")));
                 assert!(!text.contains(&format!("{}, {}", secret[0], secret[1])));
             }
@@ -685,7 +729,7 @@ mod tests {
         let seed = unhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
         let identity = Identity::from_seed(&seed).unwrap();
 
-        let signature = identity.sign(&[0x72]);
+        let signature = identity.sign(&[0x72]).unwrap();
 
         assert_eq!(
             hex(&signature),
@@ -698,7 +742,7 @@ mod tests {
     #[test]
     fn a_signature_over_another_message_by_another_key_or_bent_in_any_bit_is_refused() {
         let [ours, theirs] = [0, 1].map(|index| identities(2).remove(index));
-        let signature = ours.sign(b"message");
+        let signature = ours.sign(b"message").unwrap();
 
         assert_eq!(verify(&ours.id(), b"message", &signature), Ok(()));
         assert_eq!(verify(&ours.id(), b"messagf", &signature), Err(Reason::BadSignature));
@@ -714,7 +758,7 @@ mod tests {
     #[test]
     fn a_malleable_signature_is_refused() {
         let identity = identities(1).remove(0);
-        let mut signature = identity.sign(b"message");
+        let mut signature = identity.sign(b"message").unwrap();
         let mut carry = 0;
         for (place, order) in signature[32..].iter_mut().zip(ORDER) {
             let sum = u16::from(*place) + u16::from(order) + carry;
@@ -733,7 +777,7 @@ mod tests {
         for point in low_order_encodings() {
             let mut nothing = [0; SIGNATURE_LEN];
             nothing[..32].copy_from_slice(&point);
-            let mut bent = identity.sign(b"message");
+            let mut bent = identity.sign(b"message").unwrap();
             bent[..32].copy_from_slice(&point);
             for key in low_order_encodings() {
                 let refused = verify(&NodeId::from_bytes(key), b"message", &nothing);
