@@ -134,15 +134,16 @@ impl ReceiptLedger {
         Tracked { ticket, total: len as u32, outcome }
     }
 
-    fn settle_through(&mut self, class: Priority, through: u64, outcome: Outcome) {
+    /// Tells all of the class from ordinal `first` to `last` that have not heard yet.
+    fn settle_range(&mut self, class: Priority, first: u64, last: u64, outcome: Outcome) {
         let Some(awaited) = &mut self.awaited else { return };
         let awaited = &mut awaited[class as usize];
-        while awaited.front().is_some_and(|(ordinal, _)| *ordinal <= through) {
-            if let Some((_, receipt)) = awaited.pop_front() {
-                self.count -= 1;
-                // Whoever dropped the receipt does not want to know.
-                let _ = receipt.send(outcome);
-            }
+        let from = awaited.partition_point(|(ordinal, _)| *ordinal < first);
+        let to = awaited.partition_point(|(ordinal, _)| *ordinal <= last);
+        self.count -= to - from;
+        for (_, receipt) in awaited.drain(from..to) {
+            // Whoever dropped the receipt does not want to know.
+            let _ = receipt.send(outcome);
         }
     }
 
@@ -163,10 +164,12 @@ impl Ledger for ReceiptLedger {
             return;
         }
         match fate {
-            Fate::Confirmed { class, through } => self.settle_through(class, through, Outcome::Delivered),
-            Fate::Unconfirmed { class, through } => self.settle_through(class, through, Outcome::Unconfirmed),
-            Fate::ConfirmedOne { ticket } => self.settle_one(ticket, Outcome::Delivered),
-            Fate::UnconfirmedOne { ticket } => self.settle_one(ticket, Outcome::Unconfirmed),
+            Fate::Confirmed { class, first, last } => {
+                self.settle_range(class, first, last, Outcome::Delivered);
+            }
+            Fate::Unconfirmed { class, first, last } => {
+                self.settle_range(class, first, last, Outcome::Unconfirmed);
+            }
             Fate::Dropped { ticket, reason: Reason::Expired } => self.settle_one(ticket, Outcome::Expired),
             Fate::Dropped { ticket, reason } => self.settle_one(ticket, Outcome::Dropped(reason)),
         }
@@ -198,9 +201,10 @@ mod tests {
 
         ledger.settle(Fate::Dropped { ticket: ticket(5), reason: Reason::Expired });
         ledger.settle(Fate::Dropped { ticket: ticket(7), reason: Reason::PeerGone });
-        ledger.settle(Fate::Confirmed { class: Priority::Low, through: 100 });
-        ledger.settle(Fate::Confirmed { class: Priority::High, through: 6 });
-        ledger.settle(Fate::Unconfirmed { class: Priority::High, through: 9 });
+        ledger.settle(Fate::Confirmed { class: Priority::Low, first: 1, last: 100 });
+        ledger.settle(Fate::Confirmed { class: Priority::High, first: 6, last: 8 });
+        ledger.settle(Fate::Confirmed { class: Priority::High, first: 1, last: 6 });
+        ledger.settle(Fate::Unconfirmed { class: Priority::High, first: 1, last: 9 });
 
         assert_eq!(first.await, Outcome::Delivered);
         assert_eq!(second.await, Outcome::Expired);

@@ -29,20 +29,18 @@ pub struct Book {
 impl Book {
     /// The class and ordinal of every message that was confirmed.
     pub fn confirmed(&self) -> BTreeSet<(Priority, u64)> {
-        let (mut dropped, mut confirmed, mut settled) = (BTreeSet::new(), BTreeSet::new(), [0; 4]);
+        let (mut settled, mut confirmed) = (BTreeSet::new(), BTreeSet::new());
         for fate in &self.fates {
             match *fate {
-                Fate::ConfirmedOne { ticket } => {
-                    confirmed.insert((ticket.class, ticket.ordinal));
+                Fate::Dropped { ticket, .. } => {
+                    settled.insert((ticket.class, ticket.ordinal));
                 }
-                Fate::Dropped { ticket, .. } | Fate::UnconfirmedOne { ticket } => {
-                    dropped.insert((ticket.class, ticket.ordinal));
+                Fate::Unconfirmed { class, first, last } => {
+                    settled.extend((first..=last).map(|ordinal| (class, ordinal)));
                 }
-                Fate::Unconfirmed { class, through } => settled[class as usize] = through,
-                Fate::Confirmed { class, through } => {
-                    let told = (settled[class as usize] + 1..=through).map(|ordinal| (class, ordinal));
-                    confirmed.extend(told.filter(|name| !dropped.contains(name)));
-                    settled[class as usize] = through;
+                Fate::Confirmed { class, first, last } => {
+                    let told = (first..=last).map(|ordinal| (class, ordinal));
+                    confirmed.extend(told.filter(|name| settled.insert(*name)));
                 }
             }
         }

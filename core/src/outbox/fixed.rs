@@ -4,9 +4,8 @@
 //! free bytes. A payload takes the first gap that fits; if only the sum of the gaps fits, the arena is compacted, so a
 //! push is refused exactly when slots or bytes are lacking. Both walks cost O(SLOTS), which is meant to be small.
 
-use super::{CLASSES, Entry, Fate, Ledger, Outbox, Payload, Storage};
+use super::{CLASSES, Entry, Ledger, Outbox, Payload, Storage, Verdict};
 use crate::ids::{Priority, Reliability};
-use crate::wire::reason::Reason;
 
 /// The smallest outbox: 16 messages with 1,024 payload bytes in all, under 3 KiB.
 pub type TinyOutbox<L = ()> = Outbox<FixedStorage<1024, 16, L>>;
@@ -140,7 +139,11 @@ impl<const BYTES: usize, const SLOTS: usize, L> FixedStorage<BYTES, SLOTS, L> {
 
     /// The slots of a queue, the first first.
     fn links(&self, queue: usize) -> impl Iterator<Item = (Link, &Slot)> {
-        let mut at = self.queues[queue].first;
+        self.links_from(self.queues[queue].first)
+    }
+
+    /// A slot and those behind it.
+    fn links_from(&self, mut at: Link) -> impl Iterator<Item = (Link, &Slot)> {
         core::iter::from_fn(move || {
             let (link, slot) = (at, self.slot(at)?);
             at = slot.behind;
@@ -192,16 +195,19 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
         self.unlink(class as usize, END)
     }
 
-    fn drop_where(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Option<Reason>) {
+    fn drop_where(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Verdict) {
         let (mut before, mut at) = (END, self.queues[class as usize].first);
         while let Some(slot) = self.slot(at) {
-            let (ticket, behind) = (slot.entry.ticket(), slot.behind);
+            let behind = slot.behind;
             match verdict(&slot.entry) {
-                Some(reason) => {
+                Verdict::Keep => before = at,
+                Verdict::Withdraw => {
                     self.unlink(class as usize, before);
-                    self.ledger.settle(Fate::Dropped { ticket, reason });
                 }
-                None => before = at,
+                Verdict::Drop(fate) => {
+                    self.unlink(class as usize, before);
+                    self.ledger.settle(fate);
+                }
             }
             at = behind;
         }
@@ -259,8 +265,42 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
         }
     }
 
+    fn forget_through(&mut self, class: Priority, ordinal: u64) -> u64 {
+        let queue = CLASSES + class as usize;
+        let mut count = 0;
+        while let Some(slot) = self.slot(self.queues[queue].first)
+            && slot.entry.ordinal <= ordinal
+        {
+            let len = slot.len as usize;
+            self.unlink(queue, END);
+            self.kept -= 1;
+            self.kept_bytes -= len;
+            count += 1;
+        }
+        count
+    }
+
+    fn requeue(&mut self, class: Priority) {
+        let kept = core::mem::replace(&mut self.queues[CLASSES + class as usize], Queue::EMPTY);
+        let bytes: usize = self.links_from(kept.first).map(|(_, slot)| slot.len as usize).sum();
+        let Some(last) = self.slots.get_mut(usize::from(kept.last)) else { return };
+        let queue = &mut self.queues[class as usize];
+        last.behind = queue.first;
+        queue.first = kept.first;
+        if queue.len == 0 {
+            queue.last = kept.last;
+        }
+        queue.len += kept.len;
+        self.kept -= kept.len;
+        self.kept_bytes -= bytes;
+    }
+
     fn retained_len(&self) -> usize {
         usize::from(self.kept)
+    }
+
+    fn retained_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     fn release(&mut self) {}

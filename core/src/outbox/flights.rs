@@ -11,6 +11,8 @@ use crate::ids::Priority;
 pub(super) struct Flights {
     /// What was taken into the record that is not written yet; its counter is unset.
     open: Flight,
+    /// Whether there is any.
+    is_open: bool,
     ring: [Flight; Flights::MAX],
     oldest: u8,
     len: u8,
@@ -24,13 +26,20 @@ impl Flights {
     #[inline]
     pub(super) fn board(&mut self, ticket: Ticket) {
         self.open.messages += 1;
+        self.board_retained(ticket);
+    }
+
+    /// Adds a message that the storage keeps, and counts.
+    #[inline]
+    pub(super) fn board_retained(&mut self, ticket: Ticket) {
+        self.is_open = true;
         self.open.through[ticket.class as usize] = ticket.ordinal;
     }
 
     /// Closes the open record, if it carries a message.
     #[inline]
     pub(super) fn depart(&mut self, counter: u64) {
-        if self.open.messages == 0 {
+        if !core::mem::take(&mut self.is_open) {
             return;
         }
         let mut flight = core::mem::take(&mut self.open);
@@ -65,14 +74,14 @@ impl Flights {
         all
     }
 
-    /// Messages in all records, the open one too.
+    /// Messages in all records, the open one too, but for those that the storage keeps.
     pub(super) fn messages(&self) -> u64 {
         self.open.messages + (0..self.len).map(|i| self.ring[self.at(i)].messages).sum::<u64>()
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0 && self.open.messages == 0
+        self.len == 0 && !self.is_open
     }
 
     /// The place in the ring of the `i`-th oldest.
@@ -86,6 +95,7 @@ impl Flights {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flight {
     counter: u64,
+    /// Those that the storage does not keep.
     pub(super) messages: u64,
     /// The ordinal of the last message of each class; 0 = none.
     through: [u64; CLASSES],
@@ -95,6 +105,11 @@ impl Flight {
     /// The classes that the record carries, each with the ordinal of its last message.
     pub(super) fn watermarks(&self) -> impl Iterator<Item = (Priority, u64)> {
         Priority::ALL.into_iter().zip(self.through).filter(|&(_, through)| through != 0)
+    }
+
+    /// The ordinal of the last message of the class; 0 if there is none.
+    pub(super) fn through(&self, class: Priority) -> u64 {
+        self.through[class as usize]
     }
 
     fn join(&mut self, later: &Self) {

@@ -15,6 +15,7 @@ enum Step {
         class: Priority,
         len: usize,
         ttl: u32,
+        reliability: Reliability,
     },
     MakeRoom {
         class: Priority,
@@ -52,8 +53,10 @@ fn step() -> impl Strategy<Value = Step> {
     let (pushed, made_room_for) = (class.clone(), class.clone());
     let len = || prop_oneof![0..80_usize, 0..80_usize, Just(BYTES), Just(BYTES + 1)];
     let ttl = prop::sample::select(vec![0, 1, 2, 5, 60]);
+    let reliability = prop::sample::select(Reliability::ALL.to_vec());
     prop_oneof![
-        12 => (pushed, len(), ttl).prop_map(|(class, len, ttl)| Step::Push { class, len, ttl }),
+        12 => (pushed, len(), ttl, reliability)
+            .prop_map(|(class, len, ttl, reliability)| Step::Push { class, len, ttl, reliability }),
         3 => (made_room_for, len()).prop_map(|(class, len)| Step::MakeRoom { class, len }),
         2 => Just(Step::Next),
         6 => Just(Step::NextAndTake { len: usize::MAX }),
@@ -91,9 +94,10 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
 
     for &step in steps {
         match step {
-            Step::Push { class, len, ttl } => {
+            Step::Push { class, len, ttl, reliability } => {
                 let sequence = model.messages.len() as u64;
-                let header = Header { kind: 3, priority: class, sequence, ttl, ..Header::default() };
+                let header =
+                    Header { kind: 3, priority: class, reliability, sequence, ttl, ..Header::default() };
                 let payload = vec![sequence as u8; len];
                 let pushed = outbox.push(now, header, Payload::Copied(&payload));
                 assert_eq!(pushed, model.push(now, header, payload), "{step:?}");
@@ -143,6 +147,7 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
             }
             Step::Clear => {
                 outbox.clear(Reason::Shutdown);
+                model.withdraw_where(|m| m.state == State::Queued);
                 model.drop_where(|m| m.state == State::Queued, Reason::Shutdown);
             }
         }
@@ -178,6 +183,7 @@ enum State {
     InFlight,
     Confirmed,
     Unconfirmed,
+    Withdrawn,
     Dropped(Reason),
 }
 
@@ -189,6 +195,8 @@ struct Message {
     state: State,
     /// Bytes that this session has written of it.
     written: usize,
+    /// Whether all of it was ever taken.
+    was_taken: bool,
     /// Whether it was dropped when some bytes were written, and the peer does not know.
     is_abandoned: bool,
     /// What the ledger was told.
@@ -236,6 +244,7 @@ impl Model {
             pushed_at: now,
             state: State::Queued,
             written: 0,
+            was_taken: false,
             is_abandoned: false,
             told: None,
         });
@@ -309,6 +318,7 @@ impl Model {
         let left = message.payload.len() - message.written;
         if len >= left {
             message.state = State::InFlight;
+            message.was_taken = true;
             self.open.push(shown);
         } else if len > 0 {
             message.written += len;
@@ -344,7 +354,26 @@ impl Model {
     fn session_end(&mut self) {
         (self.shown, self.open, self.records) = (None, Vec::new(), Vec::new());
         self.messages.iter_mut().for_each(|m| (m.written, m.is_abandoned) = (0, false));
-        self.settle_where(|m| m.state == State::InFlight, State::Unconfirmed);
+        self.withdraw_where(|m| matches!(m.state, State::Queued | State::InFlight));
+        let was_empty = Priority::ALL.map(|class| self.queue(class).next().is_none());
+        for m in self.messages.iter_mut().filter(|m| m.state == State::InFlight) {
+            m.state = match m.header.reliability {
+                Reliability::BestEffort => State::Unconfirmed,
+                _ => State::Queued,
+            };
+        }
+        for class in Priority::ALL.into_iter().filter(|&class| was_empty[class as usize]) {
+            self.passed_over[class as usize] = 0;
+        }
+    }
+
+    /// Guaranteed messages go without a word.
+    fn withdraw_where(&mut self, which: impl Fn(&Message) -> bool) {
+        let withdrawn = |m: &&mut Message| m.header.reliability == Reliability::Guaranteed && which(m);
+        for message in self.messages.iter_mut().filter(withdrawn) {
+            message.state = State::Withdrawn;
+            message.is_abandoned = message.written > 0;
+        }
     }
 
     fn expire(&mut self, now: Instant) {
@@ -353,40 +382,28 @@ impl Model {
 
     fn cancel(&mut self, ticket: Ticket) -> bool {
         let is_it = |m: &Message| m.state == State::Queued && m.ticket == ticket;
-        let is_found = self.messages.iter().any(is_it);
+        let is_certain = self.messages.iter().any(|m| is_it(m) && !m.was_taken);
         self.drop_where(is_it, Reason::Cancelled);
-        is_found
+        is_certain
     }
 
     fn drop_where(&mut self, which: impl Fn(&Message) -> bool, reason: Reason) {
         self.messages.iter_mut().filter(|m| which(m)).for_each(|m| m.drop_for(reason));
     }
 
-    fn settle_where(&mut self, which: impl Fn(&Message) -> bool, state: State) {
-        self.messages.iter_mut().filter(|m| which(m)).for_each(|m| m.state = state);
-    }
-
     /// Applies fates as a caller's ledger would: watermarks tell of everything that has met no fate before.
     fn learn(&mut self, fates: &[Fate]) {
         for &fate in fates {
-            let (class, through, state) = match fate {
-                Fate::Confirmed { class, through } => (class, through, State::Confirmed),
-                Fate::Unconfirmed { class, through } => (class, through, State::Unconfirmed),
-                Fate::ConfirmedOne { ticket } => {
-                    self.learn_one(ticket, State::Confirmed);
-                    continue;
-                }
-                Fate::UnconfirmedOne { ticket } => {
-                    self.learn_one(ticket, State::Unconfirmed);
-                    continue;
-                }
+            let (class, range, state) = match fate {
+                Fate::Confirmed { class, first, last } => (class, first..=last, State::Confirmed),
+                Fate::Unconfirmed { class, first, last } => (class, first..=last, State::Unconfirmed),
                 Fate::Dropped { ticket, reason } => {
                     self.learn_one(ticket, State::Dropped(reason));
                     continue;
                 }
             };
-            let told =
-                self.messages.iter_mut().filter(|m| m.ticket.class == class && m.ticket.ordinal <= through);
+            let is_told = |m: &&mut Message| m.ticket.class == class && range.contains(&m.ticket.ordinal);
+            let told = self.messages.iter_mut().filter(|m| is_told(m) && m.state != State::Withdrawn);
             for message in told {
                 message.told.get_or_insert(state);
             }
@@ -401,7 +418,7 @@ impl Model {
 
     fn compare<S: Storage>(&self, outbox: &Outbox<S>) {
         for message in &self.messages {
-            let settled = !matches!(message.state, State::Queued | State::InFlight);
+            let settled = !matches!(message.state, State::Queued | State::InFlight | State::Withdrawn);
             assert_eq!(message.told, settled.then_some(message.state), "{:?}", message.ticket);
         }
         let queued = || self.messages.iter().filter(|m| m.state == State::Queued);
@@ -421,7 +438,11 @@ impl Model {
     }
 
     fn has_room(&self, len: usize) -> bool {
-        let queued = || self.messages.iter().filter(|m| m.state == State::Queued);
+        let is_kept = |m: &&Message| match m.header.reliability {
+            Reliability::BestEffort => m.state == State::Queued,
+            _ => matches!(m.state, State::Queued | State::InFlight),
+        };
+        let queued = || self.messages.iter().filter(is_kept);
         queued().count() < SLOTS && queued().map(|m| m.payload.len()).sum::<usize>() + len <= BYTES
     }
 
@@ -438,7 +459,7 @@ impl Message {
     }
 
     fn drop_for(&mut self, reason: Reason) {
-        self.state = State::Dropped(reason);
+        self.state = if self.was_taken { State::Unconfirmed } else { State::Dropped(reason) };
         self.is_abandoned = self.written > 0;
     }
 

@@ -4,10 +4,8 @@
 //! a class messages leave in order, so a waiting Low message cannot keep chunks of long gone Critical ones alive.
 //! Without messages nothing is allocated once [`Storage::release`] was called.
 
-use super::{CLASSES, Entry, Header, Ledger, Payload, Storage};
+use super::{CLASSES, Entry, Header, Ledger, Payload, Storage, Verdict};
 use crate::ids::Priority;
-use crate::outbox::Fate;
-use crate::wire::reason::Reason;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
@@ -88,16 +86,21 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         Some(entry)
     }
 
-    fn drop_where(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Option<Reason>) {
+    fn drop_where(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Verdict) {
         let Some(lanes) = &mut self.lanes else { return };
         let lane = &mut lanes[class as usize];
         lane.queue.retain(|(entry, payload)| {
-            let Some(reason) = verdict(entry) else { return true };
+            let verdict = verdict(entry);
+            if verdict == Verdict::Keep {
+                return true;
+            }
             self.messages -= 1;
             let weight = Self::weight(&entry.header, payload.len());
             self.bytes -= weight;
             lane.bytes -= weight;
-            self.ledger.settle(Fate::Dropped { ticket: entry.ticket(), reason });
+            if let Verdict::Drop(fate) = verdict {
+                self.ledger.settle(fate);
+            }
             false
         });
         lane.shrink_if_empty();
@@ -162,6 +165,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         let Some((entry, payload)) = lane.queue.pop_front() else { return };
         lane.shrink_if_empty();
         let weight = Self::weight(&entry.header, payload.len());
+        lane.bytes -= weight;
         self.messages -= 1;
         self.bytes -= weight;
         self.kept += 1;
@@ -191,8 +195,48 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         }
     }
 
+    fn forget_through(&mut self, class: Priority, ordinal: u64) -> u64 {
+        let Some(lanes) = &mut self.lanes else { return 0 };
+        let kept = &mut lanes[class as usize].kept;
+        let (mut count, mut bytes) = (0, 0);
+        while let Some((entry, _)) = kept.front()
+            && entry.ordinal <= ordinal
+        {
+            if let Some((entry, Some(payload))) = kept.pop_front() {
+                bytes += Self::weight(&entry.header, payload.len());
+                count += 1;
+            }
+        }
+        if kept.is_empty() && kept.capacity() > KEPT {
+            kept.shrink_to(KEPT);
+        }
+        self.kept -= count;
+        self.kept_bytes -= bytes;
+        count as u64
+    }
+
+    fn requeue(&mut self, class: Priority) {
+        let Some(lanes) = &mut self.lanes else { return };
+        let lane = &mut lanes[class as usize];
+        while let Some((entry, payload)) = lane.kept.pop_back() {
+            let Some(payload) = payload else { continue };
+            let weight = Self::weight(&entry.header, payload.len());
+            lane.queue.push_front((entry, payload));
+            lane.bytes += weight;
+            self.messages += 1;
+            self.bytes += weight;
+            self.kept -= 1;
+            self.kept_bytes -= weight;
+        }
+        lane.kept.shrink_to(KEPT);
+    }
+
     fn retained_len(&self) -> usize {
         self.kept
+    }
+
+    fn retained_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     #[inline]

@@ -405,7 +405,7 @@ mod tests {
         (1..=5).for_each(|counter| scene.send(counter));
 
         scene.ack(&[2..=3]);
-        assert_eq!(scene.lost(), []);
+        assert!(scene.lost().is_empty());
 
         scene.ack(&[2..=4]);
         assert_eq!(scene.lost(), [1]);
@@ -420,7 +420,7 @@ mod tests {
         scene.wait(100);
 
         scene.ack(&[2..=2]);
-        assert_eq!(scene.lost(), []);
+        assert!(scene.lost().is_empty());
         let due_at = scene.sent.due_at(&scene.rtt).unwrap();
         assert_eq!(due_at, at(101 + 11).after(Duration::from_micros(500)));
 
@@ -446,7 +446,7 @@ mod tests {
 
         // Smoothed 100 ms, variation 50 ms, 25 ms of the peer's delay: sections 6.2.1.
         assert_eq!(spans, [325, 650, 1300, 2600]);
-        assert_eq!(scene.lost(), []);
+        assert!(scene.lost().is_empty());
         scene.ack(&[2..=2]);
         assert!(!scene.sent.owes_probe());
     }
@@ -460,7 +460,7 @@ mod tests {
 
         scene.ack(&[1..=1, 4..=4]);
 
-        assert_eq!(scene.lost(), []);
+        assert!(scene.lost().is_empty());
         assert_eq!(scene.done(5), [1, 4]);
     }
 

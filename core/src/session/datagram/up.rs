@@ -700,6 +700,13 @@ impl<A: Aead, const N: usize> Up<A, N> {
         body: &mut [u8],
     ) -> (Load, usize) {
         let room = body.len().min(self.allowance.room());
+        // What is sent once and not known to be lost cannot go again: a ping asks for it.
+        if self.sent.lost().is_none()
+            && let Some((_, Load::Messages { class, first, last })) = self.sent.unanswered()
+            && outbox.retains_best_effort(class, first, last)
+        {
+            return (Load::Nothing, 0);
+        }
         while let Some((place, load)) = self.sent.lost().or_else(|| self.sent.unanswered().filter(|_| probes))
         {
             let mut encoder = Encoder::new(&mut body[..room], None);
