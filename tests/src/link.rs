@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use hyphal_core::{
     aead::ChaChaPoly,
-    ids::{Hint, MessageId, NodeId, Priority},
+    ids::{Hint, MessageId, NodeId, Priority, Reliability},
     outbox::{Fate, Header, Ledger, Outbox, SharedStorage},
     session::{Closed, Event, Mark, Offer, Received, Session},
     time::{Duration, Instant},
@@ -62,6 +62,11 @@ pub fn lab_outbox() -> LabOutbox {
 /// The header of an ordinary message: of the application, Medium, direct, 60 s to live.
 pub fn header(sequence: u64) -> Header {
     Header { kind: 0x1000, priority: Priority::Medium, sequence, ttl: 60, ..Header::default() }
+}
+
+/// The same, kept until it is acknowledged.
+pub fn reliable(sequence: u64) -> Header {
+    Header { reliability: Reliability::High, ..header(sequence) }
 }
 
 /// A message that arrived, copied out of the record.

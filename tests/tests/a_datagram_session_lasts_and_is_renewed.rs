@@ -6,7 +6,7 @@ use hyphal_core::{
     wire::{cobs, reason::Reason},
 };
 use hyphal_lab::{
-    link::header,
+    link::reliable,
     network::{PacketConditions, Side},
     packets::{LabSession, PacketPair, PacketSetup},
     seed::{Odds, Seed},
@@ -29,7 +29,7 @@ fn keys_change_by_the_phase_bit_while_messages_flow() {
     let mut pair = slow_hearts(&seed, BAD);
 
     for sequence in 0..500 {
-        pair.send(Side::Opener, header(sequence), b"at any time").unwrap();
+        pair.send(Side::Opener, reliable(sequence), b"at any time").unwrap();
         pair.drive_for(Duration::from_secs(30));
     }
 
@@ -47,7 +47,7 @@ fn a_day_old_session_drains_and_closes_without_doubt() {
         pair.drive_for(Duration::from_secs(23 * 3600));
 
         let is_over = (1..730).any(|sequence| {
-            let _ = pair.send(Side::Opener, header(sequence), b"on the way");
+            let _ = pair.send(Side::Opener, reliable(sequence), b"on the way");
             pair.drive_for(Duration::from_secs(10));
             pair.opener().closed.is_some() && pair.target().closed.is_some()
         });
@@ -68,7 +68,7 @@ fn a_session_that_makes_way_for_another_leaves_no_message_in_doubt() {
         let mut pair = PacketPair::up(&seed, BAD);
         for sequence in 0..300 {
             for side in Side::BOTH {
-                pair.send(side, header(sequence), &[7; 400]).unwrap();
+                pair.send(side, reliable(sequence), &[7; 400]).unwrap();
             }
         }
         pair.drive_for(Duration::from_millis(60));
@@ -97,7 +97,7 @@ fn a_clock_that_leaps_ends_a_session_in_good_order_at_most() {
     let seed = Seed::of(3);
     for hours in [1, 30, 24 * 365] {
         let mut pair = PacketPair::up(&seed, PacketConditions::default());
-        pair.send(Side::Opener, header(1), b"before the leap").unwrap();
+        pair.send(Side::Opener, reliable(1), b"before the leap").unwrap();
         pair.drive_for(Duration::from_millis(100));
 
         let later = pair.now().after(Duration::from_secs(hours * 3600));
@@ -123,7 +123,7 @@ fn a_noisy_line_carries_a_session_in_frames() {
     // The pair carries whole datagrams; the line between is this: frames, and noise before every third of them.
     pair.drive_until_up();
     assert!(pair.opener().sent.iter().all(|(to, bytes)| to.is_line() && bytes.len() < 200), "no padding");
-    pair.send(Side::Opener, header(1), b"over the line").unwrap();
+    pair.send(Side::Opener, reliable(1), b"over the line").unwrap();
     pair.drive_for(Duration::from_millis(100));
     assert_eq!(pair.target().payloads(), [b"over the line"]);
 

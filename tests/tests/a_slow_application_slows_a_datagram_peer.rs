@@ -2,7 +2,7 @@
 
 use hyphal_core::time::Duration;
 use hyphal_lab::{
-    link::header,
+    link::reliable,
     network::{PacketConditions, Side},
     packets::{PacketPair, PacketSetup},
     seed::{Odds, Seed},
@@ -30,7 +30,7 @@ fn a_receiver_that_hoards_holds_no_more_than_its_window_and_gets_the_rest_later(
         }
         pair.target().hoards = true;
         for sequence in 0..200 {
-            pair.send(Side::Opener, header(sequence), &[sequence as u8; 500]).unwrap();
+            pair.send(Side::Opener, reliable(sequence), &[sequence as u8; 500]).unwrap();
         }
 
         let mut most = 0;

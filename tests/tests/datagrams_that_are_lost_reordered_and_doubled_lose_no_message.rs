@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hyphal_core::{ids::Priority, outbox::Header, time::Duration};
 use hyphal_lab::{
-    link::header,
+    link::reliable,
     network::{PacketConditions, Side},
     packets::PacketPair,
     seed::{Odds, Seed},
@@ -26,8 +26,8 @@ fn a_good_pipe_carries_messages_both_ways() {
     let seed = Seed::of(1);
     let mut pair = PacketPair::up(&seed, PacketConditions::default());
 
-    pair.send(Side::Opener, header(1), b"to the target").unwrap();
-    pair.send(Side::Target, header(1), b"to the opener").unwrap();
+    pair.send(Side::Opener, reliable(1), b"to the target").unwrap();
+    pair.send(Side::Target, reliable(1), b"to the opener").unwrap();
     pair.drive_for(Duration::from_millis(100));
 
     assert_eq!(pair.target().payloads(), [b"to the target"]);
@@ -45,7 +45,7 @@ fn a_bad_pipe_delivers_every_small_message_once() {
 
         for sequence in 0..600_u64 {
             let class = Priority::ALL[chance.index(4)];
-            let header = Header { priority: class, ..header(sequence) };
+            let header = Header { priority: class, ..reliable(sequence) };
             let mut payload = sequence.to_be_bytes().to_vec();
             payload.resize(8 + chance.index(300), 7);
             pair.send(Side::Opener, header, &payload).unwrap();
@@ -80,9 +80,9 @@ fn a_bad_pipe_delivers_long_messages_in_parts_and_short_ones_between_them() {
 
         for (i, payload) in long.iter().enumerate() {
             let class = if i % 2 == 0 { Priority::Low } else { Priority::Medium };
-            pair.send(Side::Target, Header { priority: class, ..header(i as u64) }, payload).unwrap();
+            pair.send(Side::Target, Header { priority: class, ..reliable(i as u64) }, payload).unwrap();
         }
-        pair.send(Side::Target, Header { priority: Priority::Critical, ..header(9) }, b"now").unwrap();
+        pair.send(Side::Target, Header { priority: Priority::Critical, ..reliable(9) }, b"now").unwrap();
         let is_done = pair.drive_until(Duration::from_secs(20), |pair| pair.target().outbox.is_idle());
 
         assert!(is_done, "{:?}", pair.target().outbox.counters());
@@ -106,7 +106,7 @@ fn a_payload_of_1100_bytes_travels_whole_both_ways_even_with_gaps_to_tell_of() {
 
         for sequence in 0..200 {
             for side in Side::BOTH {
-                pair.send(side, header(sequence), &[sequence as u8; 1100]).unwrap();
+                pair.send(side, reliable(sequence), &[sequence as u8; 1100]).unwrap();
             }
         }
         let is_done = pair.drive_until(Duration::from_secs(20), |pair| {
@@ -129,7 +129,7 @@ fn messages_in_parts_follow_each_other_at_the_pace_of_the_path_and_not_of_timers
     let begun_at = pair.now();
 
     for sequence in 0..40 {
-        pair.send(Side::Opener, header(sequence), &[sequence as u8; 15_000]).unwrap();
+        pair.send(Side::Opener, reliable(sequence), &[sequence as u8; 15_000]).unwrap();
     }
     let is_done = pair.drive_until(Duration::from_secs(20), |pair| pair.opener().outbox.is_idle());
 
