@@ -38,6 +38,11 @@ impl Budget {
         Self { max: max as u64, state: Mutex::default() }
     }
 
+    /// The bytes that are reserved at the moment, and the most that can be.
+    pub(crate) fn occupied(&self) -> (u64, u64) {
+        (self.state().held, self.max)
+    }
+
     /// Whether a message of this length could ever be held.
     pub(crate) fn takes(&self, len: u32) -> bool {
         u64::from(len) <= self.max

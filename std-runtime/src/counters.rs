@@ -62,6 +62,10 @@ pub(crate) struct NodeTally {
     pub(crate) traffic: Arc<Tally>,
     pub(crate) accepted: AtomicU64,
     pub(crate) dialled: AtomicU64,
+    /// Sessions that came up and were let in.
+    pub(crate) sessions: AtomicU64,
+    /// Links that ended before, and dials that reached nobody, by reason.
+    pub(crate) failed: ByReason,
     /// Links that ended or never came up, by reason.
     pub(crate) closed: ByReason,
     /// Connections that were turned away before any handshake.
@@ -85,6 +89,11 @@ impl ByReason {
         if let Ok(at) = Reason::ALL.binary_search(&reason) {
             self.0[at].fetch_add(count, Relaxed);
         }
+    }
+
+    /// Takes note of several at once.
+    pub(crate) fn add_all(&self, counts: impl IntoIterator<Item = (Reason, u64)>) {
+        counts.into_iter().for_each(|(reason, count)| self.add(reason, count));
     }
 
     pub(crate) fn snapshot(&self) -> Vec<(Reason, u64)> {
@@ -145,6 +154,8 @@ pub struct Compression {
 pub struct Counters {
     /// Outgoing messages to all peers, removed ones included.
     pub sent: Sent,
+    /// Outgoing messages that were given up before they had left as a whole, by reason, the expired ones among them.
+    pub sent_dropped: Vec<(Reason, u64)>,
     /// Messages delivered to subscriptions or the inbox.
     pub received: u64,
     /// Messages received and not delivered, by reason.
@@ -165,6 +176,10 @@ pub struct Counters {
     pub refused: Vec<(Reason, u64)>,
     /// Datagrams that were dropped, by reason: forged, damaged, doubled, late, or nobody's. Anybody can cause them.
     pub strays: Vec<(Reason, u64)>,
-    /// Links that ended, failed handshakes included, by reason.
+    /// Sessions that came up.
+    pub sessions: u64,
+    /// Links that ended before a session was up, and dials that reached nobody, by reason.
+    pub failed: Vec<(Reason, u64)>,
+    /// Links that ended, those of `failed` included, by reason.
     pub closed: Vec<(Reason, u64)>,
 }

@@ -50,6 +50,7 @@ pub(crate) async fn dial(hub: Arc<Hub>, id: NodeId, resumption: Option<Resumptio
         Ok(Dialled::Memory(line)) => run(hub, expect, id, line, endpoint).await,
         Err(error) => {
             let reason = Reason::Unreachable;
+            hub.tally.failed.add(reason, 1);
             hub.tally.closed.add(reason, 1);
             tracing::info!(
                 peer = %id, address = %endpoint, reason = reason.name(), remedy = remedy(reason),

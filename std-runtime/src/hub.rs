@@ -21,7 +21,7 @@ use crate::buffers::Pool;
 use crate::clock::{self, Clock};
 use crate::compression::{Codec, Rule};
 use crate::control::Command;
-use crate::counters::{NodeTally, Sent};
+use crate::counters::{ByReason, NodeTally, Sent};
 use crate::event::Event;
 use crate::key_log::KeyLog;
 use crate::log::Throttle;
@@ -59,6 +59,8 @@ pub(crate) struct Hub {
     pub(crate) rejections: Throttle,
     peers: RwLock<Peers>,
     retired: Mutex<Sent>,
+    /// What of that was given up, by reason.
+    retired_drops: ByReason,
     tokens: AtomicU64,
     /// The sockets that this node dials over UDP from, one for IPv4 and one for IPv6, once they are needed.
     dialling: Mutex<[Option<Arc<UdpPort>>; 2]>,
@@ -112,6 +114,7 @@ impl Hub {
             rejections: Throttle::default(),
             peers: RwLock::default(),
             retired: Mutex::default(),
+            retired_drops: ByReason::default(),
             tokens: AtomicU64::new(1),
             dialling: Mutex::default(),
             tasks: Mutex::default(),
@@ -152,6 +155,7 @@ impl Hub {
         let mut lane = peer.lane();
         lane.abandon(Reason::PeerGone);
         let sent = lane.sent();
+        self.retired_drops.add_all(lane.dropped());
         drop(lane);
         self.retired().add(&sent);
     }
@@ -161,6 +165,14 @@ impl Hub {
         let mut sent = *self.retired();
         self.peers().iter().for_each(|peer| sent.add(&peer.sent()));
         sent
+    }
+
+    /// The messages to all peers that were given up, removed peers included.
+    pub(crate) fn sent_dropped(&self) -> Vec<(Reason, u64)> {
+        let all = ByReason::default();
+        all.add_all(self.retired_drops.snapshot());
+        self.peers().iter().for_each(|peer| all.add_all(peer.lane().dropped()));
+        all.snapshot()
     }
 
     /// The id of the message with this number.
@@ -315,6 +327,12 @@ impl Doors {
     /// Whether half of the places for handshakes are taken.
     pub(crate) fn is_crowded(&self, hub: &Hub) -> bool {
         self.visitors().all.handshakes * 2 >= hub.plan.limits.handshakes
+    }
+
+    /// How many connections that peers opened there are, and how many of them have not finished their handshake.
+    pub(crate) fn occupied(&self) -> (usize, usize) {
+        let Count { connections, handshakes } = self.visitors().all;
+        (connections, handshakes)
     }
 
     fn visitors(&self) -> MutexGuard<'_, Visitors> {

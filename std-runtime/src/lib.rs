@@ -60,6 +60,7 @@ pub mod compression;
 pub mod config;
 mod key_log;
 pub mod keyfile;
+pub mod metrics;
 
 mod assembly;
 mod body;

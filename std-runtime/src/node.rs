@@ -217,6 +217,7 @@ impl Node {
         let tally = &hub.tally;
         Counters {
             sent: hub.sent(),
+            sent_dropped: hub.sent_dropped(),
             received: tally.traffic.messages_received.load(Relaxed),
             received_dropped: tally.traffic.dropped(),
             bytes_sent: tally.traffic.bytes_sent.load(Relaxed),
@@ -227,6 +228,8 @@ impl Node {
             dialled: tally.dialled.load(Relaxed),
             refused: tally.refused.snapshot(),
             strays: tally.strays.snapshot(),
+            sessions: tally.sessions.load(Relaxed),
+            failed: tally.failed.snapshot(),
             closed: tally.closed.snapshot(),
         }
     }
@@ -242,6 +245,8 @@ impl Node {
                 cipher: peer.as_ref().and_then(|peer| *peer.cipher.borrow()),
                 terms: peer.as_ref().and_then(|peer| peer.lane().terms().copied()),
                 sent: peer.as_ref().map(|peer| peer.sent()).unwrap_or_default(),
+                sent_dropped: peer.as_ref().map(|peer| peer.lane().dropped()).unwrap_or_default(),
+                queued_bytes: peer.as_ref().map_or(0, |peer| peer.lane().outbox.queued_bytes() as u64),
                 received: peer.as_ref().map_or(0, |peer| peer.tally.messages_received.load(Relaxed)),
                 received_dropped: peer.as_ref().map(|peer| peer.tally.dropped()).unwrap_or_default(),
                 bytes_sent: peer.as_ref().map_or(0, |peer| peer.tally.bytes_sent.load(Relaxed)),
@@ -392,7 +397,7 @@ impl Node {
         answer.await.ok()
     }
 
-    fn hub(&self) -> &Arc<Hub> {
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.inner.hub
     }
 }
@@ -418,6 +423,10 @@ pub struct PeerInfo {
     pub terms: Option<Terms>,
     /// What became of the messages to it.
     pub sent: Sent,
+    /// Messages to it that were given up before they had left as a whole, by reason, the expired ones among them.
+    pub sent_dropped: Vec<(Reason, u64)>,
+    /// Payload bytes that wait to be sent to it at the moment.
+    pub queued_bytes: u64,
     /// Messages received from it and delivered.
     pub received: u64,
     /// Messages received from it and not delivered, by reason.

@@ -335,6 +335,33 @@ impl Lane {
         Settled { confirmed: confirmed - before.confirmed, unconfirmed: unconfirmed - before.unconfirmed }
     }
 
+    /// What was given up, by reason; all that [`Sent`] calls expired and dropped.
+    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
+        // By field, so that another one is not forgotten here.
+        let outbox::Counters {
+            pushed: _,
+            written: _,
+            confirmed: _,
+            unconfirmed: _,
+            expired,
+            peer_limit,
+            peer_gone,
+            cancelled,
+            shed,
+            cleared,
+        } = self.outbox.counters();
+        let dropped = [
+            (Reason::Expired, expired),
+            (Reason::PeerLimit, peer_limit),
+            (Reason::PeerGone, peer_gone),
+            (Reason::Cancelled, cancelled),
+            (Reason::Shed, shed),
+            // The runtime clears an outbox for nothing else.
+            (Reason::Shutdown, cleared),
+        ];
+        dropped.into_iter().filter(|&(_, count)| count != 0).collect()
+    }
+
     pub(crate) fn sent(&self) -> Sent {
         let counters = self.outbox.counters();
         Sent {

@@ -97,6 +97,12 @@ impl Queue {
         Poll::Pending
     }
 
+    /// How many deliveries wait, and how many bytes they take up.
+    pub(crate) fn occupied(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.deliveries.len(), state.bytes)
+    }
+
     /// Takes nothing more. With `drain` readers still get what is queued, else it is dropped; says how many messages were.
     pub(crate) fn close(&self, drain: bool) -> u64 {
         let mut state = self.state();

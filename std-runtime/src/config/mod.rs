@@ -12,7 +12,7 @@ mod kinds;
 mod layers;
 
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -267,6 +267,13 @@ settings! {
         security: Security = Security::Minimal, Choice(&[
             ("profile", Security::Minimal), ("standard", Security::Standard), ("high", Security::High),
         ]);
+        /// Where `hyphal node` serves its numbers for Prometheus, at `/metrics` over HTTP. There is no authentication: whoever
+        /// reaches the address reads them, so it should be one of the loopback, as 127.0.0.1:4859.
+        metrics: Option<SocketAddr> = None,
+            Maybe { word: "off", means: "they are not served", kind: Text::<SocketAddr>::new("IP:PORT, as 127.0.0.1:4859 or [::1]:4859") };
+        /// Peers whose numbers are shown one by one; those in `peers` and `trust.admit` first, then those with a session. The
+        /// others are in the totals.
+        metrics_peers: usize = 1000, Number::<usize>::plain(0, 1_000_000);
         /// Threads that run the node.
         worker_threads: Option<usize> = None,
             Maybe { word: "auto", means: "one for each core", kind: Number::<usize>::plain(1, 1024) };

@@ -498,6 +498,7 @@ impl<S: LinkSession> Desk<S> {
         let now = self.hub.clock.now();
         match standing {
             Ok(Admitted { peer, is_retired }) => {
+                self.hub.tally.sessions.fetch_add(1, Relaxed);
                 self.pulse.handle_up(now, offer.terms().heartbeat);
                 self.peer = Some(peer);
                 self.awaits_lane = !is_retired;
@@ -550,6 +551,9 @@ impl<S: LinkSession> Desk<S> {
         let reason = why.reason;
         // The line may linger, and what was held for it is wanted elsewhere.
         self.inflow.close();
+        if self.peer.is_none() {
+            self.hub.tally.failed.add(reason, 1);
+        }
         self.hub.tally.closed.add(reason, 1);
         let told = match (&self.peer, &self.origin) {
             (Some(peer), _) => {

@@ -78,6 +78,7 @@ impl Global {
         set("--peer", "peers", &node.peer);
         set("--node-type", "node_type", node.node_type.as_slice());
         set("--trust", "trust.policy", node.trust.as_slice());
+        set("--metrics", "metrics", node.metrics.as_slice());
         sources
     }
 }
@@ -108,6 +109,9 @@ pub(crate) struct NodeFlags {
     /// Admit every node of the network (open) or the listed ones only (pinned) [variable: HYPHAL_TRUST_POLICY]
     #[arg(long, value_name = "POLICY")]
     pub(crate) trust: Option<String>,
+    /// Of `hyphal node` only, which sets it
+    #[arg(skip)]
+    pub(crate) metrics: Option<String>,
 }
 
 /// `NAME=VALUE`.
@@ -199,11 +203,15 @@ pub(crate) struct DoctorArgs {
   hyphal node --listen 0.0.0.0:4857 --listen udp://0.0.0.0:4857
   hyphal node --config /etc/hyphal.toml
   hyphal node --json | jq 'select(.peer)'
+  hyphal node --metrics 127.0.0.1:4859    # and: curl http://127.0.0.1:4859/metrics
   hyphal node --listen 0.0.0.0:4857 --peer ID@relay.example.org:4857 --trust pinned")]
 pub(crate) struct NodeArgs {
     /// Print one JSON object a line: the start with the addresses, what happens to peers, the end
     #[arg(long)]
     pub(crate) json: bool,
+    /// Serve the node's numbers for Prometheus here, at /metrics, as 127.0.0.1:4859; without authentication [variable: HYPHAL_METRICS]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<String>,
     #[command(flatten)]
     pub(crate) node: NodeFlags,
 }
