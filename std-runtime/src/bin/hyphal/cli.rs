@@ -78,6 +78,7 @@ impl Global {
         set("--peer", "peers", &node.peer);
         set("--node-type", "node_type", node.node_type.as_slice());
         set("--trust", "trust.policy", node.trust.as_slice());
+        set("--store", "store.directory", node.store.as_slice());
         sources
     }
 }
@@ -108,6 +109,9 @@ pub(crate) struct NodeFlags {
     /// Admit every node of the network (open) or the listed ones only (pinned) [variable: HYPHAL_TRUST_POLICY]
     #[arg(long, value_name = "POLICY")]
     pub(crate) trust: Option<String>,
+    /// Keep Guaranteed messages in this directory, which belongs to this node alone [variable: HYPHAL_STORE_DIRECTORY]
+    #[arg(long, value_name = "DIRECTORY", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) store: Option<String>,
 }
 
 /// `NAME=VALUE`.
