@@ -26,6 +26,7 @@ use crate::listener::Listener;
 use crate::node::Node;
 use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::roster::Roster;
+use crate::store::{Store, StoreLimits};
 
 /// Collects what a node needs; [`start`](Self::start) makes it. An identity and a network name are required.
 #[must_use = "a builder does nothing until it is started"]
@@ -47,6 +48,7 @@ pub struct NodeBuilder {
     rules: Vec<Rule>,
     accepts: Methods,
     key_log: Option<PathBuf>,
+    store: Option<PathBuf>,
     security: Security,
     policy: node::Config,
 }
@@ -70,6 +72,7 @@ impl NodeBuilder {
             rules: Vec::new(),
             accepts: Methods::ALL,
             key_log: None,
+            store: None,
             security: Security::Minimal,
             policy: node::Config::default(),
         }
@@ -190,6 +193,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Keeps Guaranteed messages in this directory, which is made if it is missing and belongs to this node alone (nowhere:
+    /// Guaranteed messages are neither sent nor taken).
+    pub fn store(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.store = Some(directory.into());
+        self
+    }
+
     /// Backoff, breaker, health and removal of peers. Trust is set by [`trust`](Self::trust).
     pub fn peer_policy(mut self, policy: node::Config) -> Self {
         self.policy = policy;
@@ -224,6 +234,20 @@ impl NodeBuilder {
             max_skew: self.max_skew,
             security: self.security,
         };
+        let own = identity.id();
+        let store = match self.store {
+            None => None,
+            Some(directory) => {
+                let limits = StoreLimits {
+                    bytes: self.limits.store_bytes,
+                    receive_lanes: self.limits.store_receive_lanes,
+                };
+                let open = move || Store::open(&directory, own, limits);
+                // It reads the whole file. A task that did not come to its end has panicked.
+                let opened = tokio::task::spawn_blocking(open).await.expect("opening a store does not panic");
+                Some(opened.map_err(StartError::Store)?)
+            }
+        };
         let mut listeners = Vec::with_capacity(self.listen.len());
         for endpoint in &self.listen {
             let failed = |error| StartError::Listen { endpoint: endpoint.clone(), error };
@@ -246,7 +270,6 @@ impl NodeBuilder {
             }
         };
 
-        let own = identity.id();
         let plan = Plan {
             identity,
             session,
@@ -257,6 +280,7 @@ impl NodeBuilder {
             unknown_types: self.unknown_types,
             rules: self.rules,
             key_log,
+            store,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
         let hub = Arc::new(Hub::new(plan, sender));
@@ -289,6 +313,7 @@ impl NodeBuilder {
             ("limits.outbox_messages", outbox_messages),
             ("limits.queue_batches", queue_batches),
             ("limits.queue_bytes", queue_bytes),
+            ("limits.store_receive_lanes", self.limits.store_receive_lanes),
         ];
         for (field, value) in positive {
             require(value > 0, field, "1 or more")?;
@@ -298,6 +323,11 @@ impl NodeBuilder {
         for (field, bytes) in holding {
             require(bytes >= max_message as usize, field, "as many bytes as limits.max_message, or more")?;
         }
+        require(
+            self.limits.store_bytes >= u64::from(max_message),
+            "limits.store_bytes",
+            "as many bytes as limits.max_message, or more",
+        )?;
         require(self.limits.window >= u32::from(u16::MAX), "limits.window", "65,535 bytes or more")?;
         let heartbeat = Duration::from_millis(10)..=Duration::from_secs(655);
         require(heartbeat.contains(&self.timeouts.heartbeat), "timeouts.heartbeat", "10 ms to 655 s")?;
@@ -333,6 +363,8 @@ impl From<&Config> for NodeBuilder {
             window: config.limits.window,
             max_message: config.limits.max_message,
             assembly_bytes: config.limits.assembly_bytes,
+            store_bytes: config.store.bytes,
+            store_receive_lanes: config.store.receive_lanes,
             ..Limits::default()
         };
         let tcp = TcpOptions {
@@ -360,6 +392,7 @@ impl From<&Config> for NodeBuilder {
         let builder = config.compression.send.iter().fold(builder, |builder, rule| builder.compress(*rule));
         let builder = builder.accept_compressed(config.compression.accept.iter().copied().collect());
         let builder = config.key_log.iter().fold(builder, |builder, path| builder.key_log(path));
+        let builder = config.store.directory.iter().fold(builder, |builder, path| builder.store(path));
         let builder = config.listen.iter().cloned().fold(builder, Self::listen);
         Self { peers, ..builder }
     }

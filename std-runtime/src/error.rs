@@ -11,6 +11,7 @@ use hyphal_core::node;
 use hyphal_core::outbox;
 
 use crate::address::{BadEndpoint, Endpoint};
+use crate::store::StoreError;
 
 /// Why a message was not accepted for sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The store of Guaranteed messages cannot be opened.
+    Store(StoreError),
     /// What the builder was given as an endpoint is none.
     Endpoint(BadEndpoint),
     /// An endpoint cannot be listened on, as when another process uses the port.
@@ -138,6 +141,7 @@ impl fmt::Display for StartError {
                 )
             }
             Self::KeyLog { path, error } => write!(f, "cannot use the key log {}: {error}", path.display()),
+            Self::Store(error) => error.fmt(f),
             Self::Listen { endpoint, error } => write!(f, "cannot listen on {endpoint}: {error}"),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
         }
@@ -150,6 +154,7 @@ impl std::error::Error for StartError {
             Self::Listen { error, .. } | Self::KeyLog { error, .. } => Some(error),
             Self::Peer { error, .. } => Some(error),
             Self::Endpoint(error) => Some(error),
+            Self::Store(error) => Some(error),
             _ => None,
         }
     }

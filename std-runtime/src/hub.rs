@@ -28,6 +28,7 @@ use crate::log::Throttle;
 use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
 use crate::queue::Queue;
+use crate::store::Store;
 use crate::subscription::Registry;
 use crate::udp::{self, UdpPort};
 
@@ -86,6 +87,7 @@ pub(crate) struct Plan {
     /// The message types that are compressed.
     pub(crate) rules: Vec<Rule>,
     pub(crate) key_log: Option<KeyLog>,
+    pub(crate) store: Option<Store>,
 }
 
 impl Hub {

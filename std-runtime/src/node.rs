@@ -377,6 +377,10 @@ impl Node {
         }
         hub.inbox.queue.close(true);
         hub.registry.close();
+        if let Some(store) = &hub.plan.store {
+            // What the application has acknowledged by now is still kept, and the next node may have the file at once.
+            store.close().await;
+        }
         sent
     }
 

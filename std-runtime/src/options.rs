@@ -30,6 +30,11 @@ pub struct Limits {
     /// Bytes of messages of one peer that the node holds until the application is done with them (1 MiB). A peer far away
     /// needs as many as are under way in one round trip.
     pub window: u32,
+    /// Bytes of Guaranteed messages that may wait in the store, each counted with 512 bytes more (256 MiB); at least
+    /// `max_message`.
+    pub store_bytes: u64,
+    /// Lanes of peers, each of one class, whose Guaranteed arrivals the store remembers (16,384).
+    pub store_receive_lanes: usize,
 }
 
 impl Default for Limits {
@@ -46,6 +51,8 @@ impl Default for Limits {
             max_message: 16 << 20,
             assembly_bytes: 64 << 20,
             window: 1 << 20,
+            store_bytes: 256 << 20,
+            store_receive_lanes: 16_384,
         }
     }
 }

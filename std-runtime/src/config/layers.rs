@@ -120,6 +120,9 @@ impl Layers {
         if let Some(path) = &self.config.key_log {
             self.config.key_log = Some(self.placed("key_log", path, sources)?);
         }
+        if let Some(path) = &self.config.store.directory {
+            self.config.store.directory = Some(self.placed("store.directory", path, sources)?);
+        }
         Ok(())
     }
 
@@ -159,6 +162,14 @@ impl Layers {
                 "limits.max_message",
                 "the longest message could never be put together",
                 "make assembly_bytes at least as large as max_message",
+            ));
+        }
+        if config.store.bytes < u64::from(config.limits.max_message) {
+            return Err(self.contradiction(
+                "store.bytes",
+                "limits.max_message",
+                "the store has no room for the longest message",
+                "make store.bytes at least as large as max_message",
             ));
         }
         let mut ids: Vec<_> = config.peers.iter().map(|peer| peer.id).collect();

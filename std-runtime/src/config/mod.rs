@@ -322,6 +322,20 @@ settings! {
         inbox_batches: usize = 256, Number::<usize>::plain(1, 65_536);
     }
 
+    /// Where Guaranteed messages wait until they are acknowledged, and what has come in of others' is remembered.
+    store: Store {
+        /// Directory of the store, made if it is missing; of this node alone. Without one, Guaranteed messages are neither
+        /// sent nor taken. It belongs on a local disk. Do not put an old copy of it back: its numbers would come twice, and peers take
+        /// what they have seen for repetitions. Relative paths as for `key`.
+        directory: Option<PathBuf> = None, Maybe { word: "off", means: "no Guaranteed messages", kind: FilePath };
+        /// Bytes of messages that may wait in the store, each counted with 512 bytes more; at least `limits.max_message`. The file may
+        /// take twice as much.
+        bytes: u64 = 256 * MIB, Number::<u64>::bytes(64 * KIB, 1024 * GIB);
+        /// Lanes of others (a peer and a class each) whose arrivals the node remembers; beyond them it forgets the least
+        /// recently used one, whose sender then hears `unknown` of what is in doubt.
+        receive_lanes: usize = 16_384, Number::<usize>::plain(1, 1_000_000);
+    }
+
     /// Which messages travel compressed: none, unless a type is named here.
     compression: Compression {
         /// Message types that the node compresses for peers that take it, where that makes them shorter; the first that

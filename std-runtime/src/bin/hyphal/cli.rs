@@ -79,6 +79,7 @@ impl Global {
         set("--node-type", "node_type", node.node_type.as_slice());
         set("--trust", "trust.policy", node.trust.as_slice());
         set("--metrics", "metrics", node.metrics.as_slice());
+        set("--store", "store.directory", node.store.as_slice());
         sources
     }
 }
@@ -112,6 +113,9 @@ pub(crate) struct NodeFlags {
     /// Of `hyphal node` only, which sets it
     #[arg(skip)]
     pub(crate) metrics: Option<String>,
+    /// Keep Guaranteed messages in this directory, which belongs to this node alone [variable: HYPHAL_STORE_DIRECTORY]
+    #[arg(long, value_name = "DIRECTORY", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) store: Option<String>,
 }
 
 /// `NAME=VALUE`.

@@ -25,7 +25,7 @@ async fn what_was_accepted_is_there_after_a_restart() {
     store.close().await;
     let store = open(directory.path());
 
-    assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 77, base: 1, next: 4 }]);
+    assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 77, base: 1, fresh: 1, next: 4 }]);
     let read = store.read(lane(1), 1, 100, usize::MAX).await.unwrap();
     assert_eq!(read, (1..).zip(messages).collect::<Vec<_>>());
 }
@@ -43,7 +43,7 @@ async fn numbers_go_on_where_they_were_when_all_messages_are_gone() {
     store.close().await;
     let store = open(directory.path());
 
-    assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 77, base: 4, next: 4 }]);
+    assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 77, base: 4, fresh: 1, next: 4 }]);
     assert_eq!(store.read(lane(1), 1, 100, usize::MAX).await.unwrap(), []);
     assert_eq!(store.bytes(), 0);
 }
@@ -64,6 +64,24 @@ async fn single_numbers_are_removed_before_those_below_them() {
     assert_eq!(numbers(&store, lane(1), 1).await, [1, 3, 5]);
     assert_eq!(store.send_lanes()[0].base, 1);
     assert_eq!(numbers(&store, lane(1), 2).await, [3, 5]);
+}
+
+#[tokio::test]
+async fn a_mark_only_rises_and_brings_what_was_asked_for_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.open_lane(lane(1), 77).await.unwrap();
+    for number in 1..=3 {
+        accept(&store, lane(1), number, &message(10, 0)).await.unwrap();
+    }
+
+    store.settle(lane(1), 3, &[]);
+    store.mark(lane(1), 9).await.unwrap();
+    store.mark(lane(1), 4).await.unwrap();
+
+    assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 77, base: 3, fresh: 9, next: 4 }]);
+    assert_eq!(store.mark(lane(2), 2).await, Err(StoreFailure::NoLane));
+    assert_eq!(numbers(&store, lane(1), 1).await, [3]);
 }
 
 #[tokio::test]
@@ -113,7 +131,7 @@ async fn a_lane_that_is_opened_again_begins_anew() {
     let appended = accept(&store, lane(1), 1, &message(6, 1)).await;
 
     assert_eq!(appended, Ok(()));
-    assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 2, base: 1, next: 2 }]);
+    assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 2, base: 1, fresh: 1, next: 2 }]);
     let read = store.read(lane(1), 1, 100, usize::MAX).await.unwrap();
     assert_eq!(read, [(1, message(6, 1))]);
 }
@@ -333,7 +351,7 @@ fn payload(length: usize, seed: u64) -> Bytes {
 }
 
 fn arrivals(source: u8, base: u64) -> StoredReceiveLane {
-    StoredReceiveLane { key: lane(source), epoch: 5, base, window: [base; 16] }
+    StoredReceiveLane { key: lane(source), epoch: 5, since: 1, base, window: [base; 16] }
 }
 
 async fn accept(

@@ -38,16 +38,22 @@ pub(crate) struct Setup {
 impl Setup {
     /// Reads configuration and key.
     pub(crate) fn load(global: &Global, flags: &NodeFlags, key: Key) -> Result<Self, Failure> {
-        let config = configuration(global, flags)?;
+        let mut config = configuration(global, flags)?;
         let identity = match key {
             Key::File => keyfile::read(&config.key)?,
-            Key::Ephemeral => fresh_identity(),
+            Key::Ephemeral => {
+                // The store is that of the configured key.
+                config.store.directory = None;
+                fresh_identity()
+            }
         };
         Ok(Self { config, identity })
     }
 
-    /// Makes it a node that only dials: nobody can connect to it, and it knows only peers that it can reach.
+    /// Makes it a node that only dials: nobody can connect to it, it knows only peers that it can reach, and leaves the store to a
+    /// node that runs beside it.
     pub(crate) fn dial_only(&mut self) {
+        self.config.store.directory = None;
         self.config.listen.clear();
         self.config.trust.admit.clear();
     }
@@ -225,6 +231,7 @@ impl From<StartError> for Failure {
                     "choose another file with --key-log, in a directory that exists"
                 },
             ),
+            StartError::Store(cause) => Self::new(Exit::Setup, error.to_string(), cause.remedy()),
             StartError::Peer { error: AddPeerError::OwnId, .. } => Self::new(
                 Exit::Setup,
                 "the peer has this node's own id",
