@@ -111,6 +111,20 @@ impl Budget {
     }
 }
 
+impl Reservation {
+    /// Reserves as many bytes again, if they are free; says whether they are.
+    pub(crate) fn double(&mut self) -> bool {
+        let mut state = self.budget.state();
+        if state.held + self.len > self.budget.max {
+            return false;
+        }
+        state.held += self.len;
+        drop(state);
+        self.len *= 2;
+        true
+    }
+}
+
 /// Bytes of a [`Budget`], given back when this goes.
 #[derive(Debug)]
 pub(crate) struct Reservation {

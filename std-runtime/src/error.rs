@@ -28,6 +28,10 @@ pub enum SendError {
     },
     /// The message type belongs to no family; receivers refuse it.
     UnknownType,
+    /// No node can have the peer's id, so nothing can be sealed to it: check the id.
+    BadKey,
+    /// A broadcast was to be sealed, which only a message to one peer can be: send it to each, or do not seal it.
+    SealedBroadcast,
     /// The node has been shut down.
     Closed,
 }
@@ -40,6 +44,12 @@ impl fmt::Display for SendError {
             Self::TooLong { max } => write!(f, "the payload is longer than {max} bytes; split it"),
             Self::UnknownType => {
                 f.write_str("the message type belongs to no family; choose one of a known family")
+            }
+            Self::BadKey => {
+                f.write_str("no node can have the peer's id, so nothing can be sealed to it; check the id")
+            }
+            Self::SealedBroadcast => {
+                f.write_str("a broadcast cannot be sealed; send it to each peer, or do not seal it")
             }
             Self::Closed => f.write_str("the node has been shut down"),
         }

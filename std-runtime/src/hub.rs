@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hyphal_core::identity::Identity;
 use hyphal_core::ids::{MessageId, NodeId};
+use hyphal_core::noise::{KeyPair, Secret};
 use hyphal_core::session::{self, Wall};
 use hyphal_core::time::TimeQuality;
 use hyphal_core::wire::reason::Reason;
@@ -35,6 +36,8 @@ use crate::udp::{self, UdpPort};
 /// The shared state of one node.
 pub(crate) struct Hub {
     pub(crate) plan: Plan,
+    /// What is sealed to this node opens with, and what it seals itself.
+    pub(crate) static_pair: KeyPair,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) registry: Arc<Registry>,
@@ -95,8 +98,12 @@ impl Hub {
         let limits = plan.limits;
         let tally = NodeTally::default();
         let codec = Arc::new(Codec::new(plan.rules.clone()));
+        let identity = &plan.identity;
+        let static_secret = Secret::from_bytes(*identity.static_secret());
+        let static_pair = KeyPair::from_parts(static_secret, *identity.static_public());
         Self {
             plan,
+            static_pair,
             clock: Clock::start(),
             pool: Pool::default(),
             registry: Arc::new(Registry::new(Arc::clone(&tally.traffic), Arc::clone(&codec))),

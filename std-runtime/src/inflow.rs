@@ -27,7 +27,8 @@ use hyphal_core::wire::reason::Reason;
 use crate::assembly::{Budget, Growing, Parts, Piece, Reservation};
 use crate::clock;
 use crate::hub::Hub;
-use crate::message::{Batch, Entry, age_millis};
+use crate::message::{Batch, Entry, Protection, age_millis};
+use crate::opening::{self, Beginning, Flow, Opened};
 use crate::options::UnknownTypes;
 use crate::peer::Peer;
 use crate::queue::{Delivery, Pushed, Queue};
@@ -93,6 +94,8 @@ pub(crate) struct Contents {
 /// What a record holds beside messages that came whole and plain.
 struct Other {
     entry: Entry,
+    /// Whether it is an envelope, or part of one.
+    full: bool,
     part: Option<Part>,
     compressed: Option<Compressed>,
 }
@@ -100,6 +103,7 @@ struct Other {
 /// A part of a message, with its bytes.
 struct Fragment {
     entry: Entry,
+    full: bool,
     part: Part,
     compressed: Option<Compressed>,
     bytes: Bytes,
@@ -110,6 +114,8 @@ struct Unfinished {
     entry: Entry,
     compressed: Option<Compressed>,
     parts: Parts,
+    /// What is known of an envelope; `None` for other messages.
+    envelope: Option<Envelope>,
     /// For those who want it whole.
     whole: Option<Growing>,
     /// For those who read it part by part.
@@ -118,6 +124,16 @@ struct Unfinished {
     is_counted: bool,
     /// When its last part came.
     moved_at: Instant,
+}
+
+/// An envelope in parts.
+enum Envelope {
+    /// Its first bytes, too few to tell who wants it.
+    Begun(Vec<u8>),
+    /// It is opened when it is whole.
+    Whole,
+    /// It is opened while it arrives.
+    Flows(Box<Flow>),
 }
 
 /// There is no memory for a message at the moment; its first part comes back.
@@ -167,14 +183,9 @@ impl Inflow {
         let mut contents = Contents { entries: Vec::with_capacity(messages.len()), others: Vec::new() };
         let mut arrivals = peer.arrivals();
         for message in messages {
-            if message.full {
-                // One of many parts is counted for all of them.
-                if message.part.is_none_or(|part| part.offset == 0) {
-                    drop_received(hub, peer, Reason::Unverifiable, 1);
-                }
-                continue;
-            }
+            // The type of an envelope shows when it is open.
             let checked = if hub.plan.unknown_types == UnknownTypes::Refuse
+                && !message.full
                 && Family::of(message.kind).is_none()
             {
                 Err(Reason::UnknownType)
@@ -201,10 +212,10 @@ impl Inflow {
                 priority: message.priority,
                 broadcast: message.broadcast,
             };
-            match (message.part, message.compressed) {
-                (None, None) => contents.entries.push(entry),
-                (part, compressed) => {
-                    contents.others.push((contents.entries.len(), Other { entry, part, compressed }));
+            match (message.part, message.compressed, message.full) {
+                (None, None, false) => contents.entries.push(entry),
+                (part, compressed, full) => {
+                    contents.others.push((contents.entries.len(), Other { entry, full, part, compressed }));
                 }
             }
         }
@@ -226,7 +237,7 @@ impl Inflow {
         let mut claim = Claim { signal: &signal, bytes: mark.bytes - self.received, consumption: None };
         self.received = mark.bytes;
         let mut behind = 0;
-        for (before, Other { entry, part, compressed }) in others {
+        for (before, Other { entry, full, part, compressed }) in others {
             let rest = entries.split_off(before - behind);
             behind = before;
             let entries = std::mem::replace(&mut entries, rest);
@@ -234,9 +245,13 @@ impl Inflow {
             let bytes = bytes.slice(entry.range());
             match part {
                 Some(part) => {
-                    let fragment = Fragment { entry, part, compressed, bytes };
+                    let fragment = Fragment { entry, full, part, compressed, bytes };
                     self.deliver_part(hub, peer, now, fragment, &mut claim);
                 }
+                None if full => match open(hub, peer, &entry, bytes) {
+                    Ok(batch) => self.deliver_batch(hub, peer, batch, &mut claim),
+                    Err(reason) => drop_received(hub, peer, reason, 1),
+                },
                 None => {
                     let batch = batch_of(hub, peer, vec![Entry { offset: 0, ..entry }], bytes);
                     self.deliver_batch(hub, peer, Batch { compressed, ..batch }, &mut claim);
@@ -347,7 +362,8 @@ impl Inflow {
                 }
             }
             if !entries.is_empty() {
-                let batch = Batch { record: batch.record.clone(), entries, ..batch };
+                let (record, protection) = (batch.record.clone(), batch.protection.clone());
+                let batch = Batch { record, entries, protection, ..batch };
                 let delivery = Delivery { batch, stream: None, consumption: Some(Arc::clone(consumption)) };
                 self.push(hub, peer, &subscriber.queue, delivery, None);
             }
@@ -416,12 +432,18 @@ impl Inflow {
         // Bytes of a whole message are copied; those of a stream are in use until they are read.
         let consumption = (!message.streams.is_empty()).then(|| claim.consumption());
         let piece = Piece { bytes, consumption };
-        if let Err(reason) = message.push(part.offset, piece) {
+        let pushed = match message.envelope {
+            Some(_) => self.push_envelope(hub, peer, at, part, piece, claim),
+            None => message.push(part.offset, piece),
+        };
+        if let Err(reason) = pushed {
             // On streams the session lets only sound parts pass; on datagrams nobody but this looks at them.
             self.end(at).discard(hub, peer, reason);
             return Ok(());
         }
-        if message.streams.is_empty() && message.whole.is_none() {
+        let message = &mut self.unfinished[at];
+        let awaits_takers = matches!(message.envelope, Some(Envelope::Begun(_)));
+        if !awaits_takers && message.streams.is_empty() && message.whole.is_none() {
             message.count_drop(hub, peer, Reason::NoReceiver);
         }
         if message.parts.are_complete() {
@@ -457,17 +479,28 @@ impl Inflow {
 
     /// Looks who wants the message; `None` if that takes memory for which this link has to wait.
     fn begin(&mut self, hub: &Hub, peer: &Peer, now: Instant, first: &Fragment) -> Option<Unfinished> {
-        let &Fragment { entry, part: Part { total, .. }, compressed, .. } = first;
+        let &Fragment { entry, full, part: Part { total, .. }, compressed, .. } = first;
         let mut message = Unfinished {
             entry,
             compressed,
             parts: Parts::new(total),
+            envelope: full.then(|| Envelope::Begun(Vec::new())),
             whole: None,
             streams: Vec::new(),
             is_counted: false,
             moved_at: now,
         };
         let subscribers = hub.registry.snapshot();
+        if full {
+            // Of what type it is shows later: whoever might want it whole must find it whole then.
+            let might_take = |subscriber: &Arc<Subscriber>| {
+                !subscriber.takes_streams && subscriber.filter.takes_from(&peer.id)
+            };
+            if hub.inbox.is_open() || subscribers.iter().any(might_take) {
+                self.hold_whole(hub, peer, now, &mut message, total)?;
+            }
+            return Some(message);
+        }
         let takes = |subscriber: &&Arc<Subscriber>| {
             subscriber.filter.takes_from(&peer.id) && subscriber.filter.takes(entry.kind, entry.priority)
         };
@@ -476,14 +509,7 @@ impl Inflow {
         let (readers, others): (Vec<_>, Vec<_>) =
             takers.partition(|subscriber| subscriber.gets_parts(compressed.is_some()));
         if is_for_inbox || !others.is_empty() {
-            match self.reserve(total) {
-                Ok(reservation) => {
-                    message.whole = Some(Growing::new(total, reservation));
-                    self.look_at.get_or_insert(now.after(hub.plan.timeouts.write_stall));
-                }
-                Err(Denied::Wait) => return None,
-                Err(Denied::Never) => message.count_drop(hub, peer, Reason::NoRoom),
-            }
+            self.hold_whole(hub, peer, now, &mut message, total)?;
         }
         for subscriber in readers {
             // The head of the message: what it carries comes by the stream.
@@ -495,6 +521,139 @@ impl Inflow {
             self.push(hub, peer, &subscriber.queue, delivery, None);
         }
         Some(message)
+    }
+
+    /// Reserves memory for the whole message; `None` if this link has to wait for it.
+    fn hold_whole(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        now: Instant,
+        message: &mut Unfinished,
+        total: u32,
+    ) -> Option<()> {
+        match self.reserve(total) {
+            Ok(reservation) => {
+                message.whole = Some(Growing::new(total, reservation));
+                self.look_at.get_or_insert(now.after(hub.plan.timeouts.write_stall));
+            }
+            Err(Denied::Wait) => return None,
+            Err(Denied::Never) => message.count_drop(hub, peer, Reason::NoRoom),
+        }
+        Some(())
+    }
+
+    /// Takes the bytes of a part of an envelope.
+    fn push_envelope(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        at: usize,
+        part: Part,
+        piece: Piece,
+        claim: &mut Claim<'_>,
+    ) -> Result<(), Reason> {
+        let mut in_order = Vec::new();
+        self.unfinished[at].parts.insert(part.offset, piece, |piece| in_order.push(piece))?;
+        for mut piece in in_order {
+            let message = &mut self.unfinished[at];
+            if let Some(whole) = &mut message.whole {
+                whole.push(&piece.bytes);
+            }
+            if let Some(Envelope::Begun(first)) = &mut message.envelope {
+                first.extend_from_slice(&piece.bytes);
+                let first = std::mem::take(first);
+                let Some(rest) = self.begin_envelope(hub, peer, at, part.total, first)? else { continue };
+                piece = Piece { bytes: rest, consumption: None };
+                if !self.unfinished[at].streams.is_empty() {
+                    piece.consumption = Some(claim.consumption());
+                }
+            }
+            let Unfinished { envelope, streams, .. } = &mut self.unfinished[at];
+            if let Some(Envelope::Flows(flow)) = envelope {
+                flow.push(piece, |piece| give(streams, piece))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the first bytes of an envelope: who wants it, and how. Gives those that a stream has not used.
+    fn begin_envelope(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        at: usize,
+        total: u32,
+        first: Vec<u8>,
+    ) -> Result<Option<Bytes>, Reason> {
+        let subscribers = hub.registry.snapshot();
+        let from_peer = |subscriber: &&Arc<Subscriber>| subscriber.filter.takes_from(&peer.id);
+        let might_flow = subscribers.iter().filter(from_peer).any(|subscriber| subscriber.takes_streams);
+        let message = &mut self.unfinished[at];
+        let beginning = match might_flow {
+            true => Flow::begin(hub, peer, &message.entry, total, &first)?,
+            false => Beginning::Short,
+        };
+        let flow = match beginning {
+            Beginning::Incomplete => {
+                message.envelope = Some(Envelope::Begun(first));
+                return Ok(None);
+            }
+            Beginning::Short => {
+                message.envelope = Some(Envelope::Whole);
+                if might_flow {
+                    self.hold_late(at, total, &first)?;
+                }
+                return Ok(None);
+            }
+            Beginning::Long(flow) => flow,
+        };
+        let takes =
+            |subscriber: &&Arc<Subscriber>| subscriber.filter.takes(flow.kind, message.entry.priority);
+        let (readers, others): (Vec<_>, Vec<_>) = subscribers
+            .iter()
+            .filter(from_peer)
+            .filter(takes)
+            .partition(|subscriber| subscriber.takes_streams);
+        let is_wanted_whole = !others.is_empty() || readers.is_empty() && hub.inbox.is_open();
+        if !is_wanted_whole {
+            message.whole = None;
+        }
+        let entry = Entry { id: flow.id(), kind: flow.kind, offset: 0, len: 0, ..message.entry };
+        let mut deliveries = Vec::new();
+        for subscriber in readers {
+            let protection =
+                Protection { is_encrypted: flow.is_encrypted(), is_signed: flow.is_signed(), envelope: None };
+            let batch = Batch { protection, ..batch_of(hub, peer, vec![entry], Bytes::new()) };
+            let Some(head) = batch.message(0) else { continue };
+            let (writer, stream) = IncomingStream::new(head, flow.plain_len);
+            message.streams.push(writer);
+            let delivery = Delivery { batch, stream: Some(stream), consumption: None };
+            deliveries.push((Arc::clone(&subscriber.queue), delivery));
+        }
+        let rest = Bytes::copy_from_slice(&first[flow.begun_with..]);
+        message.envelope =
+            Some(if message.streams.is_empty() { Envelope::Whole } else { Envelope::Flows(flow) });
+        if is_wanted_whole {
+            self.hold_late(at, total, &first)?;
+        }
+        for (queue, delivery) in deliveries {
+            self.push(hub, peer, &queue, delivery, None);
+        }
+        Ok(Some(rest))
+    }
+
+    /// The envelope is wanted whole, which could not be foreseen: there is room for it now, or there is none.
+    fn hold_late(&mut self, at: usize, total: u32, first: &[u8]) -> Result<(), Reason> {
+        let message = &self.unfinished[at];
+        if message.whole.is_some() || message.is_counted {
+            return Ok(());
+        }
+        let reservation = self.budget.reserve(total).ok_or(Reason::NoRoom)?;
+        let mut whole = Growing::new(total, reservation);
+        whole.push(first);
+        self.unfinished[at].whole = Some(whole);
+        Ok(())
     }
 
     /// A link that holds memory itself must not wait for more: others may wait for what it holds.
@@ -510,29 +669,49 @@ impl Inflow {
 
     /// All parts have come.
     fn finish(&mut self, hub: &Hub, peer: &Peer, message: Unfinished, claim: &mut Claim<'_>) {
-        let Unfinished { entry, compressed, whole, streams, is_counted, .. } = message;
+        let Unfinished { entry, compressed, envelope, whole, streams, is_counted, .. } = message;
         let was_read = !streams.is_empty();
+        let is_full = envelope.is_some();
+        let flowed = matches!(envelope, Some(Envelope::Flows(_)));
         if !was_read && whole.is_none() {
+            if matches!(envelope, Some(Envelope::Begun(_))) && !is_counted {
+                drop_received(hub, peer, Reason::BadEnvelope, 1);
+            }
             return;
         }
         let age = Duration::from_millis(entry.age_millis.into());
         let admitted = peer.arrivals().of(entry.broadcast).check(entry.id, entry.priority, age, entry.ttl);
-        if let Err(reason) = admitted {
-            if !is_counted {
-                drop_received(hub, peer, reason, 1);
+        let opened = admitted.and_then(|()| match (envelope, whole.map(Growing::finish)) {
+            (Some(envelope), whole) => finish_envelope(hub, peer, &entry, envelope, whole, &streams),
+            (None, Some((payload, reservation))) => {
+                let entry = Entry { offset: 0, len: payload.len() as u32, ..entry };
+                let batch = Batch { compressed, ..batch_of(hub, peer, vec![entry], payload) };
+                Ok(Some((batch, reservation)))
             }
-            return;
-        }
+            (None, None) => Ok(None),
+        });
+        let whole = match opened {
+            Ok(whole) => whole,
+            Err(reason) => {
+                streams.into_iter().for_each(|stream| stream.refuse(reason));
+                if !is_counted {
+                    drop_received(hub, peer, reason, 1);
+                }
+                return;
+            }
+        };
         count_received(hub, peer, 1);
-        let Some((payload, reservation)) = whole.map(Growing::finish) else { return };
+        let Some((batch, reservation)) = whole else { return };
         let (held, consumption) = (Some(Arc::new(reservation)), claim.consumption());
-        let entry = Entry { offset: 0, len: payload.len() as u32, ..entry };
-        let batch = Batch { compressed, ..batch_of(hub, peer, vec![entry], payload) };
+        let Some(&entry) = batch.entries.first() else { return };
         let mut is_taken = was_read;
         for subscriber in hub.registry.snapshot().iter() {
             let Subscriber { filter, queue, .. } = &**subscriber;
-            let gets_whole = !subscriber.gets_parts(compressed.is_some());
-            if gets_whole && filter.takes_from(&peer.id) && filter.takes(entry.kind, entry.priority) {
+            let got_parts = match is_full {
+                true => flowed && subscriber.takes_streams,
+                false => subscriber.gets_parts(compressed.is_some()),
+            };
+            if !got_parts && filter.takes_from(&peer.id) && filter.takes(entry.kind, entry.priority) {
                 is_taken = true;
                 let consumption = Some(Arc::clone(&consumption));
                 let delivery = Delivery { batch: batch.clone(), stream: None, consumption };
@@ -630,10 +809,7 @@ impl Unfinished {
             if let Some(whole) = whole {
                 whole.push(&piece.bytes);
             }
-            streams.retain(|stream| {
-                let consumption = piece.consumption.clone();
-                stream.push(Piece { bytes: piece.bytes.clone(), consumption })
-            });
+            give(streams, piece);
         })
     }
 
@@ -646,6 +822,7 @@ impl Unfinished {
     /// Nothing good comes of the message.
     fn discard(mut self, hub: &Hub, peer: &Peer, reason: Reason) {
         self.count_drop(hub, peer, reason);
+        self.streams.into_iter().for_each(|stream| stream.refuse(reason));
     }
 
     /// The message is not delivered to all who wanted it; it counts once.
@@ -664,9 +841,61 @@ enum Denied {
     Never,
 }
 
+/// Gives the streams a piece, and forgets those that nobody reads.
+fn give(streams: &mut Vec<StreamWriter>, piece: Piece) {
+    streams.retain(|stream| {
+        let consumption = piece.consumption.clone();
+        stream.push(Piece { bytes: piece.bytes.clone(), consumption })
+    });
+}
+
+/// The message in a whole envelope, as a batch of its own.
+fn open(hub: &Hub, peer: &Peer, entry: &Entry, bytes: Bytes) -> Result<Batch, Reason> {
+    let Opened { id, kind, payload, is_encrypted, evidence } = opening::open(hub, peer, entry, bytes)?;
+    // No envelope is longer than 32 bits tell, and what was in it is shorter.
+    let entry = Entry { id, kind, offset: 0, len: payload.len() as u32, ..*entry };
+    let protection = Protection { is_encrypted, is_signed: evidence.is_some(), envelope: evidence };
+    Ok(Batch { protection, ..batch_of(hub, peer, vec![entry], payload) })
+}
+
+/// All parts of an envelope have come: opens what was put together of it, and gives those who read it part by part the last one.
+fn finish_envelope(
+    hub: &Hub,
+    peer: &Peer,
+    entry: &Entry,
+    envelope: Envelope,
+    whole: Option<(Bytes, Reservation)>,
+    streams: &[StreamWriter],
+) -> Result<Option<(Batch, Reservation)>, Reason> {
+    let flow = match envelope {
+        Envelope::Flows(flow) => Some((flow.id(), flow.finish()?)),
+        Envelope::Begun(_) | Envelope::Whole => None,
+    };
+    let opened = match whole {
+        Some((bytes, mut reservation)) => {
+            if opening::is_kept_twice(&bytes) && !reservation.double() {
+                return Err(Reason::NoRoom);
+            }
+            Some((open(hub, peer, entry, bytes)?, reservation))
+        }
+        None => None,
+    };
+    if let Some((id, last)) = flow {
+        if opened.is_none() && !peer.arrivals().envelopes().insert(id) {
+            return Err(Reason::Duplicate);
+        }
+        for stream in streams {
+            stream.push(Piece { bytes: last.bytes.clone(), consumption: last.consumption.clone() });
+        }
+    }
+    Ok(opened)
+}
+
 fn batch_of(hub: &Hub, peer: &Peer, entries: Vec<Entry>, record: Bytes) -> Batch {
     let own = hub.plan.identity.id();
-    Batch { record, compressed: None, entries, own, source: peer.id, received_at: clock::wall_time() }
+    let received_at = clock::wall_time();
+    let protection = Protection::default();
+    Batch { record, compressed: None, entries, own, source: peer.id, received_at, protection }
 }
 
 fn count_received(hub: &Hub, peer: &Peer, count: u64) {

@@ -4,12 +4,14 @@
 //! they came. Invariant: at most one link owns the lane; a link that lost it must not touch the outbox any more.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyphal_core::aead::Cipher;
 use hyphal_core::filter;
+use hyphal_core::full::SeenIds;
+use hyphal_core::identity;
 use hyphal_core::ids::NodeId;
 use hyphal_core::outbox::{self, SharedStorage, Ticket};
 use hyphal_core::profile::{Compression, Terms};
@@ -35,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) rtt: watch::Sender<Option<Duration>>,
     /// What seals the records of its session; `None` without one.
     pub(crate) cipher: watch::Sender<Option<Cipher>>,
+    /// What is sealed to it and by it, once that was needed.
+    static_key: OnceLock<Option<[u8; 32]>>,
     lane: Mutex<Lane>,
     arrivals: Mutex<Arrivals>,
 }
@@ -60,9 +64,15 @@ impl Peer {
             tally: Tally::default(),
             rtt: watch::Sender::new(None),
             cipher: watch::Sender::new(None),
+            static_key: OnceLock::new(),
             lane: Mutex::new(lane),
             arrivals: Mutex::default(),
         }
+    }
+
+    /// The key that messages are sealed to; `None` if its id is none that a node can have.
+    pub(crate) fn static_key(&self) -> Option<[u8; 32]> {
+        *self.static_key.get_or_init(|| identity::static_of_id(&self.id).ok())
     }
 
     pub(crate) fn lane(&self) -> MutexGuard<'_, Lane> {
@@ -85,6 +95,7 @@ impl Peer {
 pub(crate) struct Arrivals {
     pub(crate) direct: filter::Filter,
     pub(crate) broadcast: filter::Filter,
+    envelopes: Option<Box<SeenIds<SEEN>>>,
 }
 
 impl Arrivals {
@@ -92,7 +103,15 @@ impl Arrivals {
     pub(crate) fn of(&mut self, broadcast: bool) -> &mut filter::Filter {
         if broadcast { &mut self.broadcast } else { &mut self.direct }
     }
+
+    /// The envelopes that came last.
+    pub(crate) fn envelopes(&mut self) -> &mut SeenIds<SEEN> {
+        self.envelopes.get_or_insert_default()
+    }
 }
+
+/// Envelopes of one peer whose ids are remembered (protocol section 16).
+const SEEN: usize = 1024;
 
 /// The way out to a peer.
 #[derive(Debug)]

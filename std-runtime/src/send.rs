@@ -16,6 +16,7 @@ use hyphal_core::time::Instant;
 use hyphal_core::wire::family::Family;
 
 use crate::builder::MAX_MESSAGE;
+use crate::closing::{self, Closed, Wishes};
 use crate::compression::{Effort, Packed};
 use crate::error::{BatchError, SendError};
 use crate::hub::Hub;
@@ -33,8 +34,8 @@ pub(crate) async fn send(
     check(&message)?;
     let mut place = Place::new(hub.peer(&peer).ok_or(SendError::UnknownPeer)?);
     let overflow = message.options.overflow;
-    let packed = pack(hub, &place.peer, &message);
-    let push = |lane: &mut Lane| push(hub, lane, &message, packed.as_ref(), is_tracked);
+    let form = prepare(hub, &place.peer, &message)?;
+    let push = |lane: &mut Lane| push(hub, lane, &message, &form, is_tracked);
     let (id, tracked) = poll_fn(|cx| place.poll_push(cx, overflow, push)).await?;
     Ok((id, tracked.map(|tracked| Receipt::new(tracked, Arc::clone(&place.peer)))))
 }
@@ -48,9 +49,9 @@ pub(crate) fn try_send(
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     check(message)?;
     let peer = hub.peer(&peer).ok_or(SendError::UnknownPeer)?;
-    let packed = pack(hub, &peer, message);
+    let form = prepare(hub, &peer, message)?;
     let mut lane = peer.lane();
-    let push = |lane: &mut Lane| push(hub, lane, message, packed.as_ref(), is_tracked);
+    let push = |lane: &mut Lane| push(hub, lane, message, &form, is_tracked);
     let pushed = match message.options.overflow {
         Overflow::Wait | Overflow::Fail => lane.try_push(push),
         Overflow::Shed => lane.push_first(push),
@@ -60,20 +61,37 @@ pub(crate) fn try_send(
     Ok((id, tracked.map(|tracked| Receipt::new(tracked, peer))))
 }
 
-/// The message compressed, if somebody wants that and the peer takes it. Before the lane is locked: it takes its time.
-fn pack(hub: &Hub, peer: &Peer, message: &Outgoing<'_>) -> Option<Packed> {
+/// What is queued of a message.
+enum Form {
+    /// Its payload.
+    Plain,
+    /// Its payload compressed, if the peer takes it so.
+    Packed(Packed),
+    /// Its envelope.
+    Closed(Closed),
+}
+
+/// The message in its envelope if it is to be sealed or signed, or else compressed, if somebody wants that and the peer takes
+/// it. Before the lane is locked: either takes its time.
+fn prepare(hub: &Hub, peer: &Peer, message: &Outgoing<'_>) -> Result<Form, SendError> {
+    let wishes = Wishes::of(hub, message.options);
+    if wishes.need_envelope() {
+        let id = hub.message_id(hub.sequence.fetch_add(1, Relaxed));
+        return closing::close(hub, Some(peer), message, wishes, id).map(Form::Closed);
+    }
     if !hub.codec.names(message.kind) {
-        return None;
+        return Ok(Form::Plain);
     }
     let taker = peer.lane().taker();
-    hub.codec.pack(message.kind, taker, message.payload.as_slice())
+    let packed = hub.codec.pack(message.kind, taker, message.payload.as_slice());
+    Ok(packed.map_or(Form::Plain, Form::Packed))
 }
 
 fn push(
     hub: &Hub,
     lane: &mut Lane,
     message: &Outgoing<'_>,
-    packed: Option<&Packed>,
+    form: &Form,
     is_tracked: bool,
 ) -> Result<(MessageId, Option<Tracked>), SendError> {
     if is_tracked && !lane.outbox.ledger().has_room() {
@@ -82,11 +100,33 @@ fn push(
     let sequence = hub.sequence.fetch_add(1, Relaxed);
     let header = header(message.kind, message.options, sequence, false);
     let now = hub.clock.now();
-    make_room(lane, now, message.options, message.payload.len());
-    let (ticket, len) = enqueue(hub, lane, now, header, message.payload.for_outbox(), packed)?;
+    let (id, (ticket, len)) = match form {
+        Form::Closed(closed) => (closed.id, enqueue_closed(lane, now, message.options, header, closed)?),
+        Form::Plain | Form::Packed(_) => {
+            make_room(lane, now, message.options, message.payload.len());
+            let packed = if let Form::Packed(packed) = form { Some(packed) } else { None };
+            let queued = enqueue(hub, lane, now, header, message.payload.for_outbox(), packed)?;
+            (hub.message_id(sequence), queued)
+        }
+    };
     let tracked = is_tracked.then(|| lane.outbox.ledger().track(ticket, len));
     wake(hub, lane);
-    Ok((hub.message_id(sequence), tracked))
+    Ok((id, tracked))
+}
+
+/// Queues an envelope; gives its length.
+fn enqueue_closed(
+    lane: &mut Lane,
+    now: Instant,
+    options: SendOptions,
+    header: Header,
+    closed: &Closed,
+) -> Result<(Ticket, usize), SendError> {
+    let len = closed.bytes.len();
+    make_room(lane, now, options, len);
+    let header = Header { kind: 0, full: true, ..header };
+    let pushed = lane.outbox.push(now, header, outbox::Payload::Shared(closed.bytes.clone()));
+    pushed.map(|ticket| (ticket, len)).map_err(|error| closed.explain(error.into()))
 }
 
 /// Queues the compressed form if there is one and the peer takes it, else the payload as it is; gives the length of either.
@@ -134,13 +174,15 @@ pub struct SendBatch<'m, I: Iterator<Item = Outgoing<'m>>> {
     messages: Peekable<I>,
     /// The next message compressed, or found not worth it, while it waits for room.
     packed: Option<Option<Packed>>,
+    /// The next message in its envelope, if it needs one.
+    closed: Option<Closed>,
     accepted: u64,
 }
 
 impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
     pub(crate) fn new(hub: Arc<Hub>, peer: NodeId, messages: I) -> Self {
         let place = hub.peer(&peer).map(Place::new);
-        Self { hub, place, messages: messages.peekable(), packed: None, accepted: 0 }
+        Self { hub, place, messages: messages.peekable(), packed: None, closed: None, accepted: 0 }
     }
 
     /// How many messages were queued so far, from the first on.
@@ -149,8 +191,22 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
     }
 
     fn poll_next_part(&mut self, cx: &Context<'_>) -> Poll<Result<Part, SendError>> {
-        let Self { hub, place, messages, packed, accepted } = self;
+        let Self { hub, place, messages, packed, closed, accepted } = self;
         let Some(place) = place else { return Poll::Ready(Err(SendError::UnknownPeer)) };
+        if closed.is_none()
+            && let Some(message) = messages.peek()
+            && let wishes = Wishes::of(hub, message.options)
+            && wishes.need_envelope()
+        {
+            // Before the lane is locked.
+            let id = hub.message_id(hub.sequence.fetch_add(1, Relaxed));
+            let result =
+                check(message).and_then(|()| closing::close(hub, Some(&place.peer), message, wishes, id));
+            match result {
+                Ok(made) => *closed = Some(made),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
         let overflow = messages.peek().map_or(Overflow::Wait, |message| message.options.overflow);
         place.poll_push(cx, overflow, |lane| {
             let now = hub.clock.now();
@@ -177,10 +233,18 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                 if message.payload.len() > MAX_MESSAGE as usize {
                     break Err(SendError::TooLong { max: MAX_MESSAGE });
                 }
-                make_room(lane, now, message.options, message.payload.len());
+                let needs_envelope = Wishes::of(hub, message.options).need_envelope();
+                if needs_envelope && closed.is_none() {
+                    break Ok(Part::Closing);
+                }
                 let header = header(message.kind, message.options, numbers.peek(), false);
+                if !needs_envelope {
+                    make_room(lane, now, message.options, message.payload.len());
+                }
                 let payload = message.payload.for_outbox();
-                let result = if is_packing {
+                let result = if let Some(closed) = closed {
+                    enqueue_closed(lane, now, message.options, header, closed).map(drop)
+                } else if is_packing {
                     let original = message.payload.as_slice();
                     let pack = || hub.codec.pack(message.kind, lane.taker(), original);
                     let packed = packed.get_or_insert_with(pack).as_ref();
@@ -193,6 +257,7 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                     break Err(error);
                 }
                 *packed = None;
+                *closed = None;
                 numbers.advance();
                 messages.next();
                 pushed += 1;
@@ -211,6 +276,9 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
 /// Messages that are queued under one lock; the link gets its turn in between.
 const PART: u64 = 1024;
 
+/// Envelopes that are made before other tasks get their turn.
+const CLOSED: u32 = 16;
+
 /// Bytes that are compressed under one lock.
 const PART_BYTES: usize = 64 * 1024;
 
@@ -223,6 +291,8 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> fmt::Debug for SendBatch<'m, I> {
 /// How much of a batch is done.
 enum Part {
     More,
+    /// The next message needs an envelope.
+    Closing,
     Last,
 }
 
@@ -230,9 +300,15 @@ impl<'m, I: Iterator<Item = Outgoing<'m>> + Unpin> Future for SendBatch<'m, I> {
     type Output = Result<u64, BatchError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut made = 0;
         loop {
             match ready!(self.poll_next_part(cx)) {
                 Ok(Part::More) => {}
+                Ok(Part::Closing) if made < CLOSED => made += 1,
+                Ok(Part::Closing) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Ok(Part::Last) => return Poll::Ready(Ok(self.accepted)),
                 Err(error) => return Poll::Ready(Err(BatchError { accepted: self.accepted, error })),
             }
@@ -300,9 +376,17 @@ pub(crate) async fn broadcast(
     is_tracked: bool,
 ) -> Result<Broadcast, SendError> {
     let payload = payload.into_shared();
-    check(&Outgoing { kind, payload: Payload::Shared(payload.clone()), options })?;
+    let message = Outgoing { kind, payload: Payload::Shared(payload), options };
+    check(&message)?;
+    let wishes = Wishes::of_broadcast(hub, options)?;
+    let closed = if wishes.need_envelope() {
+        let id = hub.message_id(hub.sequence.fetch_add(1, Relaxed));
+        Some(closing::close(hub, None, &message, wishes, id)?)
+    } else {
+        None
+    };
     let peers = hub.peers();
-    let (mut wave, mut places) = Wave::begin(hub, kind, payload, options, is_tracked, &peers);
+    let (mut wave, mut places) = Wave::begin(hub, message, closed, is_tracked, &peers);
     poll_fn(|cx| {
         places.retain_mut(|place| match place.poll_push_attached(cx, |lane| wave.push(hub, lane)) {
             Poll::Ready(result) => {
@@ -325,6 +409,8 @@ struct Wave {
     payload: Bytes,
     /// Compressed in each way that the profile of some peer asks for.
     packed: Vec<(Effort, Option<Packed>)>,
+    /// Its envelope, if it is signed.
+    closed: Option<Closed>,
     is_tracked: bool,
     result: Broadcast,
 }
@@ -335,13 +421,17 @@ impl Wave {
     /// Under the lock of broadcasts, so that every peer's line has them in the order of their numbers.
     fn begin(
         hub: &Hub,
-        kind: u16,
-        payload: Bytes,
-        options: SendOptions,
+        message: Outgoing<'_>,
+        closed: Option<Closed>,
         is_tracked: bool,
         peers: &[Arc<Peer>],
     ) -> (Self, Vec<Place>) {
-        let packed = pack_for_all(hub, kind, &payload, peers);
+        let Outgoing { kind, payload, options } = message;
+        let payload = payload.into_shared();
+        let packed = match &closed {
+            Some(_) => Vec::new(),
+            None => pack_for_all(hub, kind, &payload, peers),
+        };
         let _turn = hub.broadcasts.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = hub.sequence.fetch_add(1, Relaxed);
         let mut wave = Self {
@@ -352,10 +442,11 @@ impl Wave {
             packed,
             is_tracked,
             result: Broadcast {
-                id: hub.message_id(sequence),
+                id: closed.as_ref().map_or(hub.message_id(sequence), |closed| closed.id),
                 accepted: Vec::with_capacity(peers.len()),
                 refused: Vec::new(),
             },
+            closed,
         };
         let mut places = Vec::new();
         for peer in peers {
@@ -384,15 +475,22 @@ impl Wave {
         if !has_room || !lane.takes_broadcasts() {
             return Err(SendError::QueueFull);
         }
+        let (ticket, len) = match &self.closed {
+            Some(closed) => enqueue_closed(lane, self.now, self.options, self.header, closed)?,
+            None => self.enqueue(hub, lane)?,
+        };
+        let tracked = self.is_tracked.then(|| lane.outbox.ledger().track(ticket, len));
+        wake(hub, lane);
+        Ok(tracked)
+    }
+
+    fn enqueue(&self, hub: &Hub, lane: &mut Lane) -> Result<(Ticket, usize), SendError> {
         make_room(lane, self.now, self.options, self.payload.len());
         let payload = outbox::Payload::Shared(self.payload.clone());
         let effort = hub.codec.effort_for(self.header.kind, lane.taker());
         let packed = self.packed.iter().find(|(made_by, _)| Some(*made_by) == effort);
         let packed = packed.and_then(|(_, packed)| packed.as_ref());
-        let (ticket, len) = enqueue(hub, lane, self.now, self.header, payload, packed)?;
-        let tracked = self.is_tracked.then(|| lane.outbox.ledger().track(ticket, len));
-        wake(hub, lane);
-        Ok(tracked)
+        enqueue(hub, lane, self.now, self.header, payload, packed)
     }
 
     fn settle(&mut self, peer: &Arc<Peer>, result: Result<Option<Tracked>, SendError>) {

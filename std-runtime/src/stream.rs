@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use hyphal_core::ids::{MessageId, NodeId, Priority};
 use hyphal_core::time::UnixTime;
+use hyphal_core::wire::reason::Reason;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::assembly::Piece;
@@ -89,6 +90,18 @@ impl IncomingStream {
         self.head.timestamp
     }
 
+    /// Whether the message is sealed from end to end. What [`next`](Self::next) gives is open, and each piece of it proven to be
+    /// the source's.
+    pub fn is_encrypted(&self) -> bool {
+        self.head.is_encrypted
+    }
+
+    /// Whether the message is signed. The signature comes last: it is verified before the last piece is given, and if it is
+    /// not the source's the stream ends with [`StreamError::Refused`] in its place.
+    pub fn is_signed(&self) -> bool {
+        self.head.is_signed
+    }
+
     /// Bytes of the whole payload.
     pub fn total(&self) -> u32 {
         self.total
@@ -149,6 +162,10 @@ pub enum StreamError {
     Abandoned,
     /// The session ended. The sender will send the message again from its start, unless it expires before.
     SessionEnded,
+    /// What came is not what its source sealed or signed ([`Reason::BadSeal`], [`Reason::BadSignature`]), or it came before
+    /// ([`Reason::Duplicate`]). What was given of a sealed message is its source's, but is not all of it; what was given of one that was
+    /// only signed is to be forgotten.
+    Refused(Reason),
 }
 
 impl fmt::Display for StreamError {
@@ -158,6 +175,7 @@ impl fmt::Display for StreamError {
             Self::SessionEnded => {
                 "the session ended before the message was whole; wait until it is sent again"
             }
+            Self::Refused(reason) => return write!(f, "the message was refused: {reason}"),
         })
     }
 }
@@ -174,6 +192,11 @@ impl StreamWriter {
     /// Gives the next bytes; says whether anybody still reads.
     pub(crate) fn push(&self, piece: Piece) -> bool {
         self.sender.send(Ok(piece)).is_ok()
+    }
+
+    /// The message is not what it should be.
+    pub(crate) fn refuse(self, reason: Reason) {
+        let _ = self.sender.send(Err(StreamError::Refused(reason)));
     }
 
     /// The sender has given the message up.

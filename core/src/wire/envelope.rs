@@ -159,6 +159,11 @@ impl EnvelopeHeader {
     /// Bytes of the longest header: one with a target.
     pub const MAX_LEN: usize = header_len(true);
 
+    /// Bytes of a header with or without a target.
+    pub const fn len_with(has_target: bool) -> usize {
+        header_len(has_target)
+    }
+
     /// Bytes of the header.
     pub const fn encoded_len(&self) -> usize {
         header_len(self.target_node_id.is_some())
