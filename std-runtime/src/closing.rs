@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use getrandom::SysRng;
+use hyphal_core::identity::NotOwnKey;
 use hyphal_core::ids::MessageId;
 use hyphal_core::profile::Security;
 use hyphal_core::seal::Binding;
@@ -83,7 +84,8 @@ impl Closed {
 /// Writes the envelope of a message to `target`, or to all peers, under this id.
 ///
 /// # Errors
-/// [`SendError::TooLong`], [`SendError::SealedBroadcast`], [`SendError::BadKey`].
+/// [`SendError::TooLong`], [`SendError::SealedBroadcast`], [`SendError::BadKey`],
+/// [`SendError::DelegatedKey`].
 pub(crate) fn close(
     hub: &Hub,
     target: Option<&Peer>,
@@ -134,7 +136,8 @@ pub(crate) fn close(
         let (signed, signature) = bytes.split_at_mut(signed_len);
         let mut hash = SignedBytes::new(hub.plan.session.network);
         hash.update(signed);
-        signature.copy_from_slice(&hash.sign(&hub.plan.identity));
+        signature
+            .copy_from_slice(&hash.sign(&hub.plan.identity).map_err(|NotOwnKey| SendError::DelegatedKey)?);
     }
     Ok(Closed { id, bytes: bytes.into(), wishes, has_target: target.is_some() })
 }

@@ -32,6 +32,8 @@ pub enum SendError {
     BadKey,
     /// A broadcast was to be sealed, which only a message to one peer can be: send it to each, or do not seal it.
     SealedBroadcast,
+    /// A message was to be signed by a node that has a delegated key only: send it unsigned, or from where the node's own key is.
+    DelegatedKey,
     /// The node has been shut down.
     Closed,
 }
@@ -51,6 +53,9 @@ impl fmt::Display for SendError {
             Self::SealedBroadcast => {
                 f.write_str("a broadcast cannot be sealed; send it to each peer, or do not seal it")
             }
+            Self::DelegatedKey => f.write_str(
+                "this node has a delegated key, which cannot sign; send it unsigned, or from where the node's own key is",
+            ),
             Self::Closed => f.write_str("the node has been shut down"),
         }
     }

@@ -362,6 +362,8 @@ impl Lane {
             written: _,
             confirmed: _,
             unconfirmed: _,
+            requeued: _,
+            withdrawn: _,
             expired,
             peer_limit,
             peer_gone,

@@ -209,8 +209,13 @@ const NETWORK: &str = "hyphal-bench";
 const KIND: u16 = 0;
 
 /// Nothing expires while it is measured.
-const OPTIONS: SendOptions =
-    SendOptions { priority: hyphal::Priority::Medium, ttl: 0, overflow: hyphal::Overflow::Wait };
+const OPTIONS: SendOptions = SendOptions {
+    priority: hyphal::Priority::Medium,
+    ttl: 0,
+    overflow: hyphal::Overflow::Wait,
+    seal: Some(false),
+    sign: Some(false),
+};
 
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(15);
