@@ -139,7 +139,7 @@ fn a_file_that_may_not_be_read_is_refused() {
     let home = Home::new();
     let node = node(&home, "");
 
-    std::fs::set_permissions(home.path().join("a.toml"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(home.path().join("a.toml"), PermissionsExt::from_mode(0o000)).unwrap();
 
     let refused = node.event("reload_refused");
     assert!(refused["problem"].as_str().unwrap().contains("cannot read the configuration file"), "{refused}");

@@ -43,7 +43,7 @@ impl Signals {
     #[cfg(not(unix))]
     pub(crate) async fn recv(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -79,7 +79,7 @@ impl Hangups {
         #[cfg(not(unix))]
         let heard: Option<()> = None;
         if heard.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
