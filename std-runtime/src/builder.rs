@@ -11,14 +11,17 @@ use hyphal_core::node::{self, GrowingTable, Trust};
 use hyphal_core::profile::Security;
 use hyphal_core::session;
 use hyphal_core::time::TimeQuality;
+use hyphal_core::wire::delegation::Delegation;
 use hyphal_core::wire::hello::NetworkTag;
 use rand_core::{TryRng, UnwrapErr};
 use tokio::sync::mpsc;
 
 use crate::address::{BadEndpoint, Endpoint};
+use crate::clock;
 use crate::compression::{Methods, Rule};
 use crate::config::Config;
 use crate::control::{Control, CoreNode};
+use crate::delegation;
 use crate::error::StartError;
 use crate::hub::{Hub, Plan};
 use crate::key_log::KeyLog;
@@ -78,7 +81,7 @@ impl NodeBuilder {
         }
     }
 
-    /// The key that is this node. Required.
+    /// The key that is this node, its own or a delegated one. Required.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
@@ -219,6 +222,13 @@ impl NodeBuilder {
             return Err(StartError::Endpoint(error));
         }
         let identity = self.identity.ok_or(StartError::NoIdentity)?;
+        // Without a clock its peers have to judge it.
+        let delegation = identity.delegation().copied().filter(|_| self.quality != TimeQuality::None);
+        if let Some(Delegation { not_before, not_after, .. }) =
+            delegation.filter(|delegation| !delegation.is_valid_at(clock::wall_time()))
+        {
+            return Err(StartError::DelegationExpired { not_before, not_after });
+        }
         let network = self.network.filter(|name| !name.is_empty()).ok_or(StartError::NoNetwork)?;
         let boot_id = SysRng.try_next_u64().map_err(|_| StartError::NoRandomness)?;
         let session = session::Config {
@@ -298,6 +308,9 @@ impl NodeBuilder {
             doors.extend(listener.spawn(&hub));
         }
         hub.spawn(control.run());
+        if let Some(delegation) = delegation {
+            hub.spawn(delegation::warn_before_the_end(delegation));
+        }
         Ok(Node::new(hub, addresses, doors))
     }
 

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use hyphal_core::ids::NodeId;
 use hyphal_core::node;
 use hyphal_core::outbox;
+use hyphal_core::time::UnixTime;
 
 use crate::address::{BadEndpoint, Endpoint};
+use crate::delegation::shown;
 use crate::store::StoreError;
 
 /// Why a message was not accepted for sending.
@@ -135,6 +137,13 @@ pub enum StartError {
     },
     /// The operating system gives no random bytes.
     NoRandomness,
+    /// The node's key is a delegated one that does not count at this moment, or this machine's clock is wrong.
+    DelegationExpired {
+        /// From when on the key counts.
+        not_before: UnixTime,
+        /// Until when.
+        not_after: UnixTime,
+    },
 }
 
 impl fmt::Display for StartError {
@@ -159,6 +168,12 @@ impl fmt::Display for StartError {
             Self::Store(error) => error.fmt(f),
             Self::Listen { endpoint, error } => write!(f, "cannot listen on {endpoint}: {error}"),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
+            Self::DelegationExpired { not_before, not_after } => write!(
+                f,
+                "the node's key is a delegated one, valid from {} until {} only",
+                shown(*not_before),
+                shown(*not_after)
+            ),
         }
     }
 }

@@ -55,8 +55,11 @@ pub fn create(path: &Path, identity: &Identity, existing: Existing) -> Result<()
     create_private(path, render(identity).as_bytes(), existing)
 }
 
-/// Writes `content` to a new file, as [`create`] does.
-pub(crate) fn create_private(path: &Path, content: &[u8], existing: Existing) -> Result<(), KeyFileError> {
+/// Writes any secret to a new file, as [`create`] does.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_private(path: &Path, content: &[u8], existing: Existing) -> Result<(), KeyFileError> {
     let failed = |doing: &'static str| move |error| KeyFileError::Io { path: path.to_owned(), doing, error };
     if existing == Existing::Keep && path.symlink_metadata().is_ok() {
         return Err(KeyFileError::Exists { path: path.to_owned() });

@@ -18,6 +18,12 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
         Reason::Limit => "raise the limit of connections, or look for whoever opens so many",
         Reason::UnexpectedId => "check the id in the peer's address",
         Reason::BadKey => "the peer's key is broken: generate a new one there",
+        Reason::BadDelegation => {
+            "the peer's delegated key is forged or broken: make a new one where its own key is"
+        }
+        Reason::DelegationExpired => {
+            "make a new delegated key for the node (hyphal key delegate), or check the clocks of both machines"
+        }
         Reason::Unreachable => "check the address, the firewall, and whether the peer runs",
         Reason::Busy => "it passes; if not, raise the limit of handshakes",
         Reason::HandshakeTimeout => "check whether a Hyphal node runs at the other end",

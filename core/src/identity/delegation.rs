@@ -223,5 +223,6 @@ mod tests {
         let valid = [999, 1_000, 1_999, 2_000].map(|at| delegation.is_valid_at(UnixTime::from_micros(at)));
 
         assert_eq!(valid, [false, true, true, false]);
+        assert_eq!(delegation.renew_at(), UnixTime::from_micros(1_750));
     }
 }

@@ -66,6 +66,12 @@ impl Delegation {
         if is_sound { Ok(delegation) } else { Err(Reason::Malformed) }
     }
 
+    /// When it is time for the next one: a quarter of its span before the end.
+    pub fn renew_at(&self) -> UnixTime {
+        let (from, until) = (self.not_before.as_micros(), self.not_after.as_micros());
+        UnixTime::from_micros(until.saturating_sub(until.saturating_sub(from) / 4))
+    }
+
     /// Whether it is valid at this moment: not before its first, and before its last.
     pub fn is_valid_at(&self, time: UnixTime) -> bool {
         self.not_before <= time && time < self.not_after

@@ -5,6 +5,7 @@ mod configuration;
 mod demo;
 mod doctor;
 mod home;
+mod key;
 mod keys;
 mod listen;
 mod node;

@@ -6,9 +6,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
+use hyphal::UnixTime;
 use hyphal::config::{Config, ConfigError, Log, LogFormat, Origin};
 use hyphal::keyfile::KeyFileError;
 use serde::Serialize;
@@ -167,6 +168,19 @@ pub(crate) fn start_logs(log: &Log) -> LogFilter {
 /// What a checked configuration wants logged.
 pub(crate) fn targets(log: &Log) -> Targets {
     log.filter.parse().unwrap_or_default()
+}
+
+/// The wall time of this moment.
+pub(crate) fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// A moment of wall time, in UTC to the second.
+pub(crate) fn moment(time: UnixTime) -> String {
+    // Later than the year 9999 there is no such text.
+    let seconds = (time.as_micros() / 1_000_000).min(253_402_300_799);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
 /// Good news.

@@ -9,14 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyphal::address::{Endpoint, PeerAddr};
 use hyphal::config::{Config, TrustPolicy};
-use hyphal::{Identity, Node, NodeId, Reason, StartError, keyfile};
+use hyphal::{Delegation, Identity, Node, NodeId, Reason, StartError, keyfile};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::reach::{self, Obstacle};
 use super::start::{self, Setup};
 use crate::cli::{DoctorArgs, Global};
-use crate::output::{self, BAD, Exit, Failure, GOOD, HINT, WARN};
+use crate::output::{self, BAD, Exit, Failure, GOOD, HINT, WARN, moment, now};
 
 /// Runs all checks and prints them in order.
 pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
@@ -120,10 +120,40 @@ impl Check {
 fn check_key(path: &Path) -> (Check, Option<Identity>) {
     match keyfile::read(path) {
         Ok(identity) => {
-            let message = format!("{} holds {}", path.display(), identity.id());
-            (Check::ok(Subject::Key, message), Some(identity))
+            let check = match identity.delegation() {
+                None => Check::ok(Subject::Key, format!("{} holds {}", path.display(), identity.id())),
+                Some(delegation) => check_delegation(path, delegation),
+            };
+            (check, Some(identity))
         }
         Err(error) => (Check::fail(Subject::Key, error.to_string(), error.remedy()), None),
+    }
+}
+
+/// Whether a delegated key counts at this moment, and for how long it will.
+fn check_delegation(path: &Path, delegation: &Delegation) -> Check {
+    let now = now();
+    let until = moment(delegation.not_after);
+    let message = format!("{} holds a key that stands for {} until {until}", path.display(), delegation.id);
+    let renew = "make a new one where the node's own key is: hyphal key delegate";
+    if now >= delegation.not_after {
+        Check::fail(
+            Subject::Key,
+            format!("the delegated key in {} has ended at {until}", path.display()),
+            renew,
+        )
+    } else if now < delegation.not_before {
+        let from = moment(delegation.not_before);
+        let message = format!("the delegated key in {} is valid from {from} on only", path.display());
+        Check::fail(
+            Subject::Key,
+            message,
+            "check the clock of this machine, and of the one that made the key",
+        )
+    } else if now >= delegation.renew_at() {
+        Check::warn(Subject::Key, message, renew)
+    } else {
+        Check::ok(Subject::Key, message)
     }
 }
 

@@ -6,6 +6,7 @@ mod demo;
 mod deposit;
 mod doctor;
 mod id;
+mod key;
 mod keygen;
 mod listen;
 mod node;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Keygen(args) => keygen::run(&cli.global, args),
         Command::Id(args) => id::run(&cli.global, args),
+        Command::Key(args) => key::run(&cli.global, args),
         Command::Doctor(args) => doctor::run(&cli.global, args),
         Command::Completions(args) => completions::run(args),
         Command::Node(args) => node::run(&cli.global, args),

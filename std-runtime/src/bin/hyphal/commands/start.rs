@@ -237,6 +237,11 @@ impl From<StartError> for Failure {
                 "the peer has this node's own id",
                 "use another key for this command: --ephemeral-key or --key PATH",
             ),
+            StartError::DelegationExpired { .. } => Self::new(
+                Exit::Setup,
+                error.to_string(),
+                "make a new one where the node's own key is: hyphal key delegate; or check the clock: hyphal doctor",
+            ),
             _ => Self::new(Exit::Setup, error.to_string(), ""),
         }
     }
