@@ -72,6 +72,7 @@ pub(crate) struct NodeTally {
     pub(crate) refused: ByReason,
     /// Datagrams that were dropped.
     pub(crate) strays: ByReason,
+    pub(crate) reloads: AtomicU64,
 }
 
 /// One number for each reason. A reason that this build does not know cannot occur.
@@ -182,4 +183,6 @@ pub struct Counters {
     pub failed: Vec<(Reason, u64)>,
     /// Links that ended, those of `failed` included, by reason.
     pub closed: Vec<(Reason, u64)>,
+    /// Times that peers and trust were taken anew as a whole.
+    pub reloads: u64,
 }

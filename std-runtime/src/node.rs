@@ -231,6 +231,7 @@ impl Node {
             sessions: tally.sessions.load(Relaxed),
             failed: tally.failed.snapshot(),
             closed: tally.closed.snapshot(),
+            reloads: tally.reloads.load(Relaxed),
         }
     }
 
@@ -287,7 +288,10 @@ impl Node {
     /// # Errors
     /// See [`ReloadError`].
     pub async fn reload(&self, roster: Roster) -> Result<Reloaded, ReloadError> {
-        self.ask(|reply| Command::Reload { roster, reply }).await.unwrap_or(Err(ReloadError::Closed))
+        let reloaded = self.ask(|reply| Command::Reload { roster, reply }).await;
+        let reloaded = reloaded.unwrap_or(Err(ReloadError::Closed))?;
+        self.hub().tally.reloads.fetch_add(1, Relaxed);
+        Ok(reloaded)
     }
 
     /// Admits other peers from here on. Sessions with strangers that are not admitted any more are closed as

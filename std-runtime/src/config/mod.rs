@@ -271,7 +271,7 @@ settings! {
         /// reaches the address reads them, so it should be one of the loopback, as 127.0.0.1:4859.
         metrics: Option<SocketAddr> = None,
             Maybe { word: "off", means: "they are not served", kind: Text::<SocketAddr>::new("IP:PORT, as 127.0.0.1:4859 or [::1]:4859") };
-        /// Peers whose numbers are shown one by one; those in `peers` and `trust.admit` first, then those with a session. The
+        /// Peers whose numbers are shown one by one; those in `peers` first, then those with a session. The
         /// others are in the totals.
         metrics_peers: usize = 1000, Number::<usize>::plain(0, 1_000_000);
         /// Threads that run the node.

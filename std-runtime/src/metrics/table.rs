@@ -4,7 +4,6 @@
 //! peers, never what a peer chose. A new number of a node is a row here.
 
 use ::metrics::Unit;
-
 use hyphal_core::breaker;
 use hyphal_core::health;
 
@@ -211,6 +210,16 @@ pub(super) const METRICS: &[Metric] = &[
         "Datagrams that were forged, damaged, doubled, late, or nobody's. Anybody can cause them.",
         |s, sink| {
             sink.put_reasons(&s.counters.strays);
+        },
+    ),
+    // What was changed while it ran.
+    counter(
+        "hyphal_reloads_total",
+        COUNT,
+        &[],
+        "Times that peers and trust were taken anew as a whole.",
+        |s, sink| {
+            sink.put([], s.counters.reloads);
         },
     ),
     // Memory.

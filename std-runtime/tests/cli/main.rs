@@ -8,6 +8,7 @@ mod home;
 mod key;
 mod keys;
 mod listen;
+mod metrics;
 mod node;
 mod ping;
 mod process;

@@ -10,6 +10,7 @@ mod exchange;
 mod key_log;
 mod large;
 mod limits;
+mod metrics;
 mod pair;
 mod profiles;
 mod reconnect;

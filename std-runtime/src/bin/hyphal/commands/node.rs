@@ -4,22 +4,26 @@
 //! arrive are acknowledged; `listen` prints them.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use hyphal::metrics::Server;
 use hyphal::{BreakerState, Event, Events, Node, NodeId, Removal, Terms, Trust};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::reload::{Outcome, Reloads};
 use super::signals::Signals;
 use super::start::{self, Key, Setup};
-use crate::cli::{Global, NodeArgs};
-use crate::output::{self, Exit, Failure, HINT, LogFilter, Results};
+use crate::cli::{Global, NodeArgs, NodeFlags};
+use crate::output::{self, Exit, Failure, HINT, LogFilter, Results, WARN};
 
 /// Runs the node.
 pub(crate) fn run(global: &Global, args: &NodeArgs) -> Result<Exit, Failure> {
-    let setup = Setup::load(global, &args.node, Key::File)?;
+    let flags = NodeFlags { metrics: args.metrics.clone(), ..args.node.clone() };
+    let setup = Setup::load(global, &flags, Key::File)?;
     if setup.config.listen.is_empty() && setup.config.peers.is_empty() {
         return Err(Failure::new(
             Exit::Setup,
@@ -28,19 +32,28 @@ pub(crate) fn run(global: &Global, args: &NodeArgs) -> Result<Exit, Failure> {
         ));
     }
     let logs = output::start_logs(&setup.config.log);
-    start::block_on(&setup.config, serve(global, args, &setup, logs))
+    start::block_on(&setup.config, serve(global, &flags, &setup, logs, args.json))
 }
 
-async fn serve(global: &Global, args: &NodeArgs, setup: &Setup, logs: LogFilter) -> Result<Exit, Failure> {
-    let is_json = args.json;
+async fn serve(
+    global: &Global,
+    flags: &NodeFlags,
+    setup: &Setup,
+    logs: LogFilter,
+    is_json: bool,
+) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
-    let mut reloads = Reloads::new(global, &args.node, setup.config.clone(), logs)?;
+    let mut reloads = Reloads::new(global, flags, setup.config.clone(), logs)?;
+    let metrics = bind_metrics(setup.config.metrics).await?;
     let node = setup.start().await?;
     let mut events = node.events();
     let mut results = Results::new();
+    let page = metrics.as_ref().map(|(_, page)| page.clone());
+    let _serving =
+        metrics.map(|(server, _)| Serving::start(server, node.clone(), setup.config.metrics_peers));
     let (lines, mut reloaded) = mpsc::channel(UNREAD);
     let running = async {
-        tell_start(&node, &mut results, is_json).await?;
+        tell_start(&node, page, &mut results, is_json).await?;
         tokio::select! {
             () = take_messages(&node) => Ok(()),
             told = tell_events(&node, &mut events, &mut reloaded, &mut results), if is_json => told,
@@ -54,14 +67,70 @@ async fn serve(global: &Global, args: &NodeArgs, setup: &Setup, logs: LogFilter)
     drain(setup, &node, &mut signals, is_json.then_some(results)).await
 }
 
-async fn tell_start(node: &Node, results: &mut Results, is_json: bool) -> Result<(), Failure> {
+/// Opens the port for the numbers, if there is to be one; gives it and the address of the page.
+async fn bind_metrics(address: Option<SocketAddr>) -> Result<Option<(Server, String)>, Failure> {
+    use std::io::ErrorKind::{AddrInUse, PermissionDenied};
+    let Some(address) = address else { return Ok(None) };
+    let bound = match Server::bind(address).await {
+        Ok(server) => server.local_addr().map(|bound| (server, bound)),
+        Err(error) => Err(error),
+    };
+    let (server, bound) = bound.map_err(|error| {
+        let (message, remedy) = match error.kind() {
+            AddrInUse => (
+                format!("{address} is in use, so no metrics can be served there"),
+                "stop the program that uses it (a node that runs already?), or choose another port with --metrics",
+            ),
+            PermissionDenied => (
+                format!("this user may not serve metrics on {address}"),
+                "choose a port above 1023 with --metrics",
+            ),
+            _ => (
+                format!("cannot serve metrics on {address}: {error}"),
+                "choose an address of this machine with --metrics, as 127.0.0.1:4859",
+            ),
+        };
+        Failure::new(Exit::Failed, message, remedy)
+    })?;
+    if !bound.ip().to_canonical().is_loopback() {
+        // A standard error that is gone has no reader.
+        let _ = writeln!(
+            anstream::stderr(),
+            "{WARN}warning:{WARN:#} whoever reaches {bound} reads the metrics of this node, ids of its peers included: there is no authentication"
+        );
+    }
+    Ok(Some((server, format!("http://{bound}/metrics"))))
+}
+
+/// The page of numbers, which ends with the command.
+struct Serving(AbortHandle);
+
+impl Serving {
+    fn start(server: Server, node: Node, peers: usize) -> Self {
+        Self(tokio::spawn(server.run(node, peers)).abort_handle())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn tell_start(
+    node: &Node,
+    metrics: Option<String>,
+    results: &mut Results,
+    is_json: bool,
+) -> Result<(), Failure> {
     let id = node.id().to_string();
     let addresses = start::addresses(node);
     if is_json {
-        return results.json(&Line::Started { id, addresses }).await;
+        return results.json(&Line::Started { id, addresses, metrics }).await;
     }
     let addresses: String = addresses.iter().map(|address| format!("address  {address}\n")).collect();
-    results.text(&format!("id       {id}\n{addresses}")).await?;
+    let metrics = metrics.map(|page| format!("metrics  {page}\n")).unwrap_or_default();
+    results.text(&format!("id       {id}\n{addresses}{metrics}")).await?;
     // Nobody needs to see the hint.
     let _ = writeln!(anstream::stderr(), "{HINT}Ctrl-C delivers what is queued and ends{HINT:#}");
     Ok(())
@@ -164,6 +233,8 @@ enum Line {
     Started {
         id: String,
         addresses: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metrics: Option<String>,
     },
     PeerUp {
         peer: String,
