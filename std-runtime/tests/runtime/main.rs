@@ -16,6 +16,7 @@ mod reconnect;
 mod rejection;
 mod relay;
 mod reload;
+mod sealed;
 #[cfg(unix)]
 mod serial;
 mod session_loss;
