@@ -7,6 +7,7 @@ mod answers;
 mod clones;
 mod compression;
 mod crowds;
+mod envelopes;
 mod forgery;
 mod frames;
 mod hand;

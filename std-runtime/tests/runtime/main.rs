@@ -17,6 +17,7 @@ mod reconnect;
 mod rejection;
 mod relay;
 mod reload;
+mod sealed;
 #[cfg(unix)]
 mod serial;
 mod session_loss;
