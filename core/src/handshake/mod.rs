@@ -32,7 +32,8 @@ use crate::identity::Identity;
 use crate::ids::{Acquaintance, Hint, Hints, NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
 use crate::profile::{Security, Terms};
-use crate::time::{Duration, Instant, TimeQuality, UnixTime};
+pub use crate::time::Wall;
+use crate::time::{Duration, Instant};
 use crate::wire::datagram::ConnectionId;
 use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
 use crate::wire::hello::{Hello, NetworkTag, Versions};
@@ -81,15 +82,6 @@ pub struct Config {
 impl Config {
     /// The shortest heartbeat interval; a shorter one counts as this.
     pub const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
-}
-
-/// The wall clock at the start of a handshake, and how far it can be trusted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wall {
-    /// The time; zero if there is no clock.
-    pub time: UnixTime,
-    /// Its quality.
-    pub quality: TimeQuality,
 }
 
 /// A peer whose key the handshake has proven, asking to be let in.
