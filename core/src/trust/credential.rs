@@ -1,6 +1,6 @@
 //! From a certificate to evidence: who holds a [`Credential`] has checked a signature.
 
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identity, NotOwnKey};
 use crate::ids::{NodeId, NodeType, Roles};
 use crate::time::UnixTime;
 use crate::wire::certificate::Certificate;
@@ -78,7 +78,14 @@ impl Credential {
 }
 
 /// Makes `certificate` one of this authority in this network: sets its authority and its signature.
-pub fn sign_certificate(authority: &Identity, network: NetworkTag, certificate: Certificate) -> Certificate {
+///
+/// # Errors
+/// [`NotOwnKey`] from an identity whose key is a delegated one.
+pub fn sign_certificate(
+    authority: &Identity,
+    network: NetworkTag,
+    certificate: Certificate,
+) -> Result<Certificate, NotOwnKey> {
     let certificate = Certificate { authority: authority.id(), ..certificate };
-    Certificate { signature: authority.sign(&certificate.signed(network)), ..certificate }
+    Ok(Certificate { signature: authority.sign(&certificate.signed(network))?, ..certificate })
 }

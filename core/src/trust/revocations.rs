@@ -48,7 +48,8 @@ impl<B: AsRef<[u8]>> Revocations<B> {
 
 /// Writes a list of this authority in this network to `out`, and returns its length.
 ///
-/// `None` if it does not fit, there are too many serials or they do not rise, or it is stale from the start.
+/// `None` if it does not fit, there are too many serials or they do not rise, it is stale from the start, or the identity is
+/// not the owner of its key, who alone can sign.
 pub fn sign_revocations(
     authority: &Identity,
     network: NetworkTag,
@@ -58,5 +59,5 @@ pub fn sign_revocations(
 ) -> Option<usize> {
     let id: NodeId = authority.id();
     let header = ListHeader { authority: id, ..header };
-    RevocationList::encode(&header, serials, network, out, |signed| authority.sign(signed))
+    RevocationList::encode(&header, serials, network, out, |signed| authority.sign(signed).ok())
 }

@@ -43,7 +43,7 @@ fn a_certificate_signed_by_another_key_than_it_names_does_not_verify() {
     let scene = Scene::new();
     let forged = Certificate {
         authority: scene.authority.id(),
-        ..sign_certificate(&scene.other_authority, network(), scene.certificate())
+        ..sign_certificate(&scene.other_authority, network(), scene.certificate()).unwrap()
     };
 
     assert_eq!(scene.judge(&forged), Err(Reason::BadCertificate));
@@ -82,7 +82,7 @@ fn a_malleable_or_low_order_signature_does_not_verify() {
 fn a_certificate_of_a_foreign_authority_is_untrusted_however_good_it_is() {
     let scene = Scene::new();
 
-    let foreign = sign_certificate(&scene.other_authority, network(), scene.certificate());
+    let foreign = sign_certificate(&scene.other_authority, network(), scene.certificate()).unwrap();
 
     assert_eq!(scene.judge(&foreign), Err(Reason::Untrusted));
 }
@@ -91,7 +91,7 @@ fn a_certificate_of_a_foreign_authority_is_untrusted_however_good_it_is() {
 fn two_authorities_are_trusted_side_by_side_and_revoke_only_their_own() {
     let mut scene = Scene::new();
     scene.authorities.add(scene.other_authority.id()).unwrap();
-    let other = sign_certificate(&scene.other_authority, network(), scene.certificate());
+    let other = sign_certificate(&scene.other_authority, network(), scene.certificate()).unwrap();
     let list = scene.list_of(&scene.other_authority, 1, &[9]);
 
     scene.authorities.adopt(list).unwrap();
@@ -309,7 +309,7 @@ impl Scene {
     }
 
     fn signed(&self, certificate: Certificate) -> Certificate {
-        sign_certificate(&self.authority, network(), certificate)
+        sign_certificate(&self.authority, network(), certificate).unwrap()
     }
 
     fn credential(&self, certificate: &Certificate) -> Credential {

@@ -102,7 +102,7 @@ impl<'a> RevocationList<'a> {
         serials: &[u64],
         network: NetworkTag,
         out: &mut [u8],
-        sign: impl FnOnce(&[u8]) -> [u8; SIGNATURE_LEN],
+        sign: impl FnOnce(&[u8]) -> Option<[u8; SIGNATURE_LEN]>,
     ) -> Option<usize> {
         let is_good = serials.len() <= Self::MAX_SERIALS
             && serials.is_sorted_by(|a, b| a < b)
@@ -119,7 +119,7 @@ impl<'a> RevocationList<'a> {
         w.u16(u16::try_from(serials.len()).ok()?)?;
         serials.iter().try_for_each(|serial| w.u64(*serial))?;
         let len = w.written();
-        let signature = sign(&statement::of(LABEL, network, out.get(..len)?));
+        let signature = sign(&statement::of(LABEL, network, out.get(..len)?))?;
         out.get_mut(len..len + SIGNATURE_LEN)?.copy_from_slice(&signature);
         Some(len + SIGNATURE_LEN)
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::aead::ChaChaPoly;
+use crate::identity::Identity;
 use crate::ids::NodeType;
 use crate::outbox::{FixedStorage, Payload, TinyOutbox};
 use crate::profile::Security;
