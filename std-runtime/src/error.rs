@@ -11,6 +11,7 @@ use hyphal_core::node;
 use hyphal_core::outbox;
 
 use crate::address::{BadEndpoint, Endpoint};
+use crate::trust::TrustError;
 
 /// Why a message was not accepted for sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum SendError {
     },
     /// The message type belongs to no family; receivers refuse it.
     UnknownType,
+    /// Messages of this type are written by nodes for nodes.
+    ReservedType,
     /// The node has been shut down.
     Closed,
 }
@@ -39,6 +42,9 @@ impl fmt::Display for SendError {
             Self::TooLong { max } => write!(f, "the payload is longer than {max} bytes; split it"),
             Self::UnknownType => {
                 f.write_str("the message type belongs to no family; choose one of a known family")
+            }
+            Self::ReservedType => {
+                f.write_str("messages of this type are written by nodes; choose another one")
             }
             Self::Closed => f.write_str("the node has been shut down"),
         }
@@ -115,6 +121,8 @@ pub enum StartError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// What the node was told about trust, or a file that this names, is wrong.
+    Trust(TrustError),
     /// The operating system gives no random bytes.
     NoRandomness,
 }
@@ -139,6 +147,7 @@ impl fmt::Display for StartError {
             }
             Self::KeyLog { path, error } => write!(f, "cannot use the key log {}: {error}", path.display()),
             Self::Listen { endpoint, error } => write!(f, "cannot listen on {endpoint}: {error}"),
+            Self::Trust(error) => error.fmt(f),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
         }
     }
@@ -150,13 +159,14 @@ impl std::error::Error for StartError {
             Self::Listen { error, .. } | Self::KeyLog { error, .. } => Some(error),
             Self::Peer { error, .. } => Some(error),
             Self::Endpoint(error) => Some(error),
+            Self::Trust(error) => Some(error),
             _ => None,
         }
     }
 }
 
 /// Why a roster was not taken; nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReloadError {
     /// A peer of it cannot be added.
@@ -171,6 +181,13 @@ pub enum ReloadError {
         /// Peers for which there is room beside those that connected and are here.
         room: usize,
     },
+    /// Its trust is wrong, or a file that this names.
+    Trust {
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The node has been shut down.
     Closed,
 }
@@ -180,12 +197,22 @@ impl fmt::Display for ReloadError {
         match self {
             Self::Peer { id, error } => write!(f, "peer {id} cannot be added: {error}"),
             Self::Full { room } => write!(f, "there is room for {room} further peers only; name fewer"),
+            Self::Trust { problem, .. } => f.write_str(problem),
             Self::Closed => f.write_str("the node has been shut down"),
         }
     }
 }
 
 impl std::error::Error for ReloadError {}
+
+impl From<TrustError> for ReloadError {
+    fn from(error: TrustError) -> Self {
+        match error {
+            TrustError::Closed => Self::Closed,
+            error => Self::Trust { problem: error.to_string(), remedy: error.remedy() },
+        }
+    }
+}
 
 /// Why a peer was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

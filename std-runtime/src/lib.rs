@@ -60,6 +60,7 @@ pub mod compression;
 pub mod config;
 mod key_log;
 pub mod keyfile;
+pub mod trust;
 
 mod assembly;
 mod body;
@@ -127,3 +128,4 @@ pub use send::{Broadcast, SendBatch};
 pub use store::{StoreError, StoreFailure};
 pub use stream::{Incoming, IncomingStream, StreamError};
 pub use subscription::{Filter, StreamSubscription, Subscription};
+pub use trust::{TrustError, TrustSettings};

@@ -120,6 +120,12 @@ impl Layers {
         if let Some(path) = &self.config.key_log {
             self.config.key_log = Some(self.placed("key_log", path, sources)?);
         }
+        if let Some(path) = &self.config.trust.certificate {
+            self.config.trust.certificate = Some(self.placed("trust.certificate", path, sources)?);
+        }
+        if let Some(path) = &self.config.trust.revocations {
+            self.config.trust.revocations = Some(self.placed("trust.revocations", path, sources)?);
+        }
         Ok(())
     }
 

@@ -225,6 +225,7 @@ impl From<StartError> for Failure {
                     "choose another file with --key-log, in a directory that exists"
                 },
             ),
+            StartError::Trust(cause) => Self::new(Exit::Setup, cause.to_string(), cause.remedy()),
             StartError::Peer { error: AddPeerError::OwnId, .. } => Self::new(
                 Exit::Setup,
                 "the peer has this node's own id",
