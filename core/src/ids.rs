@@ -160,3 +160,98 @@ pub enum NodeType {
     #[default]
     Hyphae = 3,
 }
+
+impl NodeType {
+    /// The type with this number on the wire, which is its discriminant.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Sclerotia),
+            2 => Some(Self::Rhizomorph),
+            3 => Some(Self::Hyphae),
+            _ => None,
+        }
+    }
+}
+
+/// What an authority lets a node do: a set of 32 roles. Bits 0 to 15 are the protocol's, 16 to 31 each network's own.
+///
+/// The text form names the roles, separated by commas: `relay,service`; a role without a name is `role-N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Roles(u32);
+
+impl Roles {
+    /// No role.
+    pub const NONE: Self = Self(0);
+
+    /// The roles with a name, and their bits.
+    pub const NAMED: [(&'static str, u8); 6] =
+        [("relay", 0), ("gateway", 1), ("service", 2), ("storage", 3), ("time", 4), ("operator", 5)];
+
+    /// The set of these bits.
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The bits of the set.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The role of this name, `role-0` to `role-31` included.
+    pub fn named(name: &str) -> Option<Self> {
+        let known = Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, bit)| *bit);
+        let bit = known.or_else(|| name.strip_prefix("role-")?.parse().ok().filter(|bit| *bit < 32))?;
+        Some(Self(1 << bit))
+    }
+
+    /// Whether all of `others` are in this set.
+    pub const fn contain(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    /// The roles of both sets.
+    #[must_use]
+    pub const fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether there is no role.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for bit in (0..32_u8).filter(|bit| self.0 >> bit & 1 == 1) {
+            f.write_str(core::mem::replace(&mut separator, ","))?;
+            match Self::NAMED.iter().find(|(_, known)| *known == bit) {
+                Some((name, _)) => f.write_str(name)?,
+                None => write!(f, "role-{bit}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn every_role_has_a_name_that_reads_back() {
+        for bit in 0..32 {
+            let role = Roles::from_bits(1 << bit);
+
+            assert_eq!(Roles::named(&role.to_string()), Some(role));
+            assert_eq!(Roles::named(&std::format!("role-{bit}")), Some(role));
+        }
+        for name in ["", "Relay", "role-", "role-32", "role--1", "relay,time"] {
+            assert_eq!(Roles::named(name), None, "{name}");
+        }
+        assert_eq!(Roles::from_bits(0b1_0000_0000_0000_0101).to_string(), "relay,service,role-16");
+    }
+}

@@ -145,4 +145,5 @@ pub mod seal;
 pub mod session;
 pub mod sign;
 pub mod time;
+pub mod trust;
 pub mod wire;

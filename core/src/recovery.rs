@@ -61,6 +61,13 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         | Reason::Untrusted
         | Reason::UnexpectedId
         | Reason::BadKey
+        | Reason::NoCertificate
+        | Reason::BadCertificate
+        | Reason::CertificateExpired
+        | Reason::CertificateNotYetValid
+        | Reason::Revoked
+        | Reason::WrongRole
+        | Reason::StaleList
         | Reason::BadDelegation
         | Reason::DelegationExpired
         | Reason::PeerRemoved => Recovery::RetryLater,

@@ -49,6 +49,11 @@ impl UnixTime {
         self.0
     }
 
+    /// The span from `earlier` to this moment; zero if `earlier` lies later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
     /// How far two wall times lie apart, whichever is later.
     pub const fn distance(self, other: Self) -> Duration {
         Duration::from_micros(self.0.abs_diff(other.0))
@@ -66,4 +71,13 @@ pub enum TimeQuality {
     Unsynced = 1,
     /// A clock disciplined by NTP, GNSS or a trusted peer.
     Synced = 2,
+}
+
+/// A reading of the wall clock, and how far it can be trusted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wall {
+    /// The time; zero if there is no clock.
+    pub time: UnixTime,
+    /// Its quality.
+    pub quality: TimeQuality,
 }

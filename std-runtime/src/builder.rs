@@ -30,6 +30,7 @@ use crate::node::Node;
 use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::roster::Roster;
 use crate::store::{Store, StoreLimits};
+use crate::trust::{Subject, TrustSettings};
 
 /// Collects what a node needs; [`start`](Self::start) makes it. An identity and a network name are required.
 #[must_use = "a builder does nothing until it is started"]
@@ -41,7 +42,7 @@ pub struct NodeBuilder {
     peers: Vec<(NodeId, Option<Endpoint>)>,
     /// The first text that is no endpoint.
     mistake: Option<BadEndpoint>,
-    trust: Trust,
+    trust: TrustSettings,
     limits: Limits,
     timeouts: Timeouts,
     tcp: TcpOptions,
@@ -65,7 +66,7 @@ impl NodeBuilder {
             listen: Vec::new(),
             peers: Vec::new(),
             mistake: None,
-            trust: Trust::default(),
+            trust: TrustSettings::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             tcp: TcpOptions::default(),
@@ -126,9 +127,17 @@ impl NodeBuilder {
         self
     }
 
-    /// Whom the node admits: only the peers that were added (the default), or every node of the network.
+    /// Whom the node admits: only the peers that were added (the default), every node of the network, or those whom an
+    /// authority has given a [certificate](Self::trust_settings).
     pub fn trust(mut self, trust: Trust) -> Self {
-        self.trust = trust;
+        self.trust.policy = trust;
+        self
+    }
+
+    /// The same, with authorities, this node's own certificate, and what is asked of others. The files that they name are read
+    /// at the start.
+    pub fn trust_settings(mut self, settings: TrustSettings) -> Self {
+        self.trust = settings;
         self
     }
 
@@ -258,6 +267,8 @@ impl NodeBuilder {
                 Some(opened.map_err(StartError::Store)?)
             }
         };
+        let subject = Subject { id: identity.id(), node_type: self.node_type, network: session.network };
+        let trust = self.trust.load(&subject).map_err(StartError::Trust)?;
         let mut listeners = Vec::with_capacity(self.listen.len());
         for endpoint in &self.listen {
             let failed = |error| StartError::Listen { endpoint: endpoint.clone(), error };
@@ -293,8 +304,8 @@ impl NodeBuilder {
             store,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let hub = Arc::new(Hub::new(plan, sender));
-        let policy = node::Config { trust: self.trust, ..self.policy };
+        let policy = node::Config { trust: trust.policy(), ..self.policy };
+        let hub = Arc::new(Hub::new(plan, trust, sender));
         let core = CoreNode::new(own, policy, GrowingTable::new(self.limits.peers), UnwrapErr(SysRng));
         let mut control = Control::new(Arc::clone(&hub), core, commands);
         for (id, endpoint) in self.peers {
@@ -394,7 +405,7 @@ impl From<&Config> for NodeBuilder {
         let builder = Self::new()
             .network(config.network.as_str())
             .node_type(config.node_type)
-            .trust(trust)
+            .trust_settings(trust)
             .time_quality(config.trust.clock)
             .max_skew(config.trust.max_clock_skew)
             .unknown_types(config.unknown_types)

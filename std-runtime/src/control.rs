@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use getrandom::SysRng;
 use hyphal_core::ids::{Acquaintance, Hint, NodeId};
 use hyphal_core::node::{
@@ -16,6 +17,7 @@ use hyphal_core::node::{
 };
 use hyphal_core::profile::Terms;
 use hyphal_core::time::Instant;
+use hyphal_core::trust::{Credential, Revocations};
 use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
 use tokio::sync::{mpsc, oneshot};
@@ -26,8 +28,9 @@ use crate::error::{AddPeerError, PeerError, ReloadError};
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::peer::Peer;
-use crate::roster::{Reloaded, Roster};
+use crate::roster::Reloaded;
 use crate::signal::Signal;
+use crate::trust::TrustState;
 
 pub(crate) type CoreNode = node::Node<GrowingTable, UnwrapErr<SysRng>>;
 
@@ -36,6 +39,8 @@ pub(crate) enum Command {
     Judge {
         id: NodeId,
         dialled: bool,
+        /// What the peer's certificate is worth, whoever has signed it.
+        credential: Result<Credential, Reason>,
         reply: oneshot::Sender<Result<(), Reason>>,
     },
     /// Whom a hint was given to, and the key that stood for it then, once.
@@ -70,17 +75,25 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<(), PeerError>>,
     },
     Reload {
-        roster: Roster,
+        /// Read and checked.
+        trust: Box<TrustState>,
+        peers: Vec<(NodeId, Option<Endpoint>)>,
         reply: oneshot::Sender<Result<Reloaded, ReloadError>>,
-    },
-    SetTrust {
-        trust: Trust,
-        reply: oneshot::Sender<()>,
     },
     UpdateHealth {
         id: NodeId,
         outcome: Outcome,
         reply: oneshot::Sender<Result<(), PeerError>>,
+    },
+    /// Takes settings that were read and checked in the place of those that count.
+    SetTrust {
+        trust: Box<TrustState>,
+        reply: oneshot::Sender<()>,
+    },
+    /// Takes a revocation list that has verified, and passes it on if it is kept.
+    Adopt {
+        list: Revocations<Bytes>,
+        is_kept: bool,
     },
     Peers {
         reply: oneshot::Sender<Vec<(PeerStatus, Option<Endpoint>)>>,
@@ -116,21 +129,39 @@ pub(crate) struct Control {
     endpoints: HashMap<NodeId, Endpoint>,
     /// When queues without a session are next searched for expired messages.
     sweep_at: Option<Instant>,
+    /// When certificates are next looked at again.
+    review_at: Option<Instant>,
+    /// What the log was told to be amiss.
+    warned: Vec<String>,
 }
 
 impl Control {
     pub(crate) fn new(hub: Arc<Hub>, node: CoreNode, commands: mpsc::Receiver<Command>) -> Self {
-        Self { hub, node, commands, links: HashMap::new(), endpoints: HashMap::new(), sweep_at: None }
+        Self {
+            hub,
+            node,
+            commands,
+            links: HashMap::new(),
+            endpoints: HashMap::new(),
+            sweep_at: None,
+            review_at: None,
+            warned: Vec::new(),
+        }
     }
 
     /// Runs until the node is shut down.
     pub(crate) async fn run(mut self) {
+        self.review(self.hub.clock.now());
         loop {
             let now = self.hub.clock.now();
+            if self.review_at.is_some_and(|at| at <= now) {
+                self.review(now);
+            }
             self.node.handle_timeout(now);
             self.carry_out();
             self.sweep(now);
-            let due_at = [self.node.poll_timeout(), self.sweep_at].into_iter().flatten().min();
+            let due_at =
+                [self.node.poll_timeout(), self.sweep_at, self.review_at].into_iter().flatten().min();
             tokio::select! {
                 command = self.commands.recv() => match command {
                     None | Some(Command::Shutdown) => break,
@@ -160,20 +191,26 @@ impl Control {
     }
 
     /// Puts a roster in the place of the one in force. Checks all of it first: on `Err` nothing has changed.
-    fn reload(&mut self, roster: Roster) -> Result<Reloaded, ReloadError> {
+    fn reload(
+        &mut self,
+        mut trust: TrustState,
+        peers: Vec<(NodeId, Option<Endpoint>)>,
+    ) -> Result<Reloaded, ReloadError> {
         // Removals that are not told yet must not count as peers, nor take a peer away again.
         self.carry_out();
         let mut wanted = BTreeMap::new();
-        for (id, endpoint) in roster.peers {
+        for (id, endpoint) in peers {
             let own = (id == self.node.id()).then_some(AddPeerError::OwnId);
             let endpoint = own.map_or_else(|| endpoint.map(checked).transpose(), Err);
             wanted.insert(id, endpoint.map_err(|error| ReloadError::Peer { id, error })?);
         }
         let listed: BTreeMap<_, _> = self.node.peers().map(|status| (status.id, status)).collect();
         let is_configured = |id: &NodeId| listed.get(id).is_some_and(|status| status.config.is_some());
-        let from = self.node.trust();
+        let (before, from, to) = (self.hub.trust(), self.node.trust(), trust.policy());
+        trust.authorities.inherit(&before.authorities);
         let reloaded = Reloaded {
-            trust: (roster.trust != from).then_some((from, roster.trust)),
+            trust: (to != from).then_some((from, to)),
+            certificates: !trust.is_like(&before),
             added: wanted.keys().filter(|id| !is_configured(id)).copied().collect(),
             changed: wanted
                 .iter()
@@ -189,11 +226,12 @@ impl Control {
         // A dial that is outstanding keeps its place until it is answered.
         let is_freed = |id: &&NodeId| listed[*id].dial != DialStatus::Outstanding;
         let is_expelled = |status: &&PeerStatus| status.config.is_none() && status.session.is_some();
-        let expelled = match roster.trust {
+        let expelled = match to {
             Trust::Pinned => {
                 listed.values().filter(is_expelled).filter(|status| !wanted.contains_key(&status.id)).count()
             }
-            Trust::Open => 0,
+            // Who has a certificate may stay.
+            Trust::Open | Trust::Certified => 0,
         };
         let room = self.node.room() + reloaded.removed.iter().filter(is_freed).count() + expelled;
         // Absent strangers have counted as room.
@@ -211,8 +249,7 @@ impl Control {
         let (present, absent): (Vec<_>, Vec<_>) =
             reloaded.added.iter().chain(&reloaded.changed).partition(|id| listed.contains_key(id));
         self.add_all(present, &wanted)?;
-        self.node.set_trust(self.hub.clock.now(), roster.trust);
-        self.carry_out();
+        self.set_trust(self.hub.clock.now(), trust);
         self.add_all(absent, &wanted)?;
         self.carry_out();
         Ok(reloaded)
@@ -234,8 +271,9 @@ impl Control {
         let now = self.hub.clock.now();
         // Whoever asked and went away does not need the answer.
         match command {
-            Command::Judge { id, dialled, reply } => {
-                let _ = reply.send(self.node.judge(&id, dialled));
+            Command::Judge { id, dialled, credential, reply } => {
+                let credential = self.hub.trust().admits(credential, self.hub.wall());
+                let _ = reply.send(self.node.judge(&id, dialled, &credential));
             }
             Command::TakeHint { hint, reply } => {
                 let _ = reply.send(self.node.take_hint(&hint));
@@ -260,18 +298,18 @@ impl Control {
                 self.carry_out();
                 let _ = reply.send(removed);
             }
-            Command::Reload { roster, reply } => {
-                let _ = reply.send(self.reload(roster));
-            }
-            Command::SetTrust { trust, reply } => {
-                self.node.set_trust(now, trust);
-                self.carry_out();
-                let _ = reply.send(());
+            Command::Reload { trust, peers, reply } => {
+                let _ = reply.send(self.reload(*trust, peers));
             }
             Command::UpdateHealth { id, outcome, reply } => {
                 let updated = self.node.update_peer_health(now, &id, outcome);
                 let _ = reply.send(updated.map_err(|_| PeerError::UnknownPeer));
             }
+            Command::SetTrust { trust, reply } => {
+                self.set_trust(now, *trust);
+                let _ = reply.send(());
+            }
+            Command::Adopt { list, is_kept } => self.adopt(now, list, is_kept),
             Command::Peers { reply } => {
                 let endpoint = |status: &PeerStatus| self.endpoints.get(&status.id).cloned();
                 let _ = reply.send(self.node.peers().map(|status| (status, endpoint(&status))).collect());
@@ -282,6 +320,10 @@ impl Control {
 
     fn handle_peer_up(&mut self, now: Instant, up: PeerUp) {
         let PeerUp { id, session, terms, signal, reply } = up;
+        let (trust, wall) = (self.hub.trust(), self.hub.wall());
+        let credential = trust.admits(session.credential, wall);
+        let certified_until = trust.expires_at(&credential, now, wall);
+        let session = SessionRef { credential, certified_until, ..session };
         let standing = self.node.handle_peer_up(now, id, session);
         match standing {
             Standing::CloseNew(reason) => {
@@ -309,7 +351,68 @@ impl Control {
             Standing::RetireOld(_) => peer.lane().bequeath_to(session.token, signal),
             _ => peer.lane().hand_to(session.token, signal),
         }
+        let peer_to_tell = Arc::clone(&peer);
         let _ = reply.send(Ok(Admitted { peer, is_retired: standing == Standing::RetireNew }));
+        for (_, list) in trust.authorities.iter() {
+            if let Some(list) = list {
+                self.hub.send_revocations(&peer_to_tell, list.bytes().clone());
+            }
+        }
+    }
+
+    /// Trusts whom the new settings say, and closes the sessions with all others. Newer lists than those read stay.
+    fn set_trust(&mut self, now: Instant, mut trust: TrustState) {
+        trust.authorities.inherit(&self.hub.trust().authorities);
+        let policy = trust.policy();
+        self.hub.set_trust(trust);
+        self.node.set_trust(now, policy);
+        self.warned.clear();
+        self.review(now);
+        self.carry_out();
+        for (_, list) in self.hub.trust().authorities.iter() {
+            if let Some(list) = list {
+                self.pass_on(list.bytes());
+            }
+        }
+    }
+
+    fn adopt(&mut self, now: Instant, list: Revocations<Bytes>, is_kept: bool) {
+        let mut trust = TrustState::clone(&self.hub.trust());
+        let (header, bytes) = (*list.header(), list.bytes().clone());
+        // Several peers may have sent it at once.
+        if trust.authorities.adopt(list).is_err() {
+            return;
+        }
+        self.hub.set_trust(trust);
+        tracing::info!(authority = %header.authority, version = header.version, "a newer revocation list counts");
+        self.review(now);
+        self.carry_out();
+        if is_kept {
+            self.pass_on(&bytes);
+        }
+    }
+
+    /// Gives a list to every peer that is here.
+    fn pass_on(&self, list: &Bytes) {
+        for peer in self.hub.peers().iter() {
+            self.hub.send_revocations(peer, list.clone());
+        }
+    }
+
+    /// Looks at all certificates again: a list, the settings or the wall clock may have changed.
+    fn review(&mut self, now: Instant) {
+        let (trust, wall) = (self.hub.trust(), self.hub.wall());
+        self.node.review(now, |credential| {
+            trust.authorities.confirms(credential, wall)?;
+            Ok(trust.authorities.expires_at(credential, now, wall))
+        });
+        let warnings = trust.warnings(wall);
+        for warning in warnings.iter().filter(|warning| !self.warned.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        self.warned = warnings;
+        let looks_again = trust.policy() == Trust::Certified || trust.own().is_some();
+        self.review_at = looks_again.then(|| now.after(REVIEW_PAUSE));
     }
 
     /// Does what the node wants done and tells what happened.
@@ -406,6 +509,9 @@ async fn until(hub: &Hub, due_at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// The time between two looks at all certificates: how long a jump of the wall clock may go unnoticed.
+const REVIEW_PAUSE: Duration = Duration::from_secs(60);
 
 /// The least time between two searches through all queues without a session.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);

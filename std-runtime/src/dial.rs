@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::address::{Endpoint, HostPort};
 use crate::control::Command;
-use crate::hub::{Hub, Plan};
+use crate::hub::Hub;
 #[cfg(unix)]
 use crate::link::SerialLine;
 use crate::link::{Line, Link, OnDatagrams, OnStream, Origin, StreamLine, UdpLine};
@@ -103,7 +103,9 @@ async fn run(
     hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
     let rng = &mut UnwrapErr(SysRng);
     let now = hub.clock.now();
-    let session = Session::connect(now, hub.wall(), &hub.plan.identity, hub.plan.session, expect, rng);
+    let (plan, trust) = (&hub.plan, hub.trust());
+    let credentials = trust.credentials(&plan.identity);
+    let session = Session::connect(now, hub.wall(), credentials, plan.session, expect, rng);
     Link::new(hub, line, remote, session, Origin::Dialled(id)).run().await;
 }
 
@@ -118,8 +120,9 @@ async fn run_datagrams(
 ) {
     hub.tally.dialled.fetch_add(1, Ordering::Relaxed);
     let (rng, now) = (&mut UnwrapErr(SysRng), hub.clock.now());
-    let Plan { identity, session, .. } = &hub.plan;
-    let session = OnDatagrams::connect(now, hub.wall(), identity, *session, path, cid, expect, rng);
+    let (plan, trust) = (&hub.plan, hub.trust());
+    let credentials = trust.credentials(&plan.identity);
+    let session = OnDatagrams::connect(now, hub.wall(), credentials, plan.session, path, cid, expect, rng);
     Link::new(hub, line, remote, session, Origin::Dialled(id)).run().await;
 }
 

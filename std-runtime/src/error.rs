@@ -14,6 +14,7 @@ use hyphal_core::time::UnixTime;
 use crate::address::{BadEndpoint, Endpoint};
 use crate::delegation::shown;
 use crate::store::StoreError;
+use crate::trust::TrustError;
 
 /// Why a message was not accepted for sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum SendError {
     SealedBroadcast,
     /// A message was to be signed by a node that has a delegated key only: send it unsigned, or from where the node's own key is.
     DelegatedKey,
+    /// Messages of this type are written by nodes for nodes.
+    ReservedType,
     /// The node has been shut down.
     Closed,
 }
@@ -58,6 +61,9 @@ impl fmt::Display for SendError {
             Self::DelegatedKey => f.write_str(
                 "this node has a delegated key, which cannot sign; send it unsigned, or from where the node's own key is",
             ),
+            Self::ReservedType => {
+                f.write_str("messages of this type are written by nodes; choose another one")
+            }
             Self::Closed => f.write_str("the node has been shut down"),
         }
     }
@@ -135,6 +141,8 @@ pub enum StartError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// What the node was told about trust, or a file that this names, is wrong.
+    Trust(TrustError),
     /// The operating system gives no random bytes.
     NoRandomness,
     /// The node's key is a delegated one that does not count at this moment, or this machine's clock is wrong.
@@ -167,6 +175,7 @@ impl fmt::Display for StartError {
             Self::KeyLog { path, error } => write!(f, "cannot use the key log {}: {error}", path.display()),
             Self::Store(error) => error.fmt(f),
             Self::Listen { endpoint, error } => write!(f, "cannot listen on {endpoint}: {error}"),
+            Self::Trust(error) => error.fmt(f),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
             Self::DelegationExpired { not_before, not_after } => write!(
                 f,
@@ -185,13 +194,14 @@ impl std::error::Error for StartError {
             Self::Peer { error, .. } => Some(error),
             Self::Endpoint(error) => Some(error),
             Self::Store(error) => Some(error),
+            Self::Trust(error) => Some(error),
             _ => None,
         }
     }
 }
 
 /// Why a roster was not taken; nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReloadError {
     /// A peer of it cannot be added.
@@ -206,6 +216,13 @@ pub enum ReloadError {
         /// Peers for which there is room beside those that connected and are here.
         room: usize,
     },
+    /// Its trust is wrong, or a file that this names.
+    Trust {
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The node has been shut down.
     Closed,
 }
@@ -215,12 +232,22 @@ impl fmt::Display for ReloadError {
         match self {
             Self::Peer { id, error } => write!(f, "peer {id} cannot be added: {error}"),
             Self::Full { room } => write!(f, "there is room for {room} further peers only; name fewer"),
+            Self::Trust { problem, .. } => f.write_str(problem),
             Self::Closed => f.write_str("the node has been shut down"),
         }
     }
 }
 
 impl std::error::Error for ReloadError {}
+
+impl From<TrustError> for ReloadError {
+    fn from(error: TrustError) -> Self {
+        match error {
+            TrustError::Closed => Self::Closed,
+            error => Self::Trust { problem: error.to_string(), remedy: error.remedy() },
+        }
+    }
+}
 
 /// Why a peer was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

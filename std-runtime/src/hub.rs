@@ -8,12 +8,16 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use bytes::Bytes;
 use hyphal_core::identity::Identity;
-use hyphal_core::ids::{MessageId, NodeId};
+use hyphal_core::ids::{MessageId, NodeId, Priority, Reliability};
 use hyphal_core::noise::{KeyPair, Secret};
+use hyphal_core::outbox::{Header, Payload};
 use hyphal_core::session::{self, Wall};
 use hyphal_core::time::TimeQuality;
+use hyphal_core::wire::message::DEFAULT_TTL;
 use hyphal_core::wire::reason::Reason;
+use hyphal_core::wire::revocation::REVOCATIONS;
 use tokio::sync::{Notify, OnceCell, broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -31,6 +35,7 @@ use crate::peer::Peer;
 use crate::queue::Queue;
 use crate::store::Store;
 use crate::subscription::Registry;
+use crate::trust::{Subject, TrustState};
 use crate::udp::{self, UdpPort};
 
 /// The shared state of one node.
@@ -61,6 +66,7 @@ pub(crate) struct Hub {
     pub(crate) doors: Doors,
     /// Lines about rejected connections.
     pub(crate) rejections: Throttle,
+    trust: RwLock<Arc<TrustState>>,
     peers: RwLock<Peers>,
     retired: Mutex<Sent>,
     /// What of that was given up, by reason.
@@ -94,7 +100,7 @@ pub(crate) struct Plan {
 }
 
 impl Hub {
-    pub(crate) fn new(plan: Plan, control: mpsc::Sender<Command>) -> Self {
+    pub(crate) fn new(plan: Plan, trust: TrustState, control: mpsc::Sender<Command>) -> Self {
         let limits = plan.limits;
         let tally = NodeTally::default();
         let codec = Arc::new(Codec::new(plan.rules.clone()));
@@ -121,6 +127,7 @@ impl Hub {
             last_sent: OnceCell::new(),
             doors: Doors::default(),
             rejections: Throttle::default(),
+            trust: RwLock::new(Arc::new(trust)),
             peers: RwLock::default(),
             retired: Mutex::default(),
             retired_drops: ByReason::default(),
@@ -189,11 +196,54 @@ impl Hub {
         MessageId { epoch: self.plan.session.boot_id, sequence }
     }
 
+    /// Whom the node trusts at this moment, and what it shows of itself.
+    pub(crate) fn trust(&self) -> Arc<TrustState> {
+        Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Only the control task changes it, so that nothing is lost between its reading and its writing.
+    pub(crate) fn set_trust(&self, trust: TrustState) {
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+    }
+
+    /// Whom settings of trust are for: this node.
+    pub(crate) fn subject(&self) -> Subject {
+        let Plan { identity, session, .. } = &self.plan;
+        Subject { id: identity.id(), node_type: session.node_type, network: session.network }
+    }
+
     /// The wall clock for a handshake.
     pub(crate) fn wall(&self) -> Wall {
         match self.plan.quality {
             TimeQuality::None => Wall::default(),
             quality => Wall { time: clock::wall_time(), quality },
+        }
+    }
+
+    /// Queues a revocation list for a peer that is here. One that does not get it now gets it with its next session.
+    pub(crate) fn send_revocations(&self, peer: &Peer, list: Bytes) {
+        let mut lane = peer.lane();
+        if !lane.is_attached() {
+            return;
+        }
+        let now = self.clock.now();
+        let header = Header {
+            kind: REVOCATIONS,
+            priority: Priority::Critical,
+            broadcast: false,
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            ttl: DEFAULT_TTL,
+            compressed: None,
+            reliability: Reliability::High,
+            full: false,
+            number: None,
+        };
+        lane.outbox.make_room(now, list.len(), Priority::Critical);
+        match lane.outbox.push(now, header, Payload::Shared(list)) {
+            Ok(_) => drop(lane.wake_link()),
+            Err(error) => {
+                tracing::debug!(peer = %peer.id, ?error, "the peer cannot take the revocation list")
+            }
         }
     }
 

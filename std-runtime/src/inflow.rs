@@ -20,12 +20,17 @@ use bytes::Bytes;
 use hyphal_core::ids::{MessageId, Priority};
 use hyphal_core::session::{Mark, Message};
 use hyphal_core::time::Instant;
+use hyphal_core::trust::Revocations;
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::message::{Compressed, Part};
 use hyphal_core::wire::reason::Reason;
+use hyphal_core::wire::revocation::{REVOCATIONS, RevocationList};
+
+use tokio::sync::mpsc;
 
 use crate::assembly::{Budget, Growing, Parts, Piece, Reservation};
 use crate::clock;
+use crate::control::Command;
 use crate::hub::Hub;
 use crate::message::{Batch, Entry, Protection, age_millis};
 use crate::opening::{self, Beginning, Flow, Opened};
@@ -35,6 +40,7 @@ use crate::queue::{Delivery, Pushed, Queue};
 use crate::signal::{Consumption, Signal};
 use crate::stream::{IncomingStream, StreamWriter};
 use crate::subscription::Subscriber;
+use crate::trust::{self, TrustState};
 
 /// The receiving side of a link.
 pub(crate) struct Inflow {
@@ -89,6 +95,8 @@ pub(crate) struct Contents {
     entries: Vec<Entry>,
     /// What is not simply a message, and how many entries come before it.
     others: Vec<(usize, Other)>,
+    /// Revocation lists, which are for the node and not for its applications.
+    lists: Vec<Bytes>,
 }
 
 /// What a record holds beside messages that came whole and plain.
@@ -180,7 +188,8 @@ impl Inflow {
         messages: impl ExactSizeIterator<Item = Message<'m>>,
         base: usize,
     ) -> Contents {
-        let mut contents = Contents { entries: Vec::with_capacity(messages.len()), others: Vec::new() };
+        let mut contents =
+            Contents { entries: Vec::with_capacity(messages.len()), others: Vec::new(), lists: Vec::new() };
         let mut arrivals = peer.arrivals();
         for message in messages {
             // The type of an envelope shows when it is open.
@@ -197,6 +206,10 @@ impl Inflow {
             };
             if let Err(reason) = checked {
                 drop_received(hub, peer, reason, 1);
+                continue;
+            }
+            if message.kind == REVOCATIONS && message.part.is_none() {
+                contents.lists.push(Bytes::copy_from_slice(message.payload));
                 continue;
             }
             // The payload is a slice of the record that begins at `base`; an empty one may point anywhere.
@@ -232,7 +245,8 @@ impl Inflow {
         bytes: Bytes,
         contents: Contents,
     ) {
-        let Contents { mut entries, others } = contents;
+        let Contents { mut entries, others, lists } = contents;
+        lists.into_iter().for_each(|list| self.handle_revocations(hub, peer, list));
         let signal = Arc::clone(&self.signal);
         let mut claim = Claim { signal: &signal, bytes: mark.bytes - self.received, consumption: None };
         self.received = mark.bytes;
@@ -490,6 +504,12 @@ impl Inflow {
             is_counted: false,
             moved_at: now,
         };
+        let is_list = entry.kind == REVOCATIONS;
+        if is_list && total as usize > RevocationList::MAX_LEN {
+            message.count_drop(hub, peer, Reason::TooLong);
+            self.signal.close(Reason::Violation);
+            return Some(message);
+        }
         let subscribers = hub.registry.snapshot();
         if full {
             // Of what type it is shows later: whoever might want it whole must find it whole then.
@@ -502,13 +522,15 @@ impl Inflow {
             return Some(message);
         }
         let takes = |subscriber: &&Arc<Subscriber>| {
-            subscriber.filter.takes_from(&peer.id) && subscriber.filter.takes(entry.kind, entry.priority)
+            !is_list
+                && subscriber.filter.takes_from(&peer.id)
+                && subscriber.filter.takes(entry.kind, entry.priority)
         };
         let mut takers = subscribers.iter().filter(takes).peekable();
         let is_for_inbox = takers.peek().is_none() && hub.inbox.is_open();
         let (readers, others): (Vec<_>, Vec<_>) =
             takers.partition(|subscriber| subscriber.gets_parts(compressed.is_some()));
-        if is_for_inbox || !others.is_empty() {
+        if is_list || is_for_inbox || !others.is_empty() {
             self.hold_whole(hub, peer, now, &mut message, total)?;
         }
         for subscriber in readers {
@@ -702,6 +724,10 @@ impl Inflow {
         };
         count_received(hub, peer, 1);
         let Some((batch, reservation)) = whole else { return };
+        if entry.kind == REVOCATIONS {
+            self.handle_revocations(hub, peer, batch.record);
+            return;
+        }
         let (held, consumption) = (Some(Arc::new(reservation)), claim.consumption());
         let Some(&entry) = batch.entries.first() else { return };
         let mut is_taken = was_read;
@@ -720,6 +746,30 @@ impl Inflow {
         }
         if !is_taken {
             self.deliver_to_inbox(hub, peer, batch, &consumption, held);
+        }
+    }
+
+    /// Takes a revocation list. What is no news costs nothing; nobody passes on what does not verify, so that ends the session.
+    fn handle_revocations(&self, hub: &Hub, peer: &Peer, bytes: Bytes) {
+        let trust = hub.trust();
+        let refused = match RevocationList::decode(&bytes) {
+            Err(reason) => (reason, true),
+            Ok(list) => match trust.authorities.is_news(&list) {
+                Err(reason) => (reason, false),
+                Ok(()) => match Revocations::verify(bytes, hub.plan.session.network) {
+                    Err(reason) => (reason, true),
+                    Ok(list) => {
+                        hub.spawn(keep(hub.control.clone(), trust, list));
+                        return;
+                    }
+                },
+            },
+        };
+        let (reason, is_violation) = refused;
+        drop_received(hub, peer, reason, 1);
+        if is_violation {
+            tracing::warn!(peer = %peer.id, reason = reason.name(), "a revocation list from the peer is forged or broken: {reason}");
+            self.signal.close(Reason::Violation);
         }
     }
 
@@ -906,6 +956,23 @@ fn count_received(hub: &Hub, peer: &Peer, count: u64) {
 fn drop_received(hub: &Hub, peer: &Peer, reason: Reason, count: u64) {
     peer.tally.drop_messages(reason, count);
     hub.tally.traffic.drop_messages(reason, count);
+}
+
+/// Keeps a list that has verified where it survives the node, and has it count.
+async fn keep(control: mpsc::Sender<Command>, trust: Arc<TrustState>, list: Revocations<Bytes>) {
+    let kept = match trust.settings.revocations.clone() {
+        None => Ok(Ok(())),
+        Some(directory) => {
+            let list = list.clone();
+            tokio::task::spawn_blocking(move || trust::persist(&directory, &list)).await
+        }
+    };
+    let is_kept = matches!(kept, Ok(Ok(())));
+    if let Ok(Err(error)) = kept {
+        tracing::error!("the revocation list counts, but it is not kept and not passed on: {error}");
+    }
+    // Without a control task nobody needs it.
+    let _ = control.send(Command::Adopt { list, is_kept }).await;
 }
 
 /// Messages in parts that are remembered after their end: more than a datagram is late by on any sane path.

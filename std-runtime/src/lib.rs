@@ -61,6 +61,7 @@ pub mod config;
 mod key_log;
 pub mod keyfile;
 pub mod metrics;
+pub mod trust;
 
 mod assembly;
 mod body;
@@ -134,3 +135,4 @@ pub use send::{Broadcast, SendBatch};
 pub use store::{StoreError, StoreFailure};
 pub use stream::{Incoming, IncomingStream, StreamError};
 pub use subscription::{Filter, StreamSubscription, Subscription};
+pub use trust::{TrustError, TrustSettings};

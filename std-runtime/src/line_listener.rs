@@ -13,7 +13,7 @@ use rand_core::UnwrapErr;
 use tokio::sync::oneshot;
 
 use crate::address::Endpoint;
-use crate::hub::{Hub, Plan};
+use crate::hub::Hub;
 use crate::link::{Link, OnDatagrams, SerialLine, beginning};
 use crate::listener;
 use crate::log::Throttle;
@@ -46,10 +46,11 @@ impl LineListener {
             {
                 port.put_back(packet);
                 let (lender, given_back) = oneshot::channel();
-                let Plan { identity, session, .. } = &hub.plan;
+                let (plan, trust) = (&hub.plan, hub.trust());
+                let credentials = trust.credentials(&plan.identity);
                 let (now, rng) = (hub.clock.now(), &mut UnwrapErr(SysRng));
                 let (path, cid) = (Path::default(), ConnectionId::NONE);
-                let session = OnDatagrams::accept(now, hub.wall(), identity, *session, path, cid, rng);
+                let session = OnDatagrams::accept(now, hub.wall(), credentials, plan.session, path, cid, rng);
                 let line = SerialLine::lent(port, lender);
                 hub.spawn(Link::new(Arc::clone(&hub), line, remote.clone(), session, origin).run());
                 // The link ends without giving the port back only if the node does.

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
 use crate::address::Endpoint;
-use crate::hub::{Doors, Hub, Plan};
+use crate::hub::{Doors, Hub};
 #[cfg(unix)]
 use crate::line_listener::LineListener;
 use crate::link::{Line, Link, OnDatagrams, OnStream, Origin, StreamLine, UdpLine};
@@ -162,16 +162,18 @@ pub(crate) fn run_datagrams(
     origin: Origin,
 ) {
     let (rng, cid) = (&mut UnwrapErr(SysRng), berth.cid);
-    let Plan { identity, session, .. } = &hub.plan;
-    let session =
-        OnDatagrams::accept(hub.clock.now(), hub.wall(), identity, *session, path_of(from), cid, rng);
+    let (plan, trust, now) = (&hub.plan, hub.trust(), hub.clock.now());
+    let credentials = trust.credentials(&plan.identity);
+    let session = OnDatagrams::accept(now, hub.wall(), credentials, plan.session, path_of(from), cid, rng);
     let line = UdpLine::new(berth, from);
     hub.spawn(Link::new(Arc::clone(hub), line, remote, session, origin).run());
 }
 
 fn run(hub: &Arc<Hub>, line: impl Line<Session = OnStream>, remote: Endpoint, origin: Origin) {
     let rng = &mut UnwrapErr(SysRng);
-    let session = Session::accept(hub.clock.now(), hub.wall(), &hub.plan.identity, hub.plan.session, rng);
+    let (plan, trust) = (&hub.plan, hub.trust());
+    let credentials = trust.credentials(&plan.identity);
+    let session = Session::accept(hub.clock.now(), hub.wall(), credentials, plan.session, rng);
     hub.spawn(Link::new(Arc::clone(hub), line, remote, session, origin).run());
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyphal_core::aead::Cipher;
 use hyphal_core::ids::{MessageId, NodeId};
-use hyphal_core::node::{Outcome as Verdict, PeerStatus, Trust};
+use hyphal_core::node::{Outcome as Verdict, PeerStatus};
 use hyphal_core::profile::Terms;
 use hyphal_core::recovery::{self, Recovery};
 use hyphal_core::wire::reason::Reason;
@@ -29,6 +29,7 @@ use crate::receipt::Receipt;
 use crate::roster::{Reloaded, Roster};
 use crate::send::{self, Broadcast, SendBatch};
 use crate::subscription::{Filter, Reader, StreamSubscription, Subscription};
+use crate::trust::{Credential, TrustError, TrustSettings, TrustState};
 
 /// A running node. Clones are the same node; when the last one is dropped, it ends without a word to its peers.
 #[derive(Clone)]
@@ -243,6 +244,7 @@ impl Node {
             PeerInfo {
                 status,
                 endpoint,
+                certificate: status.session.and_then(|session| session.credential.ok()),
                 cipher: peer.as_ref().and_then(|peer| *peer.cipher.borrow()),
                 terms: peer.as_ref().and_then(|peer| peer.lane().terms().copied()),
                 sent: peer.as_ref().map(|peer| peer.sent()).unwrap_or_default(),
@@ -279,28 +281,39 @@ impl Node {
         self.ask(|reply| Command::RemovePeer { id, reply }).await.unwrap_or(Err(PeerError::Closed))
     }
 
-    /// Puts this roster in the place of the one in force: whom the node admits, and its peers. Those that are not in it are
-    /// removed, those whose endpoint changed keep their sessions and are dialled there next, and sessions with strangers that
-    /// the policy does not admit any more are closed as [`Reason::Untrusted`].
+    /// Puts this roster in the place of the one in force: whom the node admits, and its peers. The files that its trust names are
+    /// read. Peers that are not in it are removed, those whose endpoint changed keep their sessions and are dialled there next,
+    /// and sessions with nodes that the policy does not admit any more are closed, as [`Reason::Untrusted`] or with what is
+    /// wrong with their certificate.
     ///
     /// All of it, or on `Err` nothing. Peers that were added by [`add_peer`](Self::add_peer) are in it or removed like the others.
     ///
     /// # Errors
     /// See [`ReloadError`].
     pub async fn reload(&self, roster: Roster) -> Result<Reloaded, ReloadError> {
-        let reloaded = self.ask(|reply| Command::Reload { roster, reply }).await;
+        let Roster { trust, peers } = roster;
+        let trust = Box::new(self.load(trust).await?);
+        let reloaded = self.ask(|reply| Command::Reload { trust, peers, reply }).await;
         let reloaded = reloaded.unwrap_or(Err(ReloadError::Closed))?;
         self.hub().tally.reloads.fetch_add(1, Relaxed);
         Ok(reloaded)
     }
 
-    /// Admits other peers from here on. Sessions with strangers that are not admitted any more are closed as
-    /// [`Reason::Untrusted`].
+    /// Trusts whom `trust` says from here on, a policy alone or all settings: reads the files that they name, checks all, and
+    /// closes the sessions with nodes that are not admitted any more, as [`Reason::Untrusted`] or with what is wrong with their
+    /// certificate.
     ///
     /// # Errors
-    /// [`PeerError::Closed`].
-    pub async fn set_trust(&self, trust: Trust) -> Result<(), PeerError> {
-        self.ask(|reply| Command::SetTrust { trust, reply }).await.ok_or(PeerError::Closed)
+    /// See [`TrustError`]; then nothing has changed.
+    pub async fn set_trust(&self, trust: impl Into<TrustSettings>) -> Result<(), TrustError> {
+        let trust = Box::new(self.load(trust.into()).await?);
+        self.ask(|reply| Command::SetTrust { trust, reply }).await.ok_or(TrustError::Closed)
+    }
+
+    async fn load(&self, settings: TrustSettings) -> Result<TrustState, TrustError> {
+        let subject = self.hub().subject();
+        let loaded = tokio::task::spawn_blocking(move || settings.load(&subject)).await;
+        loaded.map_err(|_| TrustError::Closed)?
     }
 
     /// Takes the application's verdict on an exchange with a peer; it counts for its health and its breaker.
@@ -424,6 +437,9 @@ pub struct PeerInfo {
     pub status: PeerStatus,
     /// Where it is dialled; `None` if it is not.
     pub endpoint: Option<Endpoint>,
+    /// What the certificate says that it has shown in this session: authority, serial, roles, expiry. Only policy
+    /// [`Trust::Certified`](crate::Trust::Certified) has checked more of it than its signature.
+    pub certificate: Option<Credential>,
     /// What seals the records of the session with it; `None` without a session.
     pub cipher: Option<Cipher>,
     /// The profile of the pair, with the numbers that the session runs by, or the last one ran by, and why it fell back if it

@@ -6,19 +6,20 @@ use hyphal_core::ids::NodeId;
 use hyphal_core::node::Trust;
 
 use crate::address::{BadEndpoint, Endpoint};
-use crate::config::{Config, TrustPolicy};
+use crate::config::Config;
+use crate::trust::TrustSettings;
 
 /// Whom a node admits and whom it dials, for [`Node::reload`](crate::Node::reload).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
-    pub(crate) trust: Trust,
+    pub(crate) trust: TrustSettings,
     pub(crate) peers: Vec<(NodeId, Option<Endpoint>)>,
 }
 
 impl Roster {
-    /// A roster without peers.
-    pub const fn new(trust: Trust) -> Self {
-        Self { trust, peers: Vec::new() }
+    /// A roster without peers. `trust` is a policy, or all settings.
+    pub fn new(trust: impl Into<TrustSettings>) -> Self {
+        Self { trust: trust.into(), peers: Vec::new() }
     }
 
     /// Keeps a session with `id`, dialled at `endpoint`, beside those named before; of two with one id the later counts.
@@ -43,14 +44,13 @@ impl Roster {
 
 impl From<&Config> for Roster {
     fn from(config: &Config) -> Self {
-        let trust = match config.trust.policy {
-            TrustPolicy::Open => Trust::Open,
-            TrustPolicy::Pinned => Trust::Pinned,
-        };
         let dialled = config.peers.iter().map(|peer| (peer.id, Some(peer.endpoint.clone())));
         // A peer with an address may also be listed among the admitted; it is dialled then.
         let admitted = config.trust.admit.iter().filter(|id| config.peers.iter().all(|peer| peer.id != **id));
-        Self { trust, peers: admitted.map(|id| (*id, None)).chain(dialled).collect() }
+        Self {
+            trust: TrustSettings::from(&config.trust),
+            peers: admitted.map(|id| (*id, None)).chain(dialled).collect(),
+        }
     }
 }
 
@@ -60,6 +60,9 @@ impl From<&Config> for Roster {
 pub struct Reloaded {
     /// The policy before and from here on, if it changed.
     pub trust: Option<(Trust, Trust)>,
+    /// Whether anything else about trust changed: authorities, what is asked of certificates, the own certificate, a newer
+    /// revocation list.
+    pub certificates: bool,
     /// Peers that are in the roster now, strangers that connected before included.
     pub added: Vec<NodeId>,
     /// Peers that are dialled elsewhere from here on, or no more, or now. Their sessions stay.

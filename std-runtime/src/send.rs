@@ -14,6 +14,7 @@ use hyphal_core::ids::{MessageId, NodeId};
 use hyphal_core::outbox::{self, Header, Ticket};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::family::Family;
+use hyphal_core::wire::revocation::REVOCATIONS;
 
 use crate::builder::MAX_MESSAGE;
 use crate::closing::{self, Closed, Wishes};
@@ -527,6 +528,9 @@ fn pack_for_all(hub: &Hub, kind: u16, payload: &[u8], peers: &[Arc<Peer>]) -> Ve
 fn check(message: &Outgoing<'_>) -> Result<(), SendError> {
     if Family::of(message.kind).is_none() {
         return Err(SendError::UnknownType);
+    }
+    if message.kind == REVOCATIONS {
+        return Err(SendError::ReservedType);
     }
     if message.payload.len() > MAX_MESSAGE as usize {
         return Err(SendError::TooLong { max: MAX_MESSAGE });

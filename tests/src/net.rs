@@ -9,7 +9,10 @@ use hyphal_core::{
     filter::Filter,
     identity::Identity,
     ids::{MessageId, NodeId},
-    node::{Action, Config, GrowingTable, LinkReport, Node, NodeEvent, PeerConfig, SessionRef, Standing},
+    node::{
+        Action, Config, GrowingTable, LinkReport, NO_CERTIFICATE, Node, NodeEvent, PeerConfig, SessionRef,
+        Standing,
+    },
     outbox::{Header, Payload, SendError, Ticket},
     session::{self, Expect, Resumption, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
@@ -330,8 +333,8 @@ impl Net {
         let wall = Wall { time: UnixTime::from_micros(1), quality: TimeQuality::Unsynced };
         let rng = self.chance.generator();
         let session = match expect {
-            Some(expect) => Session::connect(now, wall, identity, config, expect, rng),
-            None => Session::accept(now, wall, identity, config, rng),
+            Some(expect) => Session::connect(now, wall, &*identity, config, expect, rng),
+            None => Session::accept(now, wall, &*identity, config, rng),
         };
         let link = Link {
             side,
@@ -438,7 +441,7 @@ impl Process {
             match reading {
                 Reading::Hint(hint) => link.end.session.handle_hint(self.node.take_hint(&hint)),
                 Reading::Offer(offer) => {
-                    let verdict = self.node.judge(&offer.id(), offer.dialled());
+                    let verdict = self.node.judge(&offer.id(), offer.dialled(), &NO_CERTIFICATE);
                     link.end.session.handle_verdict(now, &mut link.own_outbox, verdict);
                 }
                 Reading::Messages { mark, messages } => {
@@ -491,7 +494,8 @@ impl Process {
         let (token, boot_id) = (link.token, offer.hello().boot_id);
         link.dialling = None;
         let hints = link.end.session.hints();
-        let session = SessionRef { token, boot_id, dialled, hints };
+        let session =
+            SessionRef { token, boot_id, dialled, hints, credential: NO_CERTIFICATE, certified_until: None };
         self.peer(id);
         match self.node.handle_peer_up(now, id, session) {
             Standing::CloseNew(reason) => self.link(stream).end.session.close(now, reason),

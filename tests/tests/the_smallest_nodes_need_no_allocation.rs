@@ -13,7 +13,10 @@ use hyphal_core::{
     filter::Filter,
     identity::Identity,
     ids::{NodeId, Priority},
-    node::{self, Action, FixedTable, LinkReport, Node, NodeEvent, PeerConfig, SessionRef, Standing},
+    node::{
+        self, Action, FixedTable, LinkReport, NO_CERTIFICATE, Node, NodeEvent, PeerConfig, SessionRef,
+        Standing,
+    },
     outbox::{Header, Payload, TinyOutbox},
     session::{Closed, Config, Event, Expect, Received, Session, Wall},
     time::{Duration, Instant},
@@ -104,7 +107,7 @@ impl Tiny {
                 Received::Absorbed => {}
                 Received::Hint(hint) => session.handle_hint(self.node.take_hint(&hint)),
                 Received::Offer(offer) => {
-                    let verdict = self.node.judge(&offer.id(), offer.dialled());
+                    let verdict = self.node.judge(&offer.id(), offer.dialled(), &NO_CERTIFICATE);
                     session.handle_verdict(now, &mut self.outbox, verdict);
                 }
                 Received::Messages(messages) => {
@@ -138,8 +141,14 @@ impl Tiny {
                 Event::Up(id) => {
                     let offer = session.peer().expect("it is up");
                     let boot_id = offer.hello().boot_id;
-                    let reference =
-                        SessionRef { token: 1, boot_id, dialled: offer.dialled(), hints: session.hints() };
+                    let reference = SessionRef {
+                        token: 1,
+                        boot_id,
+                        dialled: offer.dialled(),
+                        hints: session.hints(),
+                        credential: NO_CERTIFICATE,
+                        certified_until: None,
+                    };
                     assert_eq!(self.node.handle_peer_up(now, id, reference), Standing::Keep);
                     assert_eq!(self.node.poll_event(), Some(NodeEvent::PeerUp { id }));
                 }

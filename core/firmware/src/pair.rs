@@ -7,7 +7,7 @@
 use hyphal_core::aead::ChaChaPoly;
 use hyphal_core::identity::Identity;
 use hyphal_core::ids::{NodeId, NodeType, Priority};
-use hyphal_core::node::{self, Action, FixedTable, Node, PeerConfig, SessionRef, Standing};
+use hyphal_core::node::{self, Action, FixedTable, NO_CERTIFICATE, Node, PeerConfig, SessionRef, Standing};
 use hyphal_core::outbox::{FixedStorage, Header, Payload, TinyOutbox};
 use hyphal_core::profile::Security;
 use hyphal_core::session::{Config, Event, Expect, Messages, Received, Session, Wall};
@@ -143,7 +143,7 @@ impl End {
                 Received::Absorbed | Received::Dropped(_) => {}
                 Received::Hint(hint) => self.session.handle_hint(self.node.take_hint(&hint)),
                 Received::Offer(offer) => {
-                    let verdict = self.node.judge(&offer.id(), offer.dialled());
+                    let verdict = self.node.judge(&offer.id(), offer.dialled(), &NO_CERTIFICATE);
                     self.session.handle_verdict(now, &mut self.outbox, verdict);
                 }
                 Received::Messages(messages) => {
@@ -177,6 +177,8 @@ impl End {
                     boot_id: offer.hello().boot_id,
                     dialled: offer.dialled(),
                     hints: self.session.hints(),
+                    credential: NO_CERTIFICATE,
+                    certified_until: None,
                 };
                 let standing = self.node.handle_peer_up(now, id, session);
                 require(standing == Standing::Keep, "the node did not keep its only session")

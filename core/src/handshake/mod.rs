@@ -32,7 +32,9 @@ use crate::identity::Identity;
 use crate::ids::{Acquaintance, Hint, Hints, NodeId, NodeType};
 use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
 use crate::profile::{Security, Terms};
-use crate::time::{Duration, Instant, TimeQuality, UnixTime};
+use crate::time::{Duration, Instant, UnixTime, Wall};
+use crate::trust::Credential;
+use crate::wire::certificate::Certificate;
 use crate::wire::datagram::ConnectionId;
 use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
 use crate::wire::hello::{Hello, NetworkTag, Versions};
@@ -83,21 +85,24 @@ impl Config {
     pub const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
 }
 
-/// The wall clock at the start of a handshake, and how far it can be trusted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wall {
-    /// The time; zero if there is no clock.
-    pub time: UnixTime,
-    /// Its quality.
-    pub quality: TimeQuality,
+/// What a node proves itself with in a handshake. An [`Identity`] alone will do where nobody asks for certificates.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'i> {
+    /// The key that is the node.
+    pub identity: &'i Identity,
+    /// What an authority says of it: shown to every peer.
+    pub certificate: Option<&'i Certificate>,
 }
 
-/// A peer whose key the handshake has proven, asking to be let in.
-///
-/// Made by the handshake only. The session waits until
-/// [`handle_verdict`](crate::session::Session::handle_verdict).
+impl<'i> From<&'i Identity> for Credentials<'i> {
+    fn from(identity: &'i Identity) -> Self {
+        Self { identity, certificate: None }
+    }
+}
+
+/// The other end, as a handshake has proven it.
 #[derive(Clone, Copy, Debug)]
-pub struct Offer {
+pub struct Counterpart {
     id: NodeId,
     key: [u8; noise::DH_LEN],
     delegated_until: Option<UnixTime>,
@@ -110,7 +115,7 @@ pub struct Offer {
     connection_id: ConnectionId,
 }
 
-impl Offer {
+impl Counterpart {
     /// Who the peer is.
     pub fn id(&self) -> NodeId {
         self.id
@@ -158,6 +163,43 @@ impl Offer {
     }
 }
 
+/// A peer whose key the handshake has proven, asking to be let in.
+///
+/// Made by the handshake only. The session waits until
+/// [`handle_verdict`](crate::session::Session::handle_verdict).
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    peer: Counterpart,
+    certificate: Result<Certificate, Reason>,
+}
+
+impl Offer {
+    /// The certificate that the peer has shown, unverified.
+    ///
+    /// # Errors
+    /// [`Reason::NoCertificate`], or [`Reason::BadCertificate`] for one that does not decode, as a newer form.
+    pub fn certificate(&self) -> Result<&Certificate, Reason> {
+        self.certificate.as_ref().map_err(|reason| *reason)
+    }
+
+    /// What its certificate is worth in this network, whoever the authority is. Takes the time of a signature; ask once, and
+    /// only on a node that looks at certificates at all.
+    ///
+    /// # Errors
+    /// Those of [`certificate`](Self::certificate) and [`Credential::verify`].
+    pub fn credential(&self, network: NetworkTag) -> Result<Credential, Reason> {
+        Credential::verify(self.certificate()?, network, &self.peer.id, self.peer.hello.node_type)
+    }
+}
+
+impl core::ops::Deref for Offer {
+    type Target = Counterpart;
+
+    fn deref(&self) -> &Counterpart {
+        &self.peer
+    }
+}
+
 /// How a handshake failed, and what the other end may hear of it.
 pub(crate) struct Refused {
     pub(crate) reason: Reason,
@@ -186,7 +228,7 @@ impl Refused {
 
 /// What the handshake leaves behind: keys of both directions, the peer, and what the next handshake can begin with.
 pub(crate) struct Finished {
-    pub(crate) peer: Offer,
+    pub(crate) peer: Counterpart,
     pub(crate) sending: SplitKey,
     pub(crate) receiving: SplitKey,
     pub(crate) hints: Hints,
@@ -223,7 +265,7 @@ pub(crate) struct Handshake<A> {
 enum Step<A> {
     SendXx1(HandshakeState<A>),
     AwaitXx2(HandshakeState<A>),
-    SendXx3(HandshakeState<A>, Offer),
+    SendXx3(HandshakeState<A>, Counterpart),
 
     SendKk1(HandshakeState<A>, Resumption, Otherwise),
     AwaitKk2(HandshakeState<A>, NodeId, Otherwise),
@@ -238,10 +280,10 @@ enum Step<A> {
     /// The frame with this hint again, whose owner is known or does not exist.
     AwaitAgain(Keys, Hint, Option<Acquaintance>),
     SendUnknownHint(Keys),
-    SendKk2(HandshakeState<A>, Result<Offer, Denial>),
+    SendKk2(HandshakeState<A>, Result<Counterpart, Denial>),
 
     /// The caller judges the peer.
-    AwaitVerdict(HandshakeState<A>, Offer),
+    AwaitVerdict(HandshakeState<A>, Counterpart),
     Over,
 }
 
@@ -263,19 +305,21 @@ impl<A: Aead> Handshake<A> {
     /// The dialling end.
     pub(crate) fn initiator(
         now: Instant,
-        identity: &Identity,
+        credentials: Credentials<'_>,
         config: Config,
         wall: Wall,
         expect: Expect,
         link: LinkKind,
         rng: &mut impl CryptoRng,
     ) -> Self {
+        let Credentials { identity, certificate } = credentials;
         let attempt = Attempt { identity, began_at: now, boot_id: config.boot_id };
         let own = Own {
             config,
             wall,
             began_at: now,
             id: identity.id(),
+            certificate: certificate.copied(),
             delegation: identity.delegation().copied(),
             dialled: true,
             connection_id: link.connection_id(),
@@ -306,18 +350,20 @@ impl<A: Aead> Handshake<A> {
     /// The accepting end.
     pub(crate) fn responder(
         now: Instant,
-        identity: &Identity,
+        credentials: Credentials<'_>,
         config: Config,
         wall: Wall,
         link: LinkKind,
         rng: &mut impl CryptoRng,
     ) -> Self {
+        let Credentials { identity, certificate } = credentials;
         let attempt = Attempt { identity, began_at: now, boot_id: config.boot_id };
         let own = Own {
             config,
             wall,
             began_at: now,
             id: identity.id(),
+            certificate: certificate.copied(),
             delegation: identity.delegation().copied(),
             dialled: false,
             connection_id: link.connection_id(),
@@ -471,7 +517,7 @@ impl<A: Aead> Handshake<A> {
         match core::mem::replace(&mut self.step, Step::Over) {
             Step::AwaitVerdict(noise, peer) => {
                 let denied = |reason| {
-                    let Offer { cipher, connection_id, .. } = peer;
+                    let Counterpart { cipher, connection_id, .. } = peer;
                     Denial { cipher, reason, detail: 0, connection_id }
                 };
                 match verdict {
@@ -536,7 +582,7 @@ impl<A: Aead> Handshake<A> {
     }
 
     fn offer(&mut self, used: usize, noise: HandshakeState<A>, offer: Offer) -> Heard {
-        self.step = Step::AwaitVerdict(noise, offer);
+        self.step = Step::AwaitVerdict(noise, offer.peer);
         Heard::Offer(used, offer)
     }
 
@@ -637,7 +683,7 @@ fn split<A: Aead>(noise: &HandshakeState<A>) -> (SplitKey, SplitKey) {
     noise.split().expect("all messages have passed")
 }
 
-fn finish<A: Aead>(noise: &HandshakeState<A>, peer: Offer) -> Finished {
+fn finish<A: Aead>(noise: &HandshakeState<A>, peer: Counterpart) -> Finished {
     let (to_responder, to_initiator) = split(noise);
     let hints = resumption::hints(noise, &peer);
     let owes_proof = noise.pattern().knows_initiator;

@@ -1,12 +1,13 @@
 //! What this end says in its hello, and how it judges the peer's: the checks that need no policy, and no pattern.
 
-use super::{Config, Offer, Refused, Tell, Wall};
+use super::{Config, Counterpart, Offer, Refused, Tell};
 use crate::aead::{Aead, Cipher};
 use crate::identity::{self};
 use crate::ids::NodeId;
 use crate::noise::{self, HandshakeState};
 use crate::profile::{End, Terms};
-use crate::time::{Duration, Instant, TimeQuality, UnixTime};
+use crate::time::{Duration, Instant, TimeQuality, UnixTime, Wall};
+use crate::wire::certificate::Certificate;
 use crate::wire::datagram::ConnectionId;
 use crate::wire::delegation::Delegation;
 use crate::wire::frame::{self, Refusal};
@@ -18,6 +19,7 @@ use crate::wire::tlv::Tlv;
 /// Bytes of the longest hello that this end writes: an initiator's, on a datagram link.
 pub(crate) const HELLO_LEN: usize = Hello::LEN
     + Tlv::len_with(NetworkTag::LEN)
+    + Tlv::len_with(Certificate::LEN)
     + Tlv::len_with(Delegation::LEN)
     + Tlv::len_with(ConnectionId::MAX_LEN);
 
@@ -27,6 +29,7 @@ pub(super) struct Own {
     pub(super) wall: Wall,
     pub(super) began_at: Instant,
     pub(super) id: NodeId,
+    pub(super) certificate: Option<Certificate>,
     /// Why our static key stands for the id, if it is not the id's own.
     pub(super) delegation: Option<Delegation>,
     pub(super) dialled: bool,
@@ -86,10 +89,12 @@ impl Own {
             },
             quality: self.wall.quality,
         };
+        let certificate = self.certificate.map(|certificate| certificate.to_bytes());
         let delegation = self.delegation.map(|delegation| delegation.to_bytes());
         let extensions = Extensions {
             // Any prober can read the responder's hello, so only the initiator names the network.
             network: self.dialled.then_some(self.config.network),
+            certificate: certificate.as_ref().map(|bytes| bytes.as_slice()),
             delegation: delegation.as_ref().map(|bytes| bytes.as_slice()),
             connection_id: self.connection_id,
             ..Extensions::default()
@@ -154,7 +159,7 @@ impl Own {
         };
         let terms = Terms::of(&own, &End::from(&hello), self.config.security);
         let delegations = [self.delegation, delegation];
-        Ok(Offer {
+        let peer = Counterpart {
             id,
             key: key.key,
             delegated_until: delegation.map(|delegation| delegation.not_after),
@@ -164,7 +169,10 @@ impl Own {
             cipher,
             terms,
             connection_id,
-        })
+        };
+        // A form that this version does not know costs nothing where nobody asks for certificates.
+        let certificate = extensions.certificate.map_or(Err(Reason::NoCertificate), Certificate::decode);
+        Ok(Offer { peer, certificate })
     }
 
     /// Whether the peer's key stands for the node that it names, at this moment.

@@ -2,7 +2,7 @@
 //!
 //! A hint only names; it proves nothing. What proves is KK, which needs the static keys of both ends.
 
-use super::Offer;
+use super::Counterpart;
 use crate::aead::Aead;
 use crate::ids::{Hint, Hints, NodeId, Resumption};
 use crate::noise::{self, HandshakeState};
@@ -30,7 +30,7 @@ impl Expect {
 }
 
 /// The hints that a finished handshake leaves. They name both ends to each other and are random to anyone else.
-pub(super) fn hints<A: Aead>(noise: &HandshakeState<A>, peer: &Offer) -> Hints {
+pub(super) fn hints<A: Aead>(noise: &HandshakeState<A>, peer: &Counterpart) -> Hints {
     let secret = noise.resumption().expect("all messages have passed");
     let hint = |end: u8| {
         let full = noise::hmac(secret.as_bytes(), &[HINT_LABEL, &[end]]);

@@ -43,6 +43,8 @@ pub enum Trust {
     /// Only peers that were added.
     #[default]
     Pinned,
+    /// Nodes with a certificate that the caller's [`Authorities`](crate::trust::Authorities) admit, added or not.
+    Certified,
 }
 
 /// What a user decides about one peer.

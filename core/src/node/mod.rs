@@ -35,6 +35,7 @@ use crate::{
     breaker, health,
     ids::{Acquaintance, Hint, NodeId, Resumption},
     time::{Duration, Instant},
+    trust::Credential,
     wire::reason::Reason,
 };
 use rand_core::CryptoRng;
@@ -250,13 +251,30 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         Ok(())
     }
 
-    /// Admits other peers from here on. Sessions with those that are not admitted any more are closed as
-    /// [`Reason::Untrusted`], and forgotten: they cannot come back by a hint.
+    /// Admits other peers from here on. Sessions with those that are not admitted any more are closed, as
+    /// [`Reason::Untrusted`] or for want of a certificate, and forgotten: they cannot come back by a hint.
+    ///
+    /// To be followed by [`review`](Self::review) under [`Trust::Certified`].
     pub fn set_trust(&mut self, now: Instant, trust: Trust) {
         self.config.trust = trust;
         for index in 0..self.table.len() {
-            if !self.trusts(self.table.peer(index)) {
-                self.update(index, |peer, config, rng| peer.expel(config, now, Reason::Untrusted, rng));
+            let peer = self.table.peer(index);
+            let credential =
+                peer.and_then(Peer::session).map_or(NO_CERTIFICATE, |session| session.credential);
+            if let Err(reason) = self.trusts(peer, &credential) {
+                self.update(index, |peer, config, rng| peer.expel(config, now, reason, rng));
+            }
+        }
+    }
+
+    /// Asks `confirm` again about each session's certificate under [`Trust::Certified`], and closes the sessions of which it
+    /// says why not. Else it answers when the certificate expires, as [`SessionRef::certified_until`].
+    ///
+    /// Call it when a revocation list or the authorities have changed, and from time to time, as a wall clock may jump.
+    pub fn review(&mut self, now: Instant, confirm: impl Fn(&Credential) -> Result<Option<Instant>, Reason>) {
+        if self.config.trust == Trust::Certified {
+            for index in 0..self.table.len() {
+                self.update(index, |peer, config, rng| peer.review(config, now, &confirm, rng));
             }
         }
     }
@@ -313,17 +331,25 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         self.last_evicted.take()
     }
 
-    /// Whether this node talks to an authenticated peer; `dialled` tells that this node is the initiator.
+    /// Whether this node talks to an authenticated peer; `dialled` tells that this node is the initiator, `credential` what the
+    /// peer's certificate is worth, by this node's authorities, where the policy is [`Trust::Certified`]; else it means nothing.
     ///
     /// Call it when a handshake offers a peer. It changes nothing, so limits are checked again when the session is up.
-    pub fn judge(&self, id: &NodeId, dialled: bool) -> Result<(), Reason> {
+    pub fn judge(
+        &self,
+        id: &NodeId,
+        dialled: bool,
+        credential: &Result<Credential, Reason>,
+    ) -> Result<(), Reason> {
         if *id == self.own {
             return Err(Reason::OwnId);
         }
         let known = self.find_present(id).and_then(|index| self.table.peer(index));
+        if known.is_none() && dialled {
+            return Err(Reason::PeerRemoved);
+        }
+        self.trusts(known, credential)?;
         match known {
-            None if dialled => return Err(Reason::PeerRemoved),
-            _ if !self.trusts(known) => return Err(Reason::Untrusted),
             None if self.find(id).is_err() && !self.has_room() => return Err(Reason::Limit),
             _ => {}
         }
@@ -354,7 +380,7 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     /// Of two that crossed both ends may have sent messages over either, so the one that goes is retired and loses none. In
     /// all other cases the peer has given the old one up.
     pub fn handle_peer_up(&mut self, now: Instant, id: NodeId, session: SessionRef) -> Standing {
-        if let Err(reason) = self.judge(&id, session.dialled) {
+        if let Err(reason) = self.judge(&id, session.dialled, &session.credential) {
             self.end_refused_dial(now, &id, session, reason);
             return Standing::CloseNew(reason);
         }
@@ -431,7 +457,7 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
         }
         self.wake_at = None;
         for index in 0..self.table.len() {
-            self.update(index, |peer, config, _| peer.advance(config, now));
+            self.update(index, |peer, config, rng| peer.advance(config, now, rng));
         }
     }
 
@@ -535,10 +561,12 @@ impl<T: Table, R: CryptoRng> Node<T, R> {
     }
 
     /// Whether the policy admits a peer, as far as anything is known of it.
-    fn trusts(&self, known: Option<&Peer>) -> bool {
+    fn trusts(&self, known: Option<&Peer>, credential: &Result<Credential, Reason>) -> Result<(), Reason> {
         match self.config.trust {
-            Trust::Open => true,
-            Trust::Pinned => known.is_some_and(Peer::is_configured),
+            Trust::Open => Ok(()),
+            Trust::Pinned if known.is_some_and(Peer::is_configured) => Ok(()),
+            Trust::Pinned => Err(Reason::Untrusted),
+            Trust::Certified => credential.map(drop),
         }
     }
 
@@ -601,6 +629,9 @@ impl Tally {
         }
     }
 }
+
+/// What the certificate of a peer is worth that has shown none, or that nobody has asked for one.
+pub const NO_CERTIFICATE: Result<Credential, Reason> = Err(Reason::NoCertificate);
 
 /// How long two dials that passed each other can take to come up: a generous handshake timeout.
 pub const CROSSING: Duration = Duration::from_secs(10);

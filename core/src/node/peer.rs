@@ -6,7 +6,7 @@
 
 use super::{
     Action, NodeEvent, Removal,
-    config::{Config, PeerConfig},
+    config::{Config, PeerConfig, Trust},
 };
 use crate::{
     backoff::{self, Backoff},
@@ -15,6 +15,7 @@ use crate::{
     ids::{Acquaintance, Hint, Hints, NodeId, Resumption},
     recovery::{Recovery, recover_from_error},
     time::{Duration, Instant},
+    trust::Credential,
     wire::reason::Reason,
 };
 use rand_core::Rng;
@@ -30,6 +31,10 @@ pub struct SessionRef {
     pub dialled: bool,
     /// The session's [hints](crate::session::Session::hints), for a node that shall keep them; a listing shows none.
     pub hints: Option<Hints>,
+    /// What the peer's certificate is worth, or what is wrong with it; without meaning where none is asked for.
+    pub credential: Result<Credential, Reason>,
+    /// When the certificate expires, as far as this node can tell: under [`Trust::Certified`] the session ends then.
+    pub certified_until: Option<Instant>,
 }
 
 /// What a link observed since its last report.
@@ -373,10 +378,28 @@ impl Peer {
         }
     }
 
+    /// Asks again whether the certificate of the session's peer holds; the answer is until when.
+    pub(super) fn review(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        confirm: impl FnOnce(&Credential) -> Result<Option<Instant>, Reason>,
+        rng: &mut impl Rng,
+    ) {
+        let Some(up) = &mut self.session else { return };
+        match up.session.credential.and_then(|credential| confirm(&credential)) {
+            Ok(until) => up.session.certified_until = until,
+            Err(reason) => self.expel(config, now, reason, rng),
+        }
+    }
+
     /// Moves everything whose time has come.
-    pub(super) fn advance(&mut self, config: &Config, now: Instant) {
+    pub(super) fn advance(&mut self, config: &Config, now: Instant, rng: &mut impl Rng) {
         if self.leaving.is_some() {
             return;
+        }
+        if self.certified_until(config).is_some_and(|until| now >= until) {
+            self.expel(config, now, Reason::CertificateExpired, rng);
         }
         self.breaker.handle_timeout(now);
         if self.session.is_some() && self.breaker.state() == breaker::State::HalfOpen {
@@ -408,6 +431,7 @@ impl Peer {
             _ => None,
         };
         [
+            self.certified_until(config),
             dial_at,
             cooled_at,
             self.hints.until,
@@ -417,6 +441,11 @@ impl Peer {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// When the session's certificate expires, if that ends it.
+    fn certified_until(&self, config: &Config) -> Option<Instant> {
+        self.session?.session.certified_until.filter(|_| config.trust == Trust::Certified)
     }
 
     fn removal_at(&self, config: &Config) -> Option<Instant> {

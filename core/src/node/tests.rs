@@ -3,9 +3,12 @@
 use super::*;
 use crate::{
     backoff,
-    ids::Hints,
+    identity::Identity,
+    ids::{Hints, NodeType, Roles},
     recovery::{Recovery, recover_from_error},
-    time::Duration,
+    time::{Duration, UnixTime},
+    trust::sign_certificate,
+    wire::{certificate::Certificate, hello::NetworkTag},
 };
 use proptest::prelude::*;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -193,7 +196,7 @@ fn removing_a_peer_closes_its_session_tells_it_and_frees_its_place() {
             NodeEvent::PeerRemoved { id: id(1), removal: Removal::ByUser },
         ]
     );
-    assert_eq!(node.judge(&id(1), false), Err(Reason::Untrusted));
+    assert_eq!(node.judge(&id(1), false, &NO_CERTIFICATE), Err(Reason::Untrusted));
     assert_eq!(node.add_peer(at(1), id(2), PeerConfig::default()), Ok(()));
 }
 
@@ -291,10 +294,93 @@ fn judging_names_the_own_id_strangers_and_limits() {
     let mut open = Node::new(own(), config, FixedTable::<8>::new(), rng());
     open.handle_peer_up(at(0), id(1), accepted(1));
 
-    assert_eq!(pinned.judge(&own(), false), Err(Reason::OwnId));
-    assert_eq!(pinned.judge(&id(1), false), Err(Reason::Untrusted));
-    assert_eq!(open.judge(&id(1), false), Ok(()));
-    assert_eq!(open.judge(&id(2), false), Err(Reason::Limit));
+    assert_eq!(pinned.judge(&own(), false, &NO_CERTIFICATE), Err(Reason::OwnId));
+    assert_eq!(pinned.judge(&id(1), false, &NO_CERTIFICATE), Err(Reason::Untrusted));
+    assert_eq!(open.judge(&id(1), false, &NO_CERTIFICATE), Ok(()));
+    assert_eq!(open.judge(&id(2), false, &NO_CERTIFICATE), Err(Reason::Limit));
+}
+
+#[test]
+fn under_certified_trust_the_certificate_decides_and_not_the_list() {
+    let mut node = node(Trust::Certified);
+    node.add_peer(at(0), id(1), PeerConfig { dial: false, ..PeerConfig::default() }).unwrap();
+
+    assert_eq!(node.judge(&id(1), false, &NO_CERTIFICATE), Err(Reason::NoCertificate));
+    assert_eq!(node.judge(&id(2), false, &Err(Reason::Revoked)), Err(Reason::Revoked));
+    assert_eq!(node.judge(&id(2), false, &Ok(credential(1))), Ok(()));
+    let standing = node.handle_peer_up(at(0), id(2), accepted(1));
+    assert_eq!(standing, Standing::CloseNew(Reason::NoCertificate), "what came up meanwhile is judged again");
+}
+
+#[test]
+fn a_session_ends_when_its_certificate_expires_and_the_peer_is_dialled_after_the_long_wait() {
+    let mut node = node(Trust::Certified);
+    node.add_peer(at(0), id(1), PeerConfig::default()).unwrap();
+    actions(&mut node);
+    node.handle_peer_up(
+        at(0),
+        id(1),
+        SessionRef { hints: Some(some_hints()), ..certified(dialled(1), at(60)) },
+    );
+    events(&mut node);
+
+    node.handle_timeout(at(59));
+    assert_eq!(actions(&mut node), []);
+    assert_eq!(node.poll_timeout(), Some(at(60)));
+    node.handle_timeout(at(60));
+
+    let reason = Reason::CertificateExpired;
+    assert_eq!(actions(&mut node), [Action::Close { id: id(1), token: 1, reason }]);
+    assert_eq!(events(&mut node)[0], NodeEvent::PeerDown { id: id(1), reason });
+    let dial = node.peer(&id(1)).unwrap().dial;
+    assert!(matches!(dial, DialStatus::At(due_at) if due_at >= at(60 + 5 * 60)), "{dial:?}");
+    assert_eq!(node.take_hint(&some_hints().peers), None);
+}
+
+#[test]
+fn under_another_policy_a_certificate_may_expire() {
+    let mut node = node(Trust::Open);
+    node.handle_peer_up(at(0), id(1), certified(accepted(1), at(60)));
+
+    node.handle_timeout(at(61));
+
+    assert_eq!(actions(&mut node), []);
+}
+
+#[test]
+fn a_review_closes_what_is_revoked_and_moves_the_end_of_the_others() {
+    let mut node = node(Trust::Certified);
+    for number in 1..=3_u8 {
+        let session = certified(accepted(u64::from(number)), at(60));
+        let session = SessionRef { credential: Ok(credential(u64::from(number))), ..session };
+        node.handle_peer_up(at(0), id(number), session);
+    }
+    events(&mut node);
+
+    node.review(at(1), |credential| match credential.serial() {
+        2 => Err(Reason::Revoked),
+        _ => Ok(Some(at(90))),
+    });
+
+    assert_eq!(actions(&mut node), [Action::Close { id: id(2), token: 2, reason: Reason::Revoked }]);
+    node.handle_timeout(at(61));
+    assert_eq!(actions(&mut node), []);
+    assert_eq!(node.sessions(), 2);
+    node.handle_timeout(at(90));
+    assert_eq!(actions(&mut node).len(), 2);
+}
+
+#[test]
+fn sessions_without_a_certificate_are_closed_when_certificates_are_asked_for() {
+    let mut node = node(Trust::Open);
+    node.handle_peer_up(at(0), id(1), certified(accepted(1), at(60)));
+    node.handle_peer_up(at(0), id(2), accepted(2));
+    events(&mut node);
+
+    node.set_trust(at(1), Trust::Certified);
+
+    let reason = Reason::NoCertificate;
+    assert_eq!(actions(&mut node), [Action::Close { id: id(2), token: 2, reason }]);
 }
 
 #[test]
@@ -315,7 +401,7 @@ fn strangers_that_a_stricter_trust_does_not_admit_are_closed_and_forgotten() {
     assert_eq!(node.peer(&id(2)).unwrap().failures, 0, "nothing speaks against it");
     assert!(node.peer(&id(1)).unwrap().session.is_some(), "a peer that was added stays");
     assert_eq!(node.take_hint(&hints.peers), None);
-    assert_eq!(node.judge(&id(2), false), Err(Reason::Untrusted), "also while it is listed");
+    assert_eq!(node.judge(&id(2), false, &NO_CERTIFICATE), Err(Reason::Untrusted), "also while it is listed");
     let standing = node.handle_peer_up(at(2), id(2), accepted(3));
     assert_eq!(standing, Standing::CloseNew(Reason::Untrusted), "also if it was judged before");
     node.handle_peer_down(at(3), &id(2), 2, reason);
@@ -372,7 +458,7 @@ fn a_full_table_gives_an_absent_strangers_place_to_a_configured_peer_and_counts_
     assert_eq!(node.peers().map(|peer| peer.id).collect::<Vec<_>>(), [id(2), id(3)]);
     assert_eq!(node.evicted(), 1);
     assert_eq!((node.poll_evicted(), node.poll_evicted()), (Some(id(1)), None));
-    assert_eq!(node.judge(&id(4), false), Err(Reason::Limit));
+    assert_eq!(node.judge(&id(4), false, &NO_CERTIFICATE), Err(Reason::Limit));
 }
 
 #[test]
@@ -427,11 +513,28 @@ fn another_boot_of_the_peer_takes_the_place_of_the_old_session_whoever_dialled()
         node.handle_peer_up(
             at(0),
             id(1),
-            SessionRef { token: 1, boot_id: 1, dialled: !dialled, hints: None },
+            SessionRef {
+                token: 1,
+                boot_id: 1,
+                dialled: !dialled,
+                hints: None,
+                credential: NO_CERTIFICATE,
+                certified_until: None,
+            },
         );
 
-        let standing =
-            node.handle_peer_up(at(1), id(1), SessionRef { token: 2, boot_id: 2, dialled, hints: None });
+        let standing = node.handle_peer_up(
+            at(1),
+            id(1),
+            SessionRef {
+                token: 2,
+                boot_id: 2,
+                dialled,
+                hints: None,
+                credential: NO_CERTIFICATE,
+                certified_until: None,
+            },
+        );
 
         assert_eq!(standing, Standing::ReplaceOld(1));
     }
@@ -443,7 +546,14 @@ fn of_two_young_sessions_that_crossed_the_one_of_the_larger_initiator_retires() 
         for dialled_first in [true, false] {
             let mut node = node(Trust::Open);
             node.add_peer(at(0), peer, PeerConfig::default()).unwrap();
-            let session = |token, dialled| SessionRef { token, boot_id: 1, dialled, hints: None };
+            let session = |token, dialled| SessionRef {
+                token,
+                boot_id: 1,
+                dialled,
+                hints: None,
+                credential: NO_CERTIFICATE,
+                certified_until: None,
+            };
             node.handle_peer_up(at(0), peer, session(1, dialled_first));
 
             let standing = node.handle_peer_up(at(1), peer, session(2, !dialled_first));
@@ -461,11 +571,32 @@ fn a_session_too_old_to_have_crossed_gives_way_whoever_dialled() {
     for (dialled, peer) in [(true, id(1)), (true, id(255)), (false, id(1)), (false, id(255))] {
         let mut node = node(Trust::Open);
         node.add_peer(at(0), peer, PeerConfig::default()).unwrap();
-        node.handle_peer_up(at(0), peer, SessionRef { token: 1, boot_id: 1, dialled: !dialled, hints: None });
+        node.handle_peer_up(
+            at(0),
+            peer,
+            SessionRef {
+                token: 1,
+                boot_id: 1,
+                dialled: !dialled,
+                hints: None,
+                credential: NO_CERTIFICATE,
+                certified_until: None,
+            },
+        );
 
         let later = at(0).after(CROSSING).after(Duration::from_millis(1));
-        let standing =
-            node.handle_peer_up(later, peer, SessionRef { token: 2, boot_id: 1, dialled, hints: None });
+        let standing = node.handle_peer_up(
+            later,
+            peer,
+            SessionRef {
+                token: 2,
+                boot_id: 1,
+                dialled,
+                hints: None,
+                credential: NO_CERTIFICATE,
+                certified_until: None,
+            },
+        );
 
         assert_eq!(standing, Standing::ReplaceOld(1));
     }
@@ -651,7 +782,14 @@ fn apply(node: &mut Node<FixedTable<4>, ChaCha8Rng>, now: Instant, op: &Op) {
             let _unknown = node.update_peer_health(now, &id(peer), outcome);
         }
         Op::Up(peer, token, boot_id, dialled) => {
-            let session = SessionRef { token, boot_id, dialled, hints: None };
+            let session = SessionRef {
+                token,
+                boot_id,
+                dialled,
+                hints: None,
+                credential: NO_CERTIFICATE,
+                certified_until: None,
+            };
             node.handle_peer_up(now, id(peer), with_hints(session, peer));
         }
         Op::Down(peer, token, reason) => node.handle_peer_down(now, &id(peer), token, Reason::ALL[reason]),
@@ -751,7 +889,7 @@ proptest! {
             node.update_peer_health(now, &id(100), Outcome::Failure).is_err(),
             node.remove_peer(&id(100)).is_err(),
             node.add_peer(now, own(), PeerConfig::default()).is_err(),
-            node.judge(&id(peer), false).is_err(),
+            node.judge(&id(peer), false, &NO_CERTIFICATE).is_err(),
         ];
         prop_assert!(failed[..3].iter().all(|failed| *failed));
         prop_assert_eq!(&std::format!("{node:?}"), &before);
@@ -776,7 +914,7 @@ proptest! {
                 let next = if from_small { small.next().or_else(|| large.next()) } else { large.next().or_else(|| small.next()) };
                 let Some(token) = next else { break };
                 let dialled = (token < 100) == (own < peer);
-                node.handle_peer_up(at(turn), peer, SessionRef { token, boot_id: 1, dialled, hints: None });
+                node.handle_peer_up(at(turn), peer, SessionRef { token, boot_id: 1, dialled, hints: None, credential: NO_CERTIFICATE, certified_until: None });
             }
             node.peer(&peer).unwrap().session.map(|session| session.token)
         };
@@ -847,12 +985,52 @@ fn hint(number: u8) -> Hint {
     Hint::from_bytes([number; Hint::LEN])
 }
 
+fn some_hints() -> Hints {
+    Hints { own: hint(7), peers: hint(8), key: KEY }
+}
+
+/// The session of a peer with certificate 1 that expires at this moment.
+fn certified(session: SessionRef, until: Instant) -> SessionRef {
+    SessionRef { credential: Ok(credential(1)), certified_until: Some(until), ..session }
+}
+
+fn credential(serial: u64) -> Credential {
+    let network = NetworkTag::of("garden");
+    let authority = Identity::generate(&mut rng());
+    let certificate = Certificate {
+        authority: authority.id(),
+        serial,
+        node: id(1),
+        node_type: NodeType::Hyphae,
+        roles: Roles::NONE,
+        not_before: UnixTime::from_micros(0),
+        not_after: UnixTime::from_micros(1),
+        signature: [0; 64],
+    };
+    let signed = sign_certificate(&authority, network, certificate).unwrap();
+    Credential::verify(&signed, network, &id(1), NodeType::Hyphae).unwrap()
+}
+
 fn dialled(token: u64) -> SessionRef {
-    SessionRef { token, boot_id: 1, dialled: true, hints: None }
+    SessionRef {
+        token,
+        boot_id: 1,
+        dialled: true,
+        hints: None,
+        credential: NO_CERTIFICATE,
+        certified_until: None,
+    }
 }
 
 fn accepted(token: u64) -> SessionRef {
-    SessionRef { token, boot_id: 1, dialled: false, hints: None }
+    SessionRef {
+        token,
+        boot_id: 1,
+        dialled: false,
+        hints: None,
+        credential: NO_CERTIFICATE,
+        certified_until: None,
+    }
 }
 
 fn actions<T: Table>(node: &mut Node<T, ChaCha8Rng>) -> Vec<Action> {

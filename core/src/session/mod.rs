@@ -35,7 +35,6 @@ use rand_core::CryptoRng;
 
 use crate::aead::Aead;
 use crate::handshake::{self, Finished, Handshake, Heard, LinkKind, Refused, Tell};
-use crate::identity::Identity;
 use crate::ids::{Acquaintance, Hint, Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
 use crate::record::{KeyLife, Sealer};
@@ -45,8 +44,9 @@ use crate::wire::frame::Refusal;
 use crate::wire::reason::Reason;
 use crate::wire::record as layout;
 
-pub use crate::handshake::{Config, Expect, Offer, Resumption, Wall};
+pub use crate::handshake::{Config, Counterpart, Credentials, Expect, Offer, Resumption};
 pub use crate::record::SessionKeys;
+pub use crate::time::Wall;
 pub use crate::wire::datagram::ConnectionId;
 pub use datagram::{DatagramSession, MAX_DATAGRAM, Path};
 pub use up::{Mark, Message, Messages};
@@ -155,27 +155,31 @@ impl<A: Aead> Session<A> {
     ///
     /// Draws the attempt's id and what the ephemeral key is made of from `rng`, twice if the first hint may be unknown to
     /// the peer; nothing is random in a session after that.
-    pub fn connect(
+    pub fn connect<'c>(
         now: Instant,
         wall: Wall,
-        identity: &Identity,
+        credentials: impl Into<Credentials<'c>>,
         config: Config,
         expect: Expect,
         rng: &mut impl CryptoRng,
     ) -> Self {
         let link = LinkKind::Stream;
-        Self::new(now, config, Handshake::initiator(now, identity, config, wall, expect, link, rng))
+        Self::new(now, config, Handshake::initiator(now, credentials.into(), config, wall, expect, link, rng))
     }
 
     /// Opens a session on a link that the other end dialled.
-    pub fn accept(
+    pub fn accept<'c>(
         now: Instant,
         wall: Wall,
-        identity: &Identity,
+        credentials: impl Into<Credentials<'c>>,
         config: Config,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self::new(now, config, Handshake::responder(now, identity, config, wall, LinkKind::Stream, rng))
+        Self::new(
+            now,
+            config,
+            Handshake::responder(now, credentials.into(), config, wall, LinkKind::Stream, rng),
+        )
     }
 
     fn new(now: Instant, config: Config, handshake: Handshake<A>) -> Self {
@@ -552,7 +556,7 @@ impl<A: Aead> Session<A> {
     }
 
     /// The proven peer, once the session is up.
-    pub fn peer(&self) -> Option<&Offer> {
+    pub fn peer(&self) -> Option<&Counterpart> {
         match &self.state {
             State::Up { up, .. } => Some(up.peer()),
             _ => None,

@@ -15,7 +15,7 @@ use super::pulse::Pulse;
 use super::renewal::Renewal;
 use super::spread::Spread;
 use crate::aead::{Aead, TAG_LEN};
-use crate::handshake::{Config, Finished, Offer};
+use crate::handshake::{Config, Counterpart, Finished};
 use crate::ids::{Hints, MessageId, NodeId, Priority};
 use crate::outbox::{Outbox, Storage};
 use crate::record::{self, KeyLife, Opener, Sealer, SessionKeys};
@@ -34,7 +34,7 @@ pub(super) const MAX_SEALED_LEN: usize =
     RecordHeader::MAX_LEN + message::MAX_OVERHEAD + FRAGMENT_LEN + TAG_LEN;
 
 pub(super) struct Up<A> {
-    peer: Offer,
+    peer: Counterpart,
     sealer: Sealer<A>,
     opener: Opener<A>,
     established_at: Instant,
@@ -152,7 +152,7 @@ impl<A: Aead> Up<A> {
         SessionKeys::of(frame_id, self.peer.dialled(), self.peer.cipher(), &self.sealer, &self.opener)
     }
 
-    pub(super) fn peer(&self) -> &Offer {
+    pub(super) fn peer(&self) -> &Counterpart {
         &self.peer
     }
 

@@ -113,12 +113,7 @@ impl Hello {
     pub fn decode(bytes: &[u8]) -> Result<(Self, Extensions<'_>), Reason> {
         let mut r = Reader::new(bytes);
         let versions = Versions::from_byte(r.u8()?)?;
-        let node_type = match r.u8()? {
-            1 => NodeType::Sclerotia,
-            2 => NodeType::Rhizomorph,
-            3 => NodeType::Hyphae,
-            _ => return Err(Reason::Malformed),
-        };
+        let node_type = NodeType::from_code(r.u8()?).ok_or(Reason::Malformed)?;
         let capabilities = r.u16()?;
         let max_message = r.u32()?;
         let max_record = r.u16()?;

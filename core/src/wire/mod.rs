@@ -4,6 +4,7 @@
 //! and what they refuse carries a [`Reason`](reason::Reason). What encodes decodes to the same value.
 //! The byte-level text is `docs/protocol.md`; module docs repeat its tables above the code that implements them.
 
+pub mod certificate;
 pub mod cobs;
 pub mod control;
 mod cursor;
@@ -18,6 +19,8 @@ pub mod message;
 pub mod ranges;
 pub mod reason;
 pub mod record;
+pub mod revocation;
 pub mod seal;
+mod statement;
 pub mod tlv;
 pub mod varint;

@@ -71,6 +71,20 @@ reasons! {
     HandshakeTimeout = 0x020A, "the handshake did not finish in time";
     /// The hint of a reconnect is unknown, or was used: a full handshake follows on the same link.
     UnknownHint = 0x020B, "the reconnect hint is unknown; a full handshake follows";
+    /// The trust policy asks for a certificate, and there is none.
+    NoCertificate = 0x020C, "a certificate is required, and there is none";
+    /// A certificate does not decode, is of another node or network, or its signature does not verify.
+    BadCertificate = 0x020D, "the certificate does not verify for this node";
+    /// A certificate's time has passed.
+    CertificateExpired = 0x020E, "the certificate has expired";
+    /// A certificate's time has not come, or a clock is wrong.
+    CertificateNotYetValid = 0x020F, "the certificate is not valid yet";
+    /// The authority has revoked the certificate.
+    Revoked = 0x0210, "the certificate was revoked";
+    /// The certificate is for another type of node, or lacks a role that is asked for.
+    WrongRole = 0x0211, "the certificate lacks a required role or is for another node type";
+    /// The authority's revocation list is too old or missing, and the policy is strict.
+    StaleList = 0x0212, "the revocation list is too old";
     /// The peer's key is a delegated one, and the delegation is not signed by the node that it names, or is for another key.
     BadDelegation = 0x0213, "the delegation of the peer's key is not genuine";
     /// The delegation of a key has ended, or has not begun, or there is no clock to tell.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use hyphal_core::ids::Roles;
 use tracing_subscriber::filter::Targets;
 
 /// A value before its kind has read it.
@@ -129,6 +130,27 @@ impl Kind for Network {
 
     fn allowed(&self) -> String {
         format!("1 to {} bytes of text without control characters", Self::LONGEST)
+    }
+}
+
+/// The name of a role.
+pub(super) struct Role;
+
+impl Kind for Role {
+    type Value = Roles;
+
+    fn read(&self, raw: &Raw) -> Result<Roles, Problem> {
+        let text = raw.text("the name of a role")?;
+        Roles::named(text).ok_or_else(|| raw.problem(format!("there is no role '{text}'")))
+    }
+
+    fn write(&self, value: &Roles) -> String {
+        quoted(&value.to_string())
+    }
+
+    fn allowed(&self) -> String {
+        let names: Vec<_> = Roles::NAMED.iter().map(|(name, _)| *name).collect();
+        format!("{}, role-0 to role-31", names.join(", "))
     }
 }
 

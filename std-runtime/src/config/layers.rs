@@ -123,6 +123,12 @@ impl Layers {
         if let Some(path) = &self.config.store.directory {
             self.config.store.directory = Some(self.placed("store.directory", path, sources)?);
         }
+        if let Some(path) = &self.config.trust.certificate {
+            self.config.trust.certificate = Some(self.placed("trust.certificate", path, sources)?);
+        }
+        if let Some(path) = &self.config.trust.revocations {
+            self.config.trust.revocations = Some(self.placed("trust.revocations", path, sources)?);
+        }
         Ok(())
     }
 

@@ -16,13 +16,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hyphal_core::ids::{NodeId, NodeType};
+use hyphal_core::ids::{NodeId, NodeType, Roles};
 use hyphal_core::profile::Security;
 use hyphal_core::time::TimeQuality;
+use hyphal_core::trust::Stale;
 
 pub use self::error::{ConfigError, Origin};
 use self::kinds::{
-    Choice, FilePath, Filter, Kind, List, Maybe, Network, Number, Problem, Raw, Span, Switch, Text,
+    Choice, FilePath, Filter, Kind, List, Maybe, Network, Number, Problem, Raw, Role, Span, Switch, Text,
 };
 use crate::address::{Endpoint, Host, HostPort, PeerAddr};
 use crate::compression::{Method, Rule};
@@ -104,6 +105,8 @@ pub enum TrustPolicy {
     Open,
     /// The nodes in `peers` and `trust.admit` only.
     Pinned,
+    /// The nodes to whom an authority in `trust.authorities` has given a certificate.
+    Certified,
 }
 
 /// How log lines are written to standard error.
@@ -146,7 +149,17 @@ pub fn settings() -> impl Iterator<Item = Setting> {
 }
 
 /// What a running node takes anew: who its peers are, whom it trusts, and what it says about that.
-const RELOADED: &[&str] = &["peers", "trust.policy", "trust.admit", "log.filter"];
+const RELOADED: &[&str] = &[
+    "peers",
+    "trust.policy",
+    "trust.admit",
+    "trust.authorities",
+    "trust.certificate",
+    "trust.revocations",
+    "trust.roles",
+    "trust.stale_list",
+    "log.filter",
+];
 
 fn reloads(setting: &str) -> bool {
     RELOADED.contains(&setting)
@@ -281,11 +294,27 @@ settings! {
 
     /// Whom the node trusts.
     trust: Trust {
-        /// Which peers may have a session: every node of the network, or the listed ones.
+        /// Which peers may have a session: every node of the network, the listed ones, or those with a certificate.
         policy: TrustPolicy = TrustPolicy::Open,
-            Choice(&[("open", TrustPolicy::Open), ("pinned", TrustPolicy::Pinned)]);
+            Choice(&[
+                ("open", TrustPolicy::Open), ("pinned", TrustPolicy::Pinned), ("certified", TrustPolicy::Certified),
+            ]);
         /// Ids that policy `pinned` admits beside those in `peers`: nodes that connect to this one.
         admit: Vec<NodeId> = Vec::new(), List(Text::<NodeId>::new("a node id, as `hyphal id` prints it"));
+        /// Ids of the authorities whose certificates policy `certified` takes, at most 8.
+        authorities: Vec<NodeId> = Vec::new(), List(Text::<NodeId>::new("the id of an authority, as `hyphal ca list` prints it"));
+        /// File of this node's own certificate, as `hyphal ca issue` writes it; shown to every peer. Relative paths as for
+        /// `key`.
+        certificate: Option<PathBuf> = None, Maybe { word: "none", means: "the node shows none", kind: FilePath };
+        /// Directory in which the node keeps the newest revocation list of each authority, as `ID.revocations`. Relative
+        /// paths as for `key`.
+        revocations: Option<PathBuf> = None,
+            Maybe { word: "none", means: "lists are forgotten when the node ends", kind: FilePath };
+        /// Roles that policy `certified` asks of a certificate, all of them.
+        roles: Vec<Roles> = Vec::new(), List(Role);
+        /// What it means under policy `certified` that a newer revocation list is due, or there is none: a warning, or that
+        /// no new session of the authority's nodes is admitted.
+        stale_list: Stale = Stale::Warn, Choice(&[("warn", Stale::Warn), ("strict", Stale::Strict)]);
         /// How far this machine's clock can be trusted: kept right by NTP or the like, running free, or absent.
         clock: TimeQuality = TimeQuality::Synced, Choice(&[
             ("synced", TimeQuality::Synced),

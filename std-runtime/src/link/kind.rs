@@ -1,7 +1,7 @@
 //! What a link asks of its session, whichever kind of line carries it. Both kinds of the core's sessions answer alike.
 
 use hyphal_core::ids::{Acquaintance, Hints};
-use hyphal_core::session::{DatagramSession, Event, Mark, Offer, Session, SessionKeys};
+use hyphal_core::session::{Counterpart, DatagramSession, Event, Mark, Session, SessionKeys};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
 
@@ -36,7 +36,7 @@ pub(crate) trait LinkSession: Send + 'static {
     fn poll_event(&mut self) -> Option<Event>;
     fn is_up(&self) -> bool;
     fn is_closed(&self) -> bool;
-    fn peer(&self) -> Option<&Offer>;
+    fn peer(&self) -> Option<&Counterpart>;
     fn hints(&self) -> Option<Hints>;
 }
 
@@ -99,7 +99,7 @@ macro_rules! forward {
             self.is_closed()
         }
 
-        fn peer(&self) -> Option<&Offer> {
+        fn peer(&self) -> Option<&Counterpart> {
             self.peer()
         }
 

@@ -25,10 +25,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyphal_core::ids::{Hint, NodeId};
-use hyphal_core::node::SessionRef;
+use hyphal_core::node::{NO_CERTIFICATE, SessionRef};
 use hyphal_core::outbox::SharedStorage;
 use hyphal_core::session::{Closed, Event, Mark, Messages, Offer};
 use hyphal_core::time::Instant;
+use hyphal_core::trust::Credential;
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
@@ -98,6 +99,8 @@ pub(crate) struct Desk<S> {
     signal: Arc<Signal>,
     /// Once the control task has let the session stay.
     peer: Option<Arc<Peer>>,
+    /// What the peer's certificate is worth, whoever has signed it, since its offer.
+    credential: Result<Credential, Reason>,
     /// Whether the session gets the peer's lane as soon as the one that makes way for it has let go.
     awaits_lane: bool,
     /// Whether the control task has been asked.
@@ -163,6 +166,7 @@ impl<L: Line> Link<L> {
             origin,
             signal,
             peer: None,
+            credential: NO_CERTIFICATE,
             awaits_lane: false,
             is_announced: false,
             stalled_since: None,
@@ -461,7 +465,9 @@ impl<S: LinkSession> Desk<S> {
     /// Asks whether the peer may come in. The peer waits meanwhile, and nothing else is due.
     async fn ask_verdict(&mut self, offer: &Offer) {
         let (reply, verdict) = oneshot::channel();
-        let command = Command::Judge { id: offer.id(), dialled: offer.dialled(), reply };
+        self.credential = offer.credential(self.hub.plan.session.network);
+        let (id, dialled, credential) = (offer.id(), offer.dialled(), self.credential);
+        let command = Command::Judge { id, dialled, credential, reply };
         let verdict = match self.hub.control.send(command).await {
             Ok(()) => verdict.await.unwrap_or(Err(Reason::Shutdown)),
             Err(_) => Err(Reason::Shutdown),
@@ -486,6 +492,8 @@ impl<S: LinkSession> Desk<S> {
                 boot_id: offer.hello().boot_id,
                 dialled: offer.dialled(),
                 hints: self.session.hints(),
+                credential: self.credential,
+                certified_until: None,
             },
             terms: *offer.terms(),
             signal: Arc::clone(&self.signal),

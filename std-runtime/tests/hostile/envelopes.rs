@@ -130,7 +130,7 @@ async fn a_signature_over_another_envelope_of_another_network_or_by_another_key_
     let mut scene = Scene::new().await;
     let mut hand = Hand::shake(scene.address(), &Papers::new()).await;
     let signed = Draft { sign: true, ..Draft::to(scene.victim.id()) };
-    let signature = |draft: &Draft| draft.bytes().split_off(draft.bytes().len() - SIGNATURE_LEN);
+    let signature = |draft: &Draft<'_>| draft.bytes().split_off(draft.bytes().len() - SIGNATURE_LEN);
     let with = |signature: &[u8]| {
         let bytes = signed.bytes();
         [&bytes[..bytes.len() - SIGNATURE_LEN], signature].concat()
@@ -376,7 +376,7 @@ impl Draft<'_> {
         if self.sign {
             let mut hash = SignedBytes::new(self.network);
             hash.update(&bytes);
-            bytes.extend(hash.sign(&identity));
+            bytes.extend(hash.sign(&identity).unwrap());
         }
         bytes
     }

@@ -3,6 +3,7 @@
 mod back_pressure;
 mod bodies;
 mod broadcast;
+mod certificates;
 mod compression;
 mod crossing;
 mod datagrams;

@@ -145,7 +145,7 @@ async fn sealed_messages_of_a_batch_arrive_in_order_among_plain_ones() {
         async move { left.send_batch(peer, (0..300).map(outgoing)).await }
     });
 
-    for number in 0..300 {
+    for number in 0..300_u32 {
         let message = within(right.recv()).await.unwrap();
         assert_eq!(&message.payload[..], number.to_be_bytes());
         assert_eq!((message.is_encrypted, message.is_signed), (number % 3 == 0, number % 5 == 0));

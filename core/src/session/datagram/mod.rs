@@ -34,13 +34,12 @@ use rand_core::CryptoRng;
 use super::{Closed, Event, FAREWELL, Mark, Received};
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{
-    self, Config, Expect, Finished, Handshake, Heard, LinkKind, Offer, Refused, Tell, Wall,
+    self, Config, Counterpart, Credentials, Expect, Finished, Handshake, Heard, LinkKind, Refused, Tell,
 };
-use crate::identity::Identity;
 use crate::ids::{Acquaintance, Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
 use crate::record::{KeyLife, Sealer, SessionKeys};
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 use crate::wire::control::Control;
 use crate::wire::datagram::{self, ConnectionId, MAX_LEN, Packet, Preamble, Truncated};
 use crate::wire::frame::{self, Decoded, Header, Kind, Refusal};
@@ -134,10 +133,10 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
     ///
     /// Draws as [`Session::connect`](super::Session::connect) does.
     #[expect(clippy::too_many_arguments, reason = "a stream session's, and the two facts of a datagram link")]
-    pub fn connect(
+    pub fn connect<'c>(
         now: Instant,
         wall: Wall,
-        identity: &Identity,
+        credentials: impl Into<Credentials<'c>>,
         config: Config,
         path: Path,
         own_cid: ConnectionId,
@@ -145,23 +144,23 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
         rng: &mut impl CryptoRng,
     ) -> Self {
         let link = LinkKind::Datagram(own_cid);
-        let handshake = Handshake::initiator(now, identity, config, wall, expect, link, rng);
+        let handshake = Handshake::initiator(now, credentials.into(), config, wall, expect, link, rng);
         Self::new(now, config, own_cid, true, Route::dialled(path), handshake)
     }
 
     /// Opens a session for somebody who has sent a first packet from `path`, where a [gate](crate::gate) has admitted it or
     /// there is no need of one; the packet itself goes to [`handle_datagram`](Self::handle_datagram) next.
-    pub fn accept(
+    pub fn accept<'c>(
         now: Instant,
         wall: Wall,
-        identity: &Identity,
+        credentials: impl Into<Credentials<'c>>,
         config: Config,
         path: Path,
         own_cid: ConnectionId,
         rng: &mut impl CryptoRng,
     ) -> Self {
         let link = LinkKind::Datagram(own_cid);
-        let handshake = Handshake::responder(now, identity, config, wall, link, rng);
+        let handshake = Handshake::responder(now, credentials.into(), config, wall, link, rng);
         Self::new(now, config, own_cid, false, Route::accepted(path), handshake)
     }
 
@@ -487,7 +486,7 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
     }
 
     /// The proven peer, once the session is up.
-    pub fn peer(&self) -> Option<&Offer> {
+    pub fn peer(&self) -> Option<&Counterpart> {
         match &self.state {
             State::Up { up } => Some(up.peer()),
             _ => None,

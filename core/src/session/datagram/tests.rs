@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::aead::ChaChaPoly;
+use crate::identity::Identity;
 use crate::ids::NodeType;
 use crate::outbox::{FixedStorage, Payload, TinyOutbox};
 use crate::profile::Security;
@@ -189,7 +190,8 @@ impl Scene {
 
     /// Queues a message at the dialling end.
     fn push(&mut self, sequence: u64) {
-        let header = crate::outbox::Header { sequence, ..crate::outbox::Header::default() };
+        let reliability = crate::ids::Reliability::High;
+        let header = crate::outbox::Header { sequence, reliability, ..crate::outbox::Header::default() };
         self.ends[0].outbox.push(self.now, header, Payload::Copied(b"message")).unwrap();
     }
 

@@ -13,7 +13,7 @@ use super::route::Route;
 use super::rtt::Rtt;
 use super::window::Window;
 use crate::aead::{Aead, TAG_LEN};
-use crate::handshake::{Config, Finished, Offer};
+use crate::handshake::{Config, Counterpart, Finished};
 use crate::ids::{Hints, Priority};
 use crate::outbox::{Next, Outbox, Storage, Ticket};
 use crate::record::{self, KeyLife, PhasedOpener, Sealer, SessionKeys};
@@ -41,7 +41,7 @@ const BARE_OVERHEAD: usize = MAX_PREAMBLE_LEN + layout::MIN_HEADER_LEN + TAG_LEN
 const LEAST_ROOM: usize = OVERHEAD + Control::MAX_LEN;
 
 pub(super) struct Up<A, const N: usize> {
-    peer: Offer,
+    peer: Counterpart,
     hints: Hints,
     own_cid: ConnectionId,
     sealer: Sealer<A>,
@@ -179,7 +179,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
         self.pulse = Pulse::new(now, self.peer.terms(), self.spread);
     }
 
-    pub(super) fn peer(&self) -> &Offer {
+    pub(super) fn peer(&self) -> &Counterpart {
         &self.peer
     }
 

@@ -53,7 +53,8 @@ const MODULES: &[Arrow] = &[
     ("identity", &[]),
     ("noise", &["aead"]),
     ("profile", &["aead"]),
-    ("handshake", &["noise", "identity", "profile", "aead"]),
+    ("trust", &["identity"]),
+    ("handshake", &["noise", "identity", "profile", "aead", "trust"]),
     ("record", &["noise", "aead"]),
     ("outbox", &[]),
     ("family", &[]),
@@ -70,7 +71,7 @@ const MODULES: &[Arrow] = &[
     ("breaker", &[]),
     ("backoff", &[]),
     ("recovery", &[]),
-    ("node", &["session", "outbox", "health", "breaker", "backoff", "recovery"]),
+    ("node", &["trust", "session", "outbox", "health", "breaker", "backoff", "recovery"]),
 ];
 
 /// The words all modules share; among these, `wire` may use the other two and they nothing.

@@ -337,6 +337,7 @@ const fn trust(trust: Trust) -> &'static str {
     match trust {
         Trust::Open => "open",
         Trust::Pinned => "pinned",
+        Trust::Certified => "certified",
     }
 }
 

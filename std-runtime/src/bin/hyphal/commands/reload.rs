@@ -42,7 +42,8 @@ impl<'c> Reloads<'c> {
         config: Config,
         logs: LogFilter,
     ) -> Result<Self, Failure> {
-        let files = global.sources(flags).path().into_iter().collect();
+        let files =
+            global.sources(flags).path().into_iter().chain(config.trust.certificate.clone()).collect();
         Ok(Self { global, flags, config, logs, hangups: Hangups::new()?, watch: Watch::over(files) })
     }
 
@@ -75,8 +76,11 @@ impl<'c> Reloads<'c> {
         }
         let waiting = self.config.awaiting_restart(&new);
         self.config.peers = new.peers;
-        self.config.trust.policy = new.trust.policy;
-        self.config.trust.admit = new.trust.admit;
+        let trust = &mut self.config.trust;
+        (trust.policy, trust.admit) = (new.trust.policy, new.trust.admit);
+        (trust.authorities, trust.roles) = (new.trust.authorities, new.trust.roles);
+        (trust.certificate, trust.revocations) = (new.trust.certificate, new.trust.revocations);
+        trust.stale_list = new.trust.stale_list;
         self.config.log.filter = new.log.filter;
         Ok((reloaded, waiting))
     }
@@ -107,13 +111,14 @@ impl Outcome {
                 if reloaded.is_empty() {
                     tracing::info!("configuration reloaded: the same peers and trust");
                 } else {
-                    let Reloaded { trust, added, changed, removed, .. } = reloaded;
+                    let Reloaded { trust, certificates, added, changed, removed, .. } = reloaded;
                     tracing::info!(
                         added = added.len(),
                         changed = changed.len(),
                         removed = removed.len(),
                         trust =
                             trust.map(|(from, to)| tracing::field::display(format!("{from:?} -> {to:?}"))),
+                        certificates,
                         "configuration reloaded"
                     );
                 }
@@ -133,6 +138,7 @@ impl From<ReloadError> for Failure {
         let remedy = match &error {
             ReloadError::Peer { .. } => "check the list of peers",
             ReloadError::Full { .. } => "raise limits.max_peers and start the node anew",
+            ReloadError::Trust { remedy, .. } => remedy,
             _ => "",
         };
         Self::new(Exit::Setup, error.to_string(), remedy)

@@ -232,6 +232,7 @@ impl From<StartError> for Failure {
                 },
             ),
             StartError::Store(cause) => Self::new(Exit::Setup, error.to_string(), cause.remedy()),
+            StartError::Trust(cause) => Self::new(Exit::Setup, cause.to_string(), cause.remedy()),
             StartError::Peer { error: AddPeerError::OwnId, .. } => Self::new(
                 Exit::Setup,
                 "the peer has this node's own id",
