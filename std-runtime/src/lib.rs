@@ -110,7 +110,7 @@ pub use hyphal_core::breaker::State as BreakerState;
 pub use hyphal_core::family;
 pub use hyphal_core::health::State as HealthState;
 pub use hyphal_core::identity::{BadNodeId, BadSeed, DelegateError, Identity, NotOwnKey};
-pub use hyphal_core::ids::{MessageId, NodeId, NodeType, Priority};
+pub use hyphal_core::ids::{MessageId, NodeId, NodeType, Priority, Reliability};
 pub use hyphal_core::node::{Outcome as Verdict, PeerStatus, Removal, Trust};
 pub use hyphal_core::profile::{self, Profile, Security, Terms};
 pub use hyphal_core::recovery::{Recovery, recover_from_error};

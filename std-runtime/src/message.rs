@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyphal_core::ids::{MessageId, NodeId, Priority};
+use hyphal_core::ids::{MessageId, NodeId, Priority, Reliability};
 use hyphal_core::outbox;
 use hyphal_core::time::UnixTime;
 use hyphal_core::wire::message::Compressed;
@@ -29,6 +29,8 @@ pub struct SendOptions {
     pub seal: Option<bool>,
     /// Whether it is signed, so that its receiver can show anyone who wrote it. `None`: if the security of this node is `High`.
     pub sign: Option<bool>,
+    /// What is done for it when a session ends before its acknowledgement, or a node. `None`: as High.
+    pub reliability: Option<Reliability>,
 }
 
 /// What happens to a message for which the queue to its peer has no room.
@@ -80,6 +82,16 @@ impl SendOptions {
     pub const fn sign(self, sign: bool) -> Self {
         Self { sign: Some(sign), ..self }
     }
+
+    /// The same with this reliability.
+    #[must_use]
+    pub const fn reliability(self, reliability: Reliability) -> Self {
+        Self { reliability: Some(reliability), ..self }
+    }
+
+    pub(crate) fn is_guaranteed(&self) -> bool {
+        self.reliability == Some(Reliability::Guaranteed)
+    }
 }
 
 impl Default for SendOptions {
@@ -90,6 +102,7 @@ impl Default for SendOptions {
             overflow: Overflow::default(),
             seal: None,
             sign: None,
+            reliability: None,
         }
     }
 }

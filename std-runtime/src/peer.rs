@@ -12,7 +12,7 @@ use hyphal_core::aead::Cipher;
 use hyphal_core::filter;
 use hyphal_core::full::SeenIds;
 use hyphal_core::identity;
-use hyphal_core::ids::NodeId;
+use hyphal_core::ids::{NodeId, Reliability};
 use hyphal_core::outbox::{self, SharedStorage, Ticket};
 use hyphal_core::profile::{Compression, Terms};
 use hyphal_core::wire::reason::Reason;
@@ -230,6 +230,9 @@ impl Lane {
         if !self.line.is_empty()
             && self.outbox.queued() <= self.low_messages
             && self.outbox.queued_bytes() <= self.low_bytes
+            // What is retained takes room, too, and there may be much of it at all times: an eighth of all must be free.
+            && self.outbox.held() <= self.low_messages * 7 / 4
+            && self.outbox.held_bytes() <= self.low_bytes / 4 * 7
         {
             self.line.call();
         }
@@ -289,6 +292,13 @@ impl Lane {
         self.terms.as_ref()
     }
 
+    /// How reliable a message to the peer is, if its sender wants `wanted`: where he does not say, as the profile of the pair
+    /// does, and before that is known as High.
+    #[inline]
+    pub(crate) fn reliability(&self, wanted: Option<Reliability>) -> Reliability {
+        wanted.unwrap_or_else(|| self.terms.as_ref().map_or(Reliability::High, |terms| terms.reliability))
+    }
+
     /// How messages are compressed for the peer, as far as is known.
     pub(crate) fn taker(&self) -> Taker {
         let wants = self.terms.map_or(Compression::Medium, |terms| terms.compression);
@@ -343,8 +353,9 @@ impl Lane {
         self.close(SendError::UnknownPeer);
         self.owner = None;
         self.heir = None;
-        self.outbox.clear(reason);
+        // What was in flight and would be written again goes, too.
         self.outbox.handle_session_end();
+        self.outbox.clear(reason);
     }
 
     /// What the outbox settled since this was asked last.
@@ -386,7 +397,8 @@ impl Lane {
     pub(crate) fn sent(&self) -> Sent {
         let counters = self.outbox.counters();
         Sent {
-            sent: counters.pushed,
+            // What is withdrawn waits elsewhere, and is counted there.
+            sent: counters.pushed - counters.withdrawn,
             confirmed: counters.confirmed,
             expired: counters.expired,
             dropped: counters.dropped() - counters.expired,

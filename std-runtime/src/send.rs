@@ -98,7 +98,7 @@ fn push(
         return Err(SendError::QueueFull);
     }
     let sequence = hub.sequence.fetch_add(1, Relaxed);
-    let header = header(message.kind, message.options, sequence, false);
+    let header = header(lane, message.kind, message.options, sequence);
     let now = hub.clock.now();
     let (id, (ticket, len)) = match form {
         Form::Closed(closed) => (closed.id, enqueue_closed(lane, now, message.options, header, closed)?),
@@ -237,7 +237,7 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                 if needs_envelope && closed.is_none() {
                     break Ok(Part::Closing);
                 }
-                let header = header(message.kind, message.options, numbers.peek(), false);
+                let header = header(lane, message.kind, message.options, numbers.peek());
                 if !needs_envelope {
                     make_room(lane, now, message.options, message.payload.len());
                 }
@@ -404,7 +404,8 @@ pub(crate) async fn broadcast(
 /// One broadcast under way.
 struct Wave {
     now: Instant,
-    header: Header,
+    kind: u16,
+    sequence: u64,
     options: SendOptions,
     payload: Bytes,
     /// Compressed in each way that the profile of some peer asks for.
@@ -436,7 +437,8 @@ impl Wave {
         let sequence = hub.sequence.fetch_add(1, Relaxed);
         let mut wave = Self {
             now: hub.clock.now(),
-            header: header(kind, options, sequence, true),
+            kind,
+            sequence,
             options,
             payload,
             packed,
@@ -476,7 +478,7 @@ impl Wave {
             return Err(SendError::QueueFull);
         }
         let (ticket, len) = match &self.closed {
-            Some(closed) => enqueue_closed(lane, self.now, self.options, self.header, closed)?,
+            Some(closed) => enqueue_closed(lane, self.now, self.options, self.header(lane), closed)?,
             None => self.enqueue(hub, lane)?,
         };
         let tracked = self.is_tracked.then(|| lane.outbox.ledger().track(ticket, len));
@@ -487,10 +489,14 @@ impl Wave {
     fn enqueue(&self, hub: &Hub, lane: &mut Lane) -> Result<(Ticket, usize), SendError> {
         make_room(lane, self.now, self.options, self.payload.len());
         let payload = outbox::Payload::Shared(self.payload.clone());
-        let effort = hub.codec.effort_for(self.header.kind, lane.taker());
+        let effort = hub.codec.effort_for(self.kind, lane.taker());
         let packed = self.packed.iter().find(|(made_by, _)| Some(*made_by) == effort);
         let packed = packed.and_then(|(_, packed)| packed.as_ref());
-        enqueue(hub, lane, self.now, self.header, payload, packed)
+        enqueue(hub, lane, self.now, self.header(lane), payload, packed)
+    }
+
+    fn header(&self, lane: &Lane) -> Header {
+        Header { broadcast: true, ..header(lane, self.kind, self.options, self.sequence) }
     }
 
     fn settle(&mut self, peer: &Arc<Peer>, result: Result<Option<Tracked>, SendError>) {
@@ -528,8 +534,10 @@ fn check(message: &Outgoing<'_>) -> Result<(), SendError> {
     Ok(())
 }
 
-fn header(kind: u16, options: SendOptions, sequence: u64, broadcast: bool) -> Header {
-    Header { kind, priority: options.priority, broadcast, sequence, ttl: options.ttl, ..Header::default() }
+/// What the outbox must know of a direct message.
+fn header(lane: &Lane, kind: u16, options: SendOptions, sequence: u64) -> Header {
+    let reliability = lane.reliability(options.reliability);
+    Header { kind, priority: options.priority, reliability, sequence, ttl: options.ttl, ..Header::default() }
 }
 
 /// Wakes the link, or whoever sees to the messages of peers without one.

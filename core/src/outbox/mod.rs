@@ -333,6 +333,16 @@ impl<S: Storage> Outbox<S> {
         Priority::ALL.into_iter().map(|class| self.storage.len(class)).sum()
     }
 
+    /// Messages that take up room: those that wait, and those that are retained.
+    pub fn held(&self) -> usize {
+        self.queued() + self.storage.retained_len()
+    }
+
+    /// Their payload bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.storage.bytes() + self.storage.retained_bytes()
+    }
+
     /// Whether a message waits. It may prove expired when its turn comes.
     #[inline]
     pub fn has_queued(&self) -> bool {

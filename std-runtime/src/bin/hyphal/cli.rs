@@ -13,6 +13,7 @@ use hyphal::address::PeerAddr;
 use hyphal::compression::Method;
 use hyphal::config::{Argument, Sources};
 use hyphal_core::ids::{NodeId, Priority};
+use serde::{Deserialize, Serialize};
 
 /// Secure messages between nodes.
 ///
@@ -432,9 +433,21 @@ pub(crate) struct ThroughputArgs {
     /// Hand the messages over in batches
     #[arg(long)]
     pub(crate) batch: bool,
+    /// Whether messages are kept until they are acknowledged
+    #[arg(long, value_enum, default_value_t = Sureness::High)]
+    pub(crate) reliability: Sureness,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The reliabilities that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub(crate) enum Sureness {
+    /// They are sent once
+    BestEffort,
+    /// They are kept, and sent again in later sessions
+    High,
 }
 
 /// Round trips one after the other

@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 use hyphal::{Node, NodeId};
 use tokio::time::timeout;
 
-use super::{Figures, KIND, OPTIONS, PATIENCE, Work, begin, check, stuck};
-use crate::cli::Transport;
+use super::{Figures, KIND, PATIENCE, Work, begin, check, options, stuck};
+use crate::cli::{Sureness, Transport};
 use crate::output::{Exit, Failure};
 
 pub(super) async fn measure(transport: Transport, size: u32, count: u64) -> Result<Figures, Failure> {
@@ -53,7 +53,7 @@ async fn round_trips(node: Node, peer: NodeId, size: usize, count: u64) -> Resul
 
 #[inline]
 async fn round_trip(node: &Node, peer: NodeId, payload: &[u8]) -> Result<(), Failure> {
-    node.send_direct(peer, KIND, payload, OPTIONS).await.map_err(|error| broken(&error))?;
+    node.send_direct(peer, KIND, payload, options(Sureness::High)).await.map_err(|error| broken(&error))?;
     let echo = node.recv().await.ok_or_else(stuck)?;
     if echo.payload.len() != payload.len() {
         return Err(broken(&"an echo has another length than its message"));

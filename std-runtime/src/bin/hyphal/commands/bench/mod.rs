@@ -16,14 +16,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hyphal::address::Endpoint;
-use hyphal::{Limits, Node, NodeId, SendOptions};
+use hyphal::{Limits, Node, NodeId, Reliability, SendOptions};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
 use super::start::fresh_identity;
-use crate::cli::{BenchArgs, Measure, Transport};
+use crate::cli::{BenchArgs, Measure, Sureness, Transport};
 use crate::output::{self, Exit, Failure};
 
 pub(crate) use peer::run as run_peer;
@@ -32,10 +32,7 @@ pub(crate) use peer::run as run_peer;
 pub(crate) fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let runtime = runtime()?;
     let (figures, is_json) = match &args.measure {
-        Measure::Throughput(args) => {
-            let measured = throughput::measure(args.transport, args.size, args.seconds, args.batch);
-            (runtime.block_on(measured)?, args.json)
-        }
+        Measure::Throughput(args) => (runtime.block_on(throughput::measure(args))?, args.json),
         Measure::Latency(args) => {
             let measured = latency::measure(args.transport, args.size, args.count);
             (runtime.block_on(measured)?, args.json)
@@ -91,7 +88,7 @@ struct Assignment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Work {
     /// Sends messages of this size without end, each with its number in front.
-    Flood { size: usize, batch: bool },
+    Flood { size: usize, batch: bool, reliability: Sureness },
     /// Sends back what comes.
     Echo,
 }
@@ -209,13 +206,13 @@ const NETWORK: &str = "hyphal-bench";
 const KIND: u16 = 0;
 
 /// Nothing expires while it is measured.
-const OPTIONS: SendOptions = SendOptions {
-    priority: hyphal::Priority::Medium,
-    ttl: 0,
-    overflow: hyphal::Overflow::Wait,
-    seal: Some(false),
-    sign: Some(false),
-};
+fn options(reliability: Sureness) -> SendOptions {
+    let reliability = match reliability {
+        Sureness::BestEffort => Reliability::BestEffort,
+        Sureness::High => Reliability::High,
+    };
+    SendOptions::default().ttl(0).seal(false).sign(false).reliability(reliability)
+}
 
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(15);

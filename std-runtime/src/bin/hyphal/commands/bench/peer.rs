@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead};
 
 use bytes::{Bytes, BytesMut};
-use hyphal::{Identity, Node, NodeId, Outgoing, SendError};
+use hyphal::{Identity, Node, NodeId, Outgoing, SendError, SendOptions};
 
-use super::{Assignment, KIND, NETWORK, OPTIONS, Work, runtime};
+use super::{Assignment, KIND, NETWORK, Work, options, runtime};
+use crate::cli::Sureness;
 use crate::output::{Exit, Failure};
 
 /// Does the work until the input ends.
@@ -42,28 +43,37 @@ pub(super) async fn work(assignment: Assignment) -> Result<(), Failure> {
     let peer: NodeId = id.parse().map_err(|error: hyphal::BadNodeId| wrong(&error))?;
     let node = Node::builder().identity(identity).network(NETWORK).peer(peer, endpoint).start().await?;
     let worked = match work {
-        Work::Flood { size, batch: true } => flood_in_batches(&node, peer, size).await,
-        Work::Flood { size, batch: false } => flood(&node, peer, size).await,
+        Work::Flood { size, batch: true, reliability } => {
+            flood_in_batches(&node, peer, size, options(reliability)).await
+        }
+        Work::Flood { size, batch: false, reliability } => {
+            flood(&node, peer, size, options(reliability)).await
+        }
         Work::Echo => echo(&node, peer).await,
     };
     worked.map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))
 }
 
 /// One buffer for all messages; each gets its number in front.
-async fn flood(node: &Node, peer: NodeId, size: usize) -> Result<(), SendError> {
+async fn flood(node: &Node, peer: NodeId, size: usize, options: SendOptions) -> Result<(), SendError> {
     if size > COPIED_MAX {
-        return flood_with_shared(node, peer, size).await;
+        return flood_with_shared(node, peer, size, options).await;
     }
     let mut message = vec![0x5A; size];
     for number in 0_u64.. {
         write_number(&mut message, number);
-        node.send_direct(peer, KIND, &message[..], OPTIONS).await?;
+        node.send_direct(peer, KIND, &message[..], options).await?;
     }
     Ok(())
 }
 
 /// Buffers that the queue shares and that come back once their message has left: the way to send long ones.
-async fn flood_with_shared(node: &Node, peer: NodeId, size: usize) -> Result<(), SendError> {
+async fn flood_with_shared(
+    node: &Node,
+    peer: NodeId,
+    size: usize,
+    options: SendOptions,
+) -> Result<(), SendError> {
     let mut buffers = VecDeque::new();
     for number in 0_u64.. {
         let front: Option<Bytes> = buffers.pop_front();
@@ -79,13 +89,18 @@ async fn flood_with_shared(node: &Node, peer: NodeId, size: usize) -> Result<(),
         write_number(&mut message, number);
         let message = message.freeze();
         buffers.push_back(message.clone());
-        node.send_direct(peer, KIND, message, OPTIONS).await?;
+        node.send_direct(peer, KIND, message, options).await?;
     }
     Ok(())
 }
 
 /// One buffer for all batches, with the messages side by side.
-async fn flood_in_batches(node: &Node, peer: NodeId, size: usize) -> Result<(), SendError> {
+async fn flood_in_batches(
+    node: &Node,
+    peer: NodeId,
+    size: usize,
+    options: SendOptions,
+) -> Result<(), SendError> {
     let count = (BATCH_BYTES / size.max(1)).clamp(1, BATCH);
     let mut messages = vec![0x5A; size * count];
     let mut number = 0;
@@ -97,7 +112,7 @@ async fn flood_in_batches(node: &Node, peer: NodeId, size: usize) -> Result<(), 
         let batch = (0..count).map(|index| Outgoing {
             kind: KIND,
             payload: messages[index * size..][..size].into(),
-            options: OPTIONS,
+            options,
         });
         node.send_batch(peer, batch).await.map_err(|error| error.error)?;
     }
@@ -111,8 +126,9 @@ fn write_number(message: &mut [u8], number: u64) {
 }
 
 async fn echo(node: &Node, peer: NodeId) -> Result<(), SendError> {
+    let options = options(Sureness::High);
     while let Some(message) = node.recv().await {
-        node.send_direct(peer, KIND, message.payload, OPTIONS).await?;
+        node.send_direct(peer, KIND, message.payload, options).await?;
     }
     Ok(())
 }

@@ -12,18 +12,14 @@ use hyphal::Node;
 use tokio::time::{sleep, timeout};
 
 use super::{Figures, PATIENCE, Work, begin, check, stuck};
-use crate::cli::Transport;
+use crate::cli::{ThroughputArgs, Transport};
 use crate::output::{Exit, Failure};
 
-pub(super) async fn measure(
-    transport: Transport,
-    size: u32,
-    seconds: u32,
-    batch: bool,
-) -> Result<Figures, Failure> {
+pub(super) async fn measure(args: &ThroughputArgs) -> Result<Figures, Failure> {
+    let &ThroughputArgs { size, transport, seconds, batch, reliability, .. } = args;
     let size = check(size)?;
     let window = Duration::from_secs(seconds.into());
-    let (node, mut peer) = begin(transport, Work::Flood { size, batch }).await?;
+    let (node, mut peer) = begin(transport, Work::Flood { size, batch, reliability }).await?;
     let is_in_order = transport != Transport::Udp;
     let counter = Counter { node, size, is_in_order, phase: Arc::default(), count: 0 };
     let phase = Arc::clone(&counter.phase);
