@@ -76,6 +76,8 @@ mod dial;
 mod error;
 mod event;
 mod farewell;
+mod guaranteed;
+mod held;
 mod hub;
 mod inflow;
 #[cfg(unix)]
@@ -124,6 +126,7 @@ pub use builder::NodeBuilder;
 pub use counters::{Compression, Counters, Sent};
 pub use error::{AddPeerError, BatchError, PeerError, ReloadError, SendError, StartError};
 pub use event::{Event, Events};
+pub use held::{HeldMessage, HeldSubscription};
 pub use message::{Batch, Message, MessageRef, Outgoing, Overflow, Payload, SendOptions};
 pub use node::{Node, PeerInfo};
 pub use opening::verify_signed;

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::compression::{Codec, Methods, Taker};
 use crate::counters::{Sent, Tally};
 use crate::error::SendError;
+use crate::guaranteed::Lanes;
 use crate::message::Overflow;
 use crate::pulse::Settled;
 use crate::receipt::ReceiptLedger;
@@ -39,6 +40,8 @@ pub(crate) struct Peer {
     pub(crate) cipher: watch::Sender<Option<Cipher>>,
     /// What is sealed to it and by it, once that was needed.
     static_key: OnceLock<Option<[u8; 32]>>,
+    /// Its lanes of Guaranteed messages, if this node keeps any.
+    pub(crate) lanes: Option<Arc<Lanes>>,
     lane: Mutex<Lane>,
     arrivals: Mutex<Arrivals>,
 }
@@ -65,6 +68,7 @@ impl Peer {
             rtt: watch::Sender::new(None),
             cipher: watch::Sender::new(None),
             static_key: OnceLock::new(),
+            lanes: None,
             lane: Mutex::new(lane),
             arrivals: Mutex::default(),
         }
@@ -86,7 +90,11 @@ impl Peer {
 
     /// What became of the messages sent to the peer.
     pub(crate) fn sent(&self) -> Sent {
-        self.lane().sent()
+        let mut sent = self.lane().sent();
+        if let Some(lanes) = &self.lanes {
+            sent.add(&lanes.sent());
+        }
+        sent
     }
 }
 
@@ -248,6 +256,11 @@ impl Lane {
         self.owner.is_some()
     }
 
+    /// Whether anything is accepted.
+    pub(crate) fn check_open(&self) -> Result<(), SendError> {
+        self.closed.map_or(Ok(()), Err)
+    }
+
     /// The user has added the peer.
     pub(crate) fn handle_added(&mut self) {
         self.is_known = true;
@@ -405,6 +418,7 @@ impl Lane {
             unconfirmed: counters.unconfirmed,
             queued: self.outbox.queued() as u64,
             in_flight: self.outbox.in_flight(),
+            ..Sent::default()
         }
     }
 }

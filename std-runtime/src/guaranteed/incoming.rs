@@ -3,6 +3,7 @@
 //! Commits that come while one is being saved are saved together after it, and told to the peer together.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
 
 use hyphal_core::ids::Priority;
 use hyphal_core::lane::ReceiveLane;
@@ -45,16 +46,18 @@ impl End {
 }
 
 impl Incoming {
-    pub(super) fn handle_session_start(&mut self) {
+    pub(super) fn handle_session_start(&mut self, token: u64) {
         for end in self.classes.iter_mut().flatten() {
-            end.owes = false;
+            // What the peer said at once came before this.
+            end.owes &= end.heard == Some(token);
             end.told = None;
         }
     }
 
     /// Whether something is on its way to the disk or, over a session, to the peer.
-    pub(super) fn is_moving(&self) -> bool {
-        self.classes.iter().flatten().any(|end| end.is_saving || end.owes)
+    pub(super) fn is_moving(&self, attached: Option<u64>) -> bool {
+        let owes = |end: &End| end.owes && attached.is_some() && end.heard == attached;
+        self.classes.iter().flatten().any(|end| end.is_saving || owes(end))
     }
 
     fn end(&mut self, class: Priority, epoch: u64) -> Option<&mut End> {
@@ -95,7 +98,7 @@ impl Lanes {
         } else {
             self.save(end, lane.class);
         }
-        self.has_work.store(true, std::sync::atomic::Ordering::Release);
+        self.has_work.store(true, Release);
         handled
     }
 

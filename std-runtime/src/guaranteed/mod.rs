@@ -15,6 +15,7 @@
 mod arrival;
 mod incoming;
 mod outgoing;
+mod sending;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,23 +31,31 @@ use tokio::sync::Notify;
 
 pub(crate) use self::arrival::{Arrival, Hold};
 use self::incoming::Incoming;
-use self::outgoing::Outgoing;
-pub(crate) use self::outgoing::{Accepted, Called};
+pub(crate) use self::outgoing::Called;
+use self::outgoing::{Accepted, Outgoing, Storing};
+pub(crate) use self::sending::{Convoy, send};
 use crate::clock;
 use crate::counters::Sent;
 use crate::error::SendError;
 use crate::hub::Hub;
 use crate::peer::{Lane, Peer};
 use crate::signal::Signal;
-use crate::store::{LaneKey, Store, StoreFailure};
+use crate::store::{LaneKey, Room, Store, StoreFailure};
 
 /// All lanes of a node that keeps Guaranteed messages.
 #[derive(Debug)]
 pub(crate) struct Guaranteed {
     keeper: Arc<Keeper>,
-    peers: RwLock<HashMap<NodeId, Arc<Lanes>>>,
-    /// Of lanes that nobody needs any more.
-    retired: Mutex<Sent>,
+    peers: RwLock<Peers>,
+}
+
+#[derive(Debug)]
+struct Peers {
+    by_id: HashMap<NodeId, Arc<Lanes>>,
+    /// Of lanes that nobody needed any more.
+    retired: Sent,
+    /// How many there may be until those that nobody needs are sought.
+    prune_at: usize,
 }
 
 /// What all lanes share.
@@ -99,40 +108,29 @@ impl Guaranteed {
                 lanes.outgoing().restore_messages(stored.key.class, &messages);
             }
         }
-        Ok(Self { keeper, peers: RwLock::new(peers), retired: Mutex::default() })
+        let peers = Peers { by_id: peers, retired: Sent::default(), prune_at: PRUNE_AT };
+        Ok(Self { keeper, peers: RwLock::new(peers) })
     }
 
     /// The lanes of a peer, made if there were none.
     pub(crate) fn lanes(&self, id: NodeId) -> Arc<Lanes> {
-        if let Some(lanes) = self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Arc::clone(lanes);
+        if let Some(lanes) = self.known(&id) {
+            return lanes;
         }
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Lanes::new(id, Arc::clone(&self.keeper)));
-        Arc::clone(peers.entry(id).or_insert_with(new))
-    }
-
-    /// The peer left the table. Its lanes stay if there is something in them that this node sends, or that somebody holds.
-    pub(crate) fn handle_peer_gone(&self, id: &NodeId) {
-        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(lanes) = peers.get(id) else { return };
-        let outgoing = lanes.outgoing();
-        if outgoing.is_unused() && Arc::strong_count(lanes) == 1 {
-            self.retired.lock().unwrap_or_else(PoisonError::into_inner).add(&outgoing.sent());
-            drop(outgoing);
-            peers.remove(id);
-        }
+        peers.prune();
+        Arc::clone(peers.by_id.entry(id).or_insert_with(new))
     }
 
     /// The user has removed the peer: what waits for it fails, and its lanes end. Says whether there were any.
     pub(crate) fn remove(&self, id: &NodeId) -> bool {
-        let lanes = self.peers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        lanes.is_some_and(|lanes| lanes.close(Reason::PeerGone))
+        self.known(id).is_some_and(|lanes| lanes.close(Reason::PeerGone))
     }
 
     /// What became of all Guaranteed messages, and how many are stored.
     pub(crate) fn sent(&self) -> Sent {
-        let mut sent = *self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = self.peers.read().unwrap_or_else(PoisonError::into_inner).retired;
         self.all().iter().for_each(|lanes| sent.add(&lanes.sent()));
         sent
     }
@@ -165,8 +163,32 @@ impl Guaranteed {
         self.keeper.store.close().await;
     }
 
+    fn known(&self, id: &NodeId) -> Option<Arc<Lanes>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
+    }
+
     fn all(&self) -> Vec<Arc<Lanes>> {
-        self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect()
+    }
+}
+
+impl Peers {
+    /// Forgets the lanes of peers that are gone, unless there is something in them that this node sends, or that somebody
+    /// holds: strangers may come and go as they like.
+    fn prune(&mut self) {
+        if self.by_id.len() < self.prune_at {
+            return;
+        }
+        let retired = &mut self.retired;
+        self.by_id.retain(|_, lanes| {
+            let outgoing = lanes.outgoing();
+            let is_needed = !outgoing.is_unused() || Arc::strong_count(lanes) > 1;
+            if !is_needed {
+                retired.add(&outgoing.sent());
+            }
+            is_needed
+        });
+        self.prune_at = PRUNE_AT.max(2 * self.by_id.len());
     }
 }
 
@@ -183,7 +205,7 @@ impl Lanes {
 
     /// The link of this token has the peer's outbox, and its session is up. `keeps`: the peer keeps Guaranteed messages.
     pub(crate) fn handle_session_start(self: &Arc<Self>, token: u64, signal: &Arc<Signal>, keeps: bool) {
-        self.incoming().handle_session_start();
+        self.incoming().handle_session_start(token);
         let attached = Attached { token, signal: Arc::clone(signal), keeps };
         let mut outgoing = self.outgoing();
         outgoing.handle_session_start(attached);
@@ -226,7 +248,8 @@ impl Lanes {
     }
 
     fn is_settled(&self) -> bool {
-        !self.incoming().is_moving() && !self.outgoing().is_moving()
+        let attached = self.outgoing().attached().map(|attached| attached.token);
+        !self.incoming().is_moving(attached) && !self.outgoing().is_moving()
     }
 
     /// The link has something to do here.
@@ -236,6 +259,16 @@ impl Lanes {
             attached.signal.wake();
         }
         self.keeper.moved.notify_waiters();
+    }
+
+    /// Room in the store for a payload of `len` bytes, as soon as there is some.
+    pub(crate) async fn reserve(&self, len: usize) -> Result<Room, SendError> {
+        Ok(self.keeper.store.reserve(len).await?)
+    }
+
+    /// Room in the store for a payload of `len` bytes, if there is some.
+    pub(crate) fn try_reserve(&self, len: usize) -> Result<Room, SendError> {
+        Ok(self.keeper.store.try_reserve(len)?)
     }
 
     fn key(&self, class: Priority) -> LaneKey {
@@ -273,8 +306,7 @@ fn tell(hub: &Hub, lane: &mut Lane, now: Instant, kind: u16, body: &[u8]) -> Opt
 impl From<StoreFailure> for SendError {
     fn from(failure: StoreFailure) -> Self {
         match failure {
-            StoreFailure::Full => Self::StoreFull,
-            StoreFailure::TooLong => Self::StoreFull,
+            StoreFailure::Full | StoreFailure::TooLong => Self::StoreFull,
             StoreFailure::Closed => Self::Closed,
             _ => Self::StoreFailed,
         }
@@ -289,6 +321,9 @@ fn message_id(epoch: u64, number: u64) -> MessageId {
 /// Messages, and their bytes, that are read at once when the store is opened.
 const RESTORED: usize = 1024;
 const RESTORED_BYTES: usize = 1 << 20;
+
+/// Peers beyond which those without need of lanes are sought.
+const PRUNE_AT: usize = 1024;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
