@@ -30,7 +30,6 @@ use crate::log::Throttle;
 use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
 use crate::queue::Queue;
-use crate::store::Store;
 use crate::subscription::Registry;
 use crate::udp::{self, UdpPort};
 
@@ -93,7 +92,6 @@ pub(crate) struct Plan {
     /// The message types that are compressed.
     pub(crate) rules: Vec<Rule>,
     pub(crate) key_log: Option<KeyLog>,
-    pub(crate) store: Option<Store>,
 }
 
 impl Hub {
@@ -162,9 +160,9 @@ impl Hub {
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.list = None;
         let new = || {
-            let peer = Peer::new(id, self.plan.limits.outbox_messages, self.plan.limits.outbox_bytes);
-            let lanes = self.guaranteed.as_ref().map(|guaranteed| guaranteed.lanes(id));
-            Arc::new(Peer { lanes, ..peer })
+            let mut peer = Peer::new(id, self.plan.limits.outbox_messages, self.plan.limits.outbox_bytes);
+            peer.lanes = self.guaranteed.as_ref().map(|guaranteed| guaranteed.lanes(id));
+            Arc::new(peer)
         };
         Arc::clone(peers.by_id.entry(id).or_insert_with(new))
     }

@@ -396,9 +396,9 @@ impl Node {
         }
         hub.inbox.queue.close(true);
         hub.registry.close();
-        if let Some(store) = &hub.plan.store {
+        if let Some(guaranteed) = &hub.guaranteed {
             // What the application has acknowledged by now is still kept, and the next node may have the file at once.
-            store.close().await;
+            guaranteed.close().await;
         }
         sent
     }

@@ -214,7 +214,9 @@ impl Reader {
 
     pub(crate) fn poll_recv_batch(&mut self, cx: &Context<'_>) -> Poll<Option<Batch>> {
         self.acknowledge();
-        if let Some(Current { delivery: Delivery { batch, consumption, hold, .. }, next }) = self.current.take() {
+        if let Some(Current { delivery: Delivery { batch, consumption, hold, .. }, next }) =
+            self.current.take()
+        {
             match batch.rest(next) {
                 Some(rest) => {
                     self.held = Some((consumption, hold));

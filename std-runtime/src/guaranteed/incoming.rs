@@ -15,7 +15,7 @@ use hyphal_core::wire::reason::Reason;
 use super::{Arrival, Lanes, RETRY_AFTER, may_tell, tell};
 use crate::hub::Hub;
 use crate::peer::Peer;
-use crate::store::{StoreFailure, StoredReceiveLane};
+use crate::store::{Durable, StoreFailure, StoredReceiveLane};
 
 /// The receiving ends of the lanes of one peer.
 #[derive(Debug, Default)]
@@ -37,6 +37,13 @@ struct End {
     is_refused: bool,
     /// Of what was told last.
     told: Option<Ticket>,
+}
+
+/// When to go on saving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    Now,
+    Later,
 }
 
 impl End {
@@ -119,7 +126,13 @@ impl Lanes {
     }
 
     /// Nobody has the message any more.
-    pub(super) fn handle_arrival_end(self: &Arc<Self>, class: Priority, epoch: u64, number: u64, is_done: bool) {
+    pub(super) fn handle_arrival_end(
+        self: &Arc<Self>,
+        class: Priority,
+        epoch: u64,
+        number: u64,
+        is_done: bool,
+    ) {
         let mut incoming = self.incoming();
         let Some(end) = incoming.end(class, epoch) else { return };
         if !is_done {
@@ -138,46 +151,59 @@ impl Lanes {
     }
 
     async fn save_all(self: Arc<Self>, class: Priority, epoch: u64) {
-        loop {
-            let (snapshot, durable) = {
-                let mut incoming = self.incoming();
-                let Some(end) = incoming.end(class, epoch) else { return };
-                if end.is_durable && !end.lane.is_unsaved() {
-                    end.is_saving = false;
-                    break;
-                }
-                let snapshot = end.lane.snapshot();
-                let Arrived { since, base, bits: window } = snapshot;
-                let stored = StoredReceiveLane { key: self.key(class), epoch, since, base, window };
-                // Asked for under the lock, so that the store hears of snapshots in their order.
-                (snapshot, self.keeper.store.save_arrivals(stored))
-            };
+        while let Some((snapshot, durable)) = self.next_save(class, epoch) {
             let saved = durable.await;
-            let mut incoming = self.incoming();
-            let Some(end) = incoming.end(class, epoch) else { return };
-            match saved {
-                Ok(()) => {
-                    end.lane.handle_saved(&snapshot);
-                    end.is_durable = true;
-                    end.owes = true;
-                    drop(incoming);
-                    self.call_link(&self.outgoing());
-                }
-                Err(failure @ (StoreFailure::Broken | StoreFailure::Closed)) => {
-                    tracing::debug!(peer = %self.id, "arrivals are not saved: {failure}");
-                    end.is_saving = false;
-                    end.is_refused |= !end.is_durable;
-                    end.owes |= end.is_refused;
-                    break;
-                }
-                Err(failure) => {
-                    tracing::debug!(peer = %self.id, "arrivals are not saved yet: {failure}");
-                    drop(incoming);
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
+            if self.handle_saved(class, epoch, &snapshot, saved) == Retry::Later {
+                tokio::time::sleep(RETRY_AFTER).await;
             }
         }
         self.call_link(&self.outgoing());
+    }
+
+    /// Has the store save what it does not have, if there is something.
+    fn next_save(&self, class: Priority, epoch: u64) -> Option<(Arrived, Durable)> {
+        let mut incoming = self.incoming();
+        let end = incoming.end(class, epoch)?;
+        if !end.is_saving || end.is_durable && !end.lane.is_unsaved() {
+            end.is_saving = false;
+            return None;
+        }
+        let snapshot = end.lane.snapshot();
+        let Arrived { since, base, bits: window } = snapshot;
+        let stored = StoredReceiveLane { key: self.key(class), epoch, since, base, window };
+        // Under the lock, so that the store hears of snapshots in their order.
+        Some((snapshot, self.keeper.store.save_arrivals(stored)))
+    }
+
+    fn handle_saved(
+        &self,
+        class: Priority,
+        epoch: u64,
+        snapshot: &Arrived,
+        saved: Result<(), StoreFailure>,
+    ) -> Retry {
+        let mut incoming = self.incoming();
+        let Some(end) = incoming.end(class, epoch) else { return Retry::Now };
+        match saved {
+            Ok(()) => {
+                end.lane.handle_saved(snapshot);
+                end.is_durable = true;
+                end.owes = true;
+            }
+            Err(failure @ (StoreFailure::Broken | StoreFailure::Closed)) => {
+                tracing::debug!(peer = %self.id, "arrivals are not saved: {failure}");
+                end.is_saving = false;
+                end.is_refused |= !end.is_durable;
+                end.owes |= end.is_refused;
+            }
+            Err(failure) => {
+                tracing::debug!(peer = %self.id, "arrivals are not saved yet: {failure}");
+                return Retry::Later;
+            }
+        }
+        drop(incoming);
+        self.call_link(&self.outgoing());
+        Retry::Now
     }
 
     /// Tells the peer what has arrived, if it is to know; says whether nothing is left to say.

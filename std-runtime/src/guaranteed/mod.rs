@@ -92,7 +92,8 @@ struct Attached {
 impl Guaranteed {
     /// The lanes of a store, and what waits in them. `moved` is told of what a shutdown waits for.
     pub(crate) async fn open(store: Store, moved: Arc<Notify>) -> Result<Self, StoreFailure> {
-        let keeper = Keeper { store: store.clone(), runtime: Handle::current(), expiry: Notify::new(), moved };
+        let keeper =
+            Keeper { store: store.clone(), runtime: Handle::current(), expiry: Notify::new(), moved };
         let keeper = Arc::new(keeper);
         let mut peers = HashMap::new();
         for stored in store.send_lanes() {

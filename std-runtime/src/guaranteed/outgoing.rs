@@ -386,7 +386,8 @@ impl Lanes {
             );
         }
         let fates = end.lane.handle_state(state, is_answer)?;
-        let unknown: Vec<_> = end.outstanding.range(fates.unknown.clone()).map(|(&number, _)| number).collect();
+        let unknown: Vec<_> =
+            end.outstanding.range(fates.unknown.clone()).map(|(&number, _)| number).collect();
         let range = fates.delivered.clone();
         let mut delivered: Vec<_> = end.outstanding.range(range).map(|(&number, _)| number).collect();
         delivered.extend(fates.others().filter(|number| end.outstanding.contains_key(number)));
@@ -433,8 +434,7 @@ impl Lanes {
             let Some(end) = outgoing.classes[class as usize].take() else { continue };
             had_lanes = true;
             // Those that were not durable were not accepted.
-            outgoing.receipts -=
-                end.outstanding.values().filter(|message| message.receipt.is_some()).count();
+            outgoing.receipts -= end.outstanding.values().filter(|message| message.receipt.is_some()).count();
             drop(self.keeper.store.close_lane(self.key(class)));
         }
         self.keeper.moved.notify_waiters();
