@@ -638,7 +638,8 @@ impl Inflow {
         }
         for subscriber in readers {
             // The head of the message: what it carries comes by the stream.
-            let batch = batch_of(hub, peer, vec![Entry { offset: 0, len: 0, ..message.named() }], Bytes::new());
+            let batch =
+                batch_of(hub, peer, vec![Entry { offset: 0, len: 0, ..message.named() }], Bytes::new());
             let Some(head) = batch.message(0) else { continue };
             let hold = message.arrival.as_ref().map(Hold::new);
             let (writer, stream) = IncomingStream::new(head, total, hold);

@@ -77,6 +77,7 @@ mod error;
 mod event;
 mod farewell;
 mod guaranteed;
+mod guests;
 mod held;
 mod hub;
 mod inflow;

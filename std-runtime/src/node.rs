@@ -388,7 +388,7 @@ impl Node {
             let mut lane = peer.lane();
             // Peers that came while the others were drained are open still.
             lane.close(SendError::Closed);
-            lane.outbox.handle_session_end();
+            lane.end_session();
         }
         let sent = hub.sent();
         for peer in peers.iter() {

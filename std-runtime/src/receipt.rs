@@ -16,6 +16,7 @@ use hyphal_core::wire::reason::Reason;
 use tokio::sync::oneshot;
 
 use crate::guaranteed::Called;
+use crate::guests::Guests;
 use crate::peer::Peer;
 
 /// What became of a message.
@@ -144,6 +145,8 @@ impl Tracked {
 pub(crate) struct ReceiptLedger {
     awaited: Option<Box<[Awaited; Priority::ALL.len()]>>,
     count: usize,
+    /// Messages that are none of the application's.
+    pub(crate) guests: Guests,
 }
 
 type Awaited = VecDeque<(u64, oneshot::Sender<Outcome>)>;
@@ -192,6 +195,7 @@ impl ReceiptLedger {
 
 impl Ledger for ReceiptLedger {
     fn settle(&mut self, fate: Fate) {
+        self.guests.settle(fate);
         if self.awaited.is_none() {
             return;
         }

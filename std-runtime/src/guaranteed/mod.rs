@@ -301,7 +301,9 @@ fn tell(hub: &Hub, lane: &mut Lane, now: Instant, kind: u16, body: &[u8]) -> Opt
         ttl: 0,
         ..Header::default()
     };
-    lane.outbox.push(now, header, Payload::Copied(body)).ok()
+    let ticket = lane.outbox.push(now, header, Payload::Copied(body)).ok()?;
+    lane.outbox.ledger().guests.handle_pushed(ticket);
+    Some(ticket)
 }
 
 impl From<StoreFailure> for SendError {

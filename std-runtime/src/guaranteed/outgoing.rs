@@ -611,7 +611,8 @@ impl Lanes {
                     let accepted_at = Instant::from_micros(now.as_micros().saturating_sub(age));
                     let payload = Payload::Shared(message.payload.clone());
                     match lane.outbox.push(accepted_at, header, payload) {
-                        Ok(_) => {
+                        Ok(ticket) => {
+                            lane.outbox.ledger().guests.handle_pushed(ticket);
                             end.drop_ready(number);
                             end.lane.handle_sent(number);
                         }

@@ -188,7 +188,8 @@ async fn more_than_a_window_arrives_in_order() {
     let (left, right) = (Place::new(), Place::new());
     let (receiver, sender) = (right.listen().await, left.dial(&right).await);
     let texts: Vec<_> = (0..5000).map(|number: u64| number.to_string()).collect();
-    let messages = texts.iter().map(|text| Outgoing { options: guaranteed(), ..Outgoing::new(1, text.as_str()) });
+    let messages =
+        texts.iter().map(|text| Outgoing { options: guaranteed(), ..Outgoing::new(1, text.as_str()) });
 
     let sent = within(sender.send_batch(right.id(), messages)).await;
 
