@@ -1,4 +1,4 @@
-//! Messages of the family *delivery*, protocol section 16: how two nodes agree on what became of Guaranteed messages.
+//! Messages of the family *delivery*, protocol section 17: how two nodes agree on what became of Guaranteed messages.
 //!
 //! | type | message | fields |
 //! |---|---|---|

@@ -27,7 +27,7 @@ impl Place {
     pub(crate) fn new() -> Self {
         let identity = identity();
         let address = format!("memory://{}", identity.id());
-        Self { seed: *identity.seed(), store: TempDir::new().unwrap(), address }
+        Self { seed: *identity.seed().unwrap(), store: TempDir::new().unwrap(), address }
     }
 
     pub(crate) fn id(&self) -> hyphal::NodeId {
