@@ -81,6 +81,7 @@ fn pair() -> (End, End) {
         max_record: 2048,
         window: 1 << 16,
         compression: Methods::NONE,
+        keeps_guaranteed: false,
         heartbeat: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),

@@ -525,6 +525,7 @@ fn config(role: usize) -> Config {
         max_record: 2048,
         window: 4096,
         compression: Methods::NONE,
+        keeps_guaranteed: false,
         heartbeat: Duration::from_secs(60),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),

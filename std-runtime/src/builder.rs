@@ -14,7 +14,7 @@ use hyphal_core::time::TimeQuality;
 use hyphal_core::wire::delegation::Delegation;
 use hyphal_core::wire::hello::NetworkTag;
 use rand_core::{TryRng, UnwrapErr};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::address::{BadEndpoint, Endpoint};
 use crate::clock;
@@ -23,13 +23,14 @@ use crate::config::Config;
 use crate::control::{Control, CoreNode};
 use crate::delegation;
 use crate::error::StartError;
+use crate::guaranteed::Guaranteed;
 use crate::hub::{Hub, Plan};
 use crate::key_log::KeyLog;
 use crate::listener::Listener;
 use crate::node::Node;
 use crate::options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::roster::Roster;
-use crate::store::{Store, StoreLimits};
+use crate::store::{Store, StoreError, StoreFailure, StoreLimits};
 use crate::trust::{Subject, TrustSettings};
 
 /// Collects what a node needs; [`start`](Self::start) makes it. An identity and a network name are required.
@@ -247,6 +248,7 @@ impl NodeBuilder {
             max_message: self.limits.max_message,
             max_record: u16::MAX,
             compression: self.accepts,
+            keeps_guaranteed: self.store.is_some(),
             window: self.limits.window,
             heartbeat: self.timeouts.heartbeat,
             handshake_timeout: self.timeouts.handshake,
@@ -254,17 +256,24 @@ impl NodeBuilder {
             security: self.security,
         };
         let own = identity.id();
-        let store = match self.store {
+        // Told of what a shutdown waits for.
+        let drained = Arc::new(Notify::new());
+        let guaranteed = match self.store {
             None => None,
             Some(directory) => {
                 let limits = StoreLimits {
                     bytes: self.limits.store_bytes,
                     receive_lanes: self.limits.store_receive_lanes,
                 };
-                let open = move || Store::open(&directory, own, limits);
+                let opened = directory.clone();
+                let open = move || Store::open(&opened, own, limits);
                 // It reads the whole file. A task that did not come to its end has panicked.
                 let opened = tokio::task::spawn_blocking(open).await.expect("opening a store does not panic");
-                Some(opened.map_err(StartError::Store)?)
+                let store = opened.map_err(StartError::Store)?;
+                let unreadable = |failure: StoreFailure| {
+                    StartError::Store(StoreError::Corrupt { file: directory, damage: failure.to_string() })
+                };
+                Some(Guaranteed::open(store, Arc::clone(&drained)).await.map_err(unreadable)?)
             }
         };
         let subject = Subject { id: identity.id(), node_type: self.node_type, network: session.network };
@@ -301,11 +310,10 @@ impl NodeBuilder {
             unknown_types: self.unknown_types,
             rules: self.rules,
             key_log,
-            store,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
         let policy = node::Config { trust: trust.policy(), ..self.policy };
-        let hub = Arc::new(Hub::new(plan, trust, sender));
+        let hub = Arc::new(Hub::new(plan, trust, guaranteed, drained, sender));
         let core = CoreNode::new(own, policy, GrowingTable::new(self.limits.peers), UnwrapErr(SysRng));
         let mut control = Control::new(Arc::clone(&hub), core, commands);
         for (id, endpoint) in self.peers {
@@ -321,6 +329,9 @@ impl NodeBuilder {
         hub.spawn(control.run());
         if let Some(delegation) = delegation {
             hub.spawn(delegation::warn_before_the_end(delegation));
+        }
+        if hub.guaranteed.is_some() {
+            hub.spawn(Guaranteed::watch_expiry(Arc::clone(&hub)));
         }
         Ok(Node::new(hub, addresses, doors))
     }

@@ -6,7 +6,7 @@ use std::time::{Instant as StdInstant, SystemTime};
 
 use hyphal_core::time::{Instant, UnixTime};
 
-/// A monotonic clock that starts with its node.
+/// A monotonic clock that starts with its node, at [`BEGINNING`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: StdInstant,
@@ -19,14 +19,13 @@ impl Clock {
 
     /// The protocol's time.
     pub(crate) fn now(self) -> Instant {
-        let micros = self.start.elapsed().as_micros();
-        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        BEGINNING.after(self.start.elapsed())
     }
 
     /// The moment of the runtime's clock at which the protocol's time is `at`.
     pub(crate) fn deadline(self, at: Instant) -> tokio::time::Instant {
         // The protocol counts whole microseconds and rounds down, so a deadline must not come a fraction early.
-        let after = at.since(Instant::ZERO).min(FAR) + std::time::Duration::from_micros(1);
+        let after = at.since(BEGINNING).min(FAR) + std::time::Duration::from_micros(1);
         (self.start + after).into()
     }
 }
@@ -36,6 +35,9 @@ pub(crate) fn wall_time() -> UnixTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     UnixTime::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
+
+/// What a node's clock says when it starts: messages may be older than the process that sends them.
+const BEGINNING: Instant = Instant::from_micros(30 * 365 * 86_400 * 1_000_000);
 
 /// Later than any node lives, and far from what the operating system's clock can represent.
 const FAR: std::time::Duration = std::time::Duration::from_secs(30 * 365 * 86_400);

@@ -51,8 +51,21 @@ impl Wishes {
         self.seal || self.sign
     }
 
+    /// Bytes of the envelope, if it needs one, of a message to one peer with so long a payload; `None` if there is no such.
+    pub(crate) fn stored_len(self, len: usize) -> Option<usize> {
+        if !self.need_envelope() {
+            return Some(len);
+        }
+        let payload_len = match self.seal {
+            true => usize::try_from(seal::sealed_len(u32::try_from(len).ok()?)?).ok()?,
+            false => len,
+        };
+        let signature_len = if self.sign { SIGNATURE_LEN } else { 0 };
+        EnvelopeHeader::len_with(true).checked_add(payload_len)?.checked_add(signature_len)
+    }
+
     /// The longest payload whose envelope has at most `max` bytes.
-    fn longest(self, max: u32, has_target: bool) -> u32 {
+    pub(crate) fn longest(self, max: u32, has_target: bool) -> u32 {
         let signature_len = if self.sign { SIGNATURE_LEN } else { 0 };
         let header_len = EnvelopeHeader::len_with(has_target);
         let room = max.saturating_sub((header_len + signature_len) as u32);

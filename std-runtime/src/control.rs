@@ -295,6 +295,9 @@ impl Control {
             }
             Command::RemovePeer { id, reply } => {
                 let removed = self.node.remove_peer(&id).map_err(|_| PeerError::UnknownPeer);
+                // A peer that is not in the table may have messages in the store.
+                let had_lanes = self.hub.guaranteed.as_ref().is_some_and(|guaranteed| guaranteed.remove(&id));
+                let removed = if had_lanes { Ok(()) } else { removed };
                 self.carry_out();
                 let _ = reply.send(removed);
             }

@@ -105,7 +105,9 @@ impl ByReason {
 
 /// What became of messages that were sent, from [`Node::counters`](crate::Node::counters).
 ///
-/// `queued + confirmed + expired + dropped + unconfirmed` and what is in flight add up to `sent`.
+/// `confirmed + expired + dropped + unconfirmed + unknown + queued + in_flight + stored` is `sent`. Guaranteed messages are
+/// `stored` from their acceptance to their end, however often they are sent; those that were in the store when the node
+/// started count as sent, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sent {
@@ -123,6 +125,10 @@ pub struct Sent {
     pub queued: u64,
     /// Sent and not yet acknowledged at the moment.
     pub in_flight: u64,
+    /// Guaranteed messages of which the receiver no longer knows whether they came.
+    pub unknown: u64,
+    /// Guaranteed messages in the store at the moment, sent or not.
+    pub stored: u64,
 }
 
 impl Sent {
@@ -134,6 +140,8 @@ impl Sent {
         self.unconfirmed += other.unconfirmed;
         self.queued += other.queued;
         self.in_flight += other.in_flight;
+        self.unknown += other.unknown;
+        self.stored += other.stored;
     }
 }
 

@@ -37,8 +37,18 @@ pub enum SendError {
     SealedBroadcast,
     /// A message was to be signed by a node that has a delegated key only: send it unsigned, or from where the node's own key is.
     DelegatedKey,
-    /// Messages of this type are written by nodes for nodes.
+    /// The message type is one that nodes use among themselves: choose another.
     ReservedType,
+    /// This node keeps no Guaranteed messages: give it a store.
+    NoStore,
+    /// The peer keeps no Guaranteed messages: give it a store, or send with another reliability.
+    NotKept,
+    /// The store of Guaranteed messages is full: wait until peers have acknowledged, or raise its limit.
+    StoreFull,
+    /// The store of Guaranteed messages cannot be written: see the log.
+    StoreFailed,
+    /// A Guaranteed message cannot be sent so: to one peer, with `send_direct` or in a batch.
+    NotGuaranteed,
     /// The node has been shut down.
     Closed,
 }
@@ -62,8 +72,22 @@ impl fmt::Display for SendError {
                 "this node has a delegated key, which cannot sign; send it unsigned, or from where the node's own key is",
             ),
             Self::ReservedType => {
-                f.write_str("messages of this type are written by nodes; choose another one")
+                f.write_str("nodes use the message type among themselves; choose one of the application's")
             }
+            Self::NoStore => f.write_str(
+                "this node keeps no Guaranteed messages; give it a store (store.directory, NodeBuilder::store)",
+            ),
+            Self::NotKept => f.write_str(
+                "the peer keeps no Guaranteed messages; give it a store, or send with another reliability",
+            ),
+            Self::StoreFull => {
+                f.write_str("the store is full; wait until peers have acknowledged, or raise store.bytes")
+            }
+            Self::StoreFailed => f.write_str("the store of Guaranteed messages cannot be written; see the log"),
+            Self::NotGuaranteed => f.write_str(
+                "a Guaranteed message goes to one peer, with send_direct or in a batch; send it so, or with another \
+                 reliability",
+            ),
             Self::Closed => f.write_str("the node has been shut down"),
         }
     }

@@ -28,12 +28,12 @@ use crate::compression::{Codec, Rule};
 use crate::control::Command;
 use crate::counters::{ByReason, NodeTally, Sent};
 use crate::event::Event;
+use crate::guaranteed::Guaranteed;
 use crate::key_log::KeyLog;
 use crate::log::Throttle;
 use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
 use crate::queue::Queue;
-use crate::store::Store;
 use crate::subscription::Registry;
 use crate::trust::{Subject, TrustState};
 use crate::udp::{self, UdpPort};
@@ -59,7 +59,9 @@ pub(crate) struct Hub {
     /// A message was queued for a peer without a session, where no link sees to its time to live.
     pub(crate) unattended: Notify,
     /// While draining: an outbox may have become idle. Tells everybody who waits.
-    pub(crate) drained: Notify,
+    pub(crate) drained: Arc<Notify>,
+    /// The lanes of Guaranteed messages, if this node keeps any.
+    pub(crate) guaranteed: Option<Guaranteed>,
     pub(crate) is_draining: AtomicBool,
     /// The numbers as the node ended.
     pub(crate) last_sent: OnceCell<Sent>,
@@ -96,11 +98,17 @@ pub(crate) struct Plan {
     /// The message types that are compressed.
     pub(crate) rules: Vec<Rule>,
     pub(crate) key_log: Option<KeyLog>,
-    pub(crate) store: Option<Store>,
 }
 
 impl Hub {
-    pub(crate) fn new(plan: Plan, trust: TrustState, control: mpsc::Sender<Command>) -> Self {
+    /// `drained` is told when something has come to its end that a shutdown waits for.
+    pub(crate) fn new(
+        plan: Plan,
+        trust: TrustState,
+        guaranteed: Option<Guaranteed>,
+        drained: Arc<Notify>,
+        control: mpsc::Sender<Command>,
+    ) -> Self {
         let limits = plan.limits;
         let tally = NodeTally::default();
         let codec = Arc::new(Codec::new(plan.rules.clone()));
@@ -122,7 +130,8 @@ impl Hub {
             sequence: AtomicU64::new(1),
             broadcasts: Mutex::default(),
             unattended: Notify::new(),
-            drained: Notify::new(),
+            drained,
+            guaranteed,
             is_draining: AtomicBool::new(false),
             last_sent: OnceCell::new(),
             doors: Doors::default(),
@@ -158,7 +167,11 @@ impl Hub {
         }
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.list = None;
-        let new = || Arc::new(Peer::new(id, self.plan.limits.outbox_messages, self.plan.limits.outbox_bytes));
+        let new = || {
+            let mut peer = Peer::new(id, self.plan.limits.outbox_messages, self.plan.limits.outbox_bytes);
+            peer.lanes = self.guaranteed.as_ref().map(|guaranteed| guaranteed.lanes(id));
+            Arc::new(peer)
+        };
         Arc::clone(peers.by_id.entry(id).or_insert_with(new))
     }
 
@@ -179,7 +192,10 @@ impl Hub {
     /// What became of the messages to all peers, removed ones included.
     pub(crate) fn sent(&self) -> Sent {
         let mut sent = *self.retired();
-        self.peers().iter().for_each(|peer| sent.add(&peer.sent()));
+        self.peers().iter().for_each(|peer| sent.add(&peer.lane().sent()));
+        if let Some(guaranteed) = &self.guaranteed {
+            sent.add(&guaranteed.sent());
+        }
         sent
     }
 

@@ -12,6 +12,7 @@
 //! credit of the session bounds that, since the link always reads.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use hyphal_core::ids::{MessageId, Priority};
 use hyphal_core::session::{Mark, Message};
 use hyphal_core::time::Instant;
 use hyphal_core::trust::Revocations;
+use hyphal_core::wire::delivery::{self, Lane, LaneState};
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::message::{Compressed, Part};
 use hyphal_core::wire::reason::Reason;
@@ -31,6 +33,7 @@ use tokio::sync::mpsc;
 use crate::assembly::{Budget, Growing, Parts, Piece, Reservation};
 use crate::clock;
 use crate::control::Command;
+use crate::guaranteed::{Arrival, Hold};
 use crate::hub::Hub;
 use crate::message::{Batch, Entry, Protection, age_millis};
 use crate::opening::{self, Beginning, Flow, Opened};
@@ -45,6 +48,10 @@ use crate::trust::{self, TrustState};
 /// The receiving side of a link.
 pub(crate) struct Inflow {
     signal: Arc<Signal>,
+    /// The link's.
+    token: u64,
+    /// The epochs of the lanes of which the peer has spoken in this session.
+    lanes: [Option<u64>; Priority::ALL.len()],
     /// Delivered records, oldest first, and whether somebody still works on them.
     unconsumed: VecDeque<(Mark, Weak<Consumption>)>,
     /// Bytes of all records so far, as credit counts them.
@@ -65,7 +72,7 @@ pub(crate) struct Inflow {
 /// Something on its way to the application.
 enum Item {
     /// Messages of a record, for whoever wants them.
-    Batch(Batch, Arc<Consumption>),
+    Batch(Batch, Option<Arc<Arrival>>, Arc<Consumption>),
     /// A part of a message.
     Part(Fragment, Arc<Consumption>),
 }
@@ -104,6 +111,10 @@ struct Other {
     entry: Entry,
     /// Whether it is an envelope, or part of one.
     full: bool,
+    /// A whole Guaranteed message, taken from its lane.
+    arrival: Option<Arc<Arrival>>,
+    /// The number of a Guaranteed message of which this is a part.
+    number: Option<u64>,
     part: Option<Part>,
     compressed: Option<Compressed>,
 }
@@ -112,6 +123,7 @@ struct Other {
 struct Fragment {
     entry: Entry,
     full: bool,
+    number: Option<u64>,
     part: Part,
     compressed: Option<Compressed>,
     bytes: Bytes,
@@ -120,6 +132,8 @@ struct Fragment {
 /// A message of which parts have come.
 struct Unfinished {
     entry: Entry,
+    /// A Guaranteed message, taken from its lane.
+    arrival: Option<Arc<Arrival>>,
     compressed: Option<Compressed>,
     parts: Parts,
     /// What is known of an envelope; `None` for other messages.
@@ -148,9 +162,11 @@ enum Envelope {
 struct NoMemory(Fragment);
 
 impl Inflow {
-    pub(crate) fn new(signal: Arc<Signal>, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(signal: Arc<Signal>, token: u64, budget: Arc<Budget>) -> Self {
         Self {
             signal,
+            token,
+            lanes: [None; Priority::ALL.len()],
             unconsumed: VecDeque::new(),
             received: 0,
             held_back: Vec::new(),
@@ -204,10 +220,26 @@ impl Inflow {
                 // A message in parts is admitted when it is whole.
                 Ok(())
             };
-            if let Err(reason) = checked {
-                drop_received(hub, peer, reason, 1);
-                continue;
-            }
+            // What nodes say about lanes goes no further, and a Guaranteed message is one of those that its lane awaits.
+            let is_for_lanes = delivery::is_delivery(message.kind) && !message.full;
+            let taken = match (checked, message.number) {
+                (Err(reason), _) => Err(reason),
+                (Ok(()), _) if is_for_lanes => match self.handle_word(hub, peer, &message) {
+                    Ok(()) => continue,
+                    Err(reason) => Err(reason),
+                },
+                (Ok(()), Some(number)) if message.part.is_none() => {
+                    self.take_number(peer, message.priority, message.broadcast, number.get()).map(Some)
+                }
+                (Ok(()), _) => Ok(None),
+            };
+            let arrival = match taken {
+                Ok(arrival) => arrival,
+                Err(reason) => {
+                    drop_received(hub, peer, reason, 1);
+                    continue;
+                }
+            };
             if message.kind == REVOCATIONS && message.part.is_none() {
                 contents.lists.push(Bytes::copy_from_slice(message.payload));
                 continue;
@@ -215,7 +247,7 @@ impl Inflow {
             // The payload is a slice of the record that begins at `base`; an empty one may point anywhere.
             let offset = if message.payload.is_empty() { 0 } else { message.payload.as_ptr().addr() - base };
             let entry = Entry {
-                id: message.id,
+                id: arrival.as_ref().map_or(message.id, |arrival| arrival.id()),
                 // A record is at most 64 KiB long.
                 offset: offset as u32,
                 len: message.payload.len() as u32,
@@ -224,15 +256,66 @@ impl Inflow {
                 kind: message.kind,
                 priority: message.priority,
                 broadcast: message.broadcast,
+                guaranteed: arrival.is_some(),
             };
-            match (message.part, message.compressed, message.full) {
-                (None, None, false) => contents.entries.push(entry),
-                (part, compressed, full) => {
-                    contents.others.push((contents.entries.len(), Other { entry, full, part, compressed }));
+            match (message.part, message.compressed, arrival, message.full) {
+                (None, None, None, false) => contents.entries.push(entry),
+                (part, compressed, arrival, full) => {
+                    let number = message.number.map(NonZeroU64::get);
+                    let other = Other { entry, full, arrival, number, part, compressed };
+                    contents.others.push((contents.entries.len(), other));
                 }
             }
         }
         contents
+    }
+
+    /// The peer speaks of a lane: of one of its own, or of one of this node's.
+    fn handle_word(&mut self, hub: &Hub, peer: &Peer, message: &Message<'_>) -> Result<(), Reason> {
+        let lanes = peer.lanes.as_ref().ok_or(Reason::NotKept)?;
+        let is_plain = message.part.is_none() && message.compressed.is_none() && !message.broadcast;
+        let handled = match message.kind {
+            _ if !is_plain => Err(Reason::Malformed),
+            Lane::KIND => Lane::decode(message.payload).and_then(|lane| {
+                let before = self.lanes[lane.class as usize].replace(lane.epoch);
+                // A lane has one life in a session.
+                match before {
+                    Some(epoch) if epoch != lane.epoch => Err(Reason::Violation),
+                    _ => lanes.handle_lane(&lane, self.token, before.is_none()),
+                }
+            }),
+            LaneState::KIND => {
+                LaneState::decode(message.payload).and_then(|state| lanes.handle_state(&state, self.token))
+            }
+            _ => Err(Reason::UnknownType),
+        };
+        if let Err(reason @ (Reason::Malformed | Reason::Violation)) = handled {
+            self.signal.close(reason);
+        }
+        if let Err(reason) = handled {
+            tracing::debug!(peer = %peer.id, reason = reason.name(), "word about a lane refused: {reason}");
+        }
+        if hub.is_draining.load(Relaxed) {
+            hub.drained.notify_waiters();
+        }
+        handled
+    }
+
+    /// Takes a Guaranteed message from its lane. A peer that sends what the lane does not allow has broken a rule.
+    fn take_number(
+        &self,
+        peer: &Peer,
+        class: Priority,
+        broadcast: bool,
+        number: u64,
+    ) -> Result<Arc<Arrival>, Reason> {
+        let lanes = peer.lanes.as_ref().ok_or(Reason::NotKept)?;
+        let epoch = self.lanes[class as usize].filter(|_| !broadcast);
+        let taken = epoch.ok_or(Reason::Violation).and_then(|epoch| lanes.take(class, epoch, number));
+        if taken.as_ref().err() == Some(&Reason::Violation) {
+            self.signal.close(Reason::Violation);
+        }
+        taken
     }
 
     /// Hands the messages of a record to all who want them, in order.
@@ -251,7 +334,7 @@ impl Inflow {
         let mut claim = Claim { signal: &signal, bytes: mark.bytes - self.received, consumption: None };
         self.received = mark.bytes;
         let mut behind = 0;
-        for (before, Other { entry, full, part, compressed }) in others {
+        for (before, Other { entry, full, arrival, number, part, compressed }) in others {
             let rest = entries.split_off(before - behind);
             behind = before;
             let entries = std::mem::replace(&mut entries, rest);
@@ -259,16 +342,19 @@ impl Inflow {
             let bytes = bytes.slice(entry.range());
             match part {
                 Some(part) => {
-                    let fragment = Fragment { entry, full, part, compressed, bytes };
+                    let fragment = Fragment { entry, full, number, part, compressed, bytes };
                     self.deliver_part(hub, peer, now, fragment, &mut claim);
                 }
                 None if full => match open(hub, peer, &entry, bytes) {
-                    Ok(batch) => self.deliver_batch(hub, peer, batch, &mut claim),
-                    Err(reason) => drop_received(hub, peer, reason, 1),
+                    Ok(batch) => self.deliver_batch(hub, peer, batch, arrival, &mut claim),
+                    Err(reason) => {
+                        give_up(arrival.as_ref());
+                        drop_received(hub, peer, reason, 1);
+                    }
                 },
                 None => {
                     let batch = batch_of(hub, peer, vec![Entry { offset: 0, ..entry }], bytes);
-                    self.deliver_batch(hub, peer, Batch { compressed, ..batch }, &mut claim);
+                    self.deliver_batch(hub, peer, Batch { compressed, ..batch }, arrival, &mut claim);
                 }
             }
         }
@@ -292,15 +378,22 @@ impl Inflow {
         claim: &mut Claim<'_>,
     ) {
         if !entries.is_empty() {
-            self.deliver_batch(hub, peer, batch_of(hub, peer, entries, bytes.clone()), claim);
+            self.deliver_batch(hub, peer, batch_of(hub, peer, entries, bytes.clone()), None, claim);
         }
     }
 
-    fn deliver_batch(&mut self, hub: &Hub, peer: &Peer, batch: Batch, claim: &mut Claim<'_>) {
+    fn deliver_batch(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        batch: Batch,
+        arrival: Option<Arc<Arrival>>,
+        claim: &mut Claim<'_>,
+    ) {
         if self.waiting.is_empty() {
-            self.distribute(hub, peer, batch, &claim.consumption());
+            self.distribute(hub, peer, batch, arrival, &claim.consumption());
         } else {
-            self.waiting.push_back(Item::Batch(batch, claim.consumption()));
+            self.waiting.push_back(Item::Batch(batch, arrival, claim.consumption()));
         }
     }
 
@@ -334,7 +427,9 @@ impl Inflow {
         }
         while let Some(item) = self.waiting.pop_front() {
             match item {
-                Item::Batch(batch, consumption) => self.distribute(hub, peer, batch, &consumption),
+                Item::Batch(batch, arrival, consumption) => {
+                    self.distribute(hub, peer, batch, arrival, &consumption);
+                }
                 Item::Part(fragment, consumption) => {
                     let signal = Arc::clone(&self.signal);
                     let mut claim = Claim { signal: &signal, bytes: 0, consumption: Some(consumption) };
@@ -348,10 +443,18 @@ impl Inflow {
     }
 
     /// Gives messages that came in one piece to the subscriptions that take them, or to the inbox.
-    fn distribute(&mut self, hub: &Hub, peer: &Peer, batch: Batch, consumption: &Arc<Consumption>) {
+    fn distribute(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        batch: Batch,
+        arrival: Option<Arc<Arrival>>,
+        consumption: &Arc<Consumption>,
+    ) {
         count_received(hub, peer, batch.len() as u64);
-        let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, consumption) else { return };
-        self.deliver_to_inbox(hub, peer, rest, consumption, None);
+        let arrival = arrival.as_ref();
+        let Some(rest) = self.deliver_to_subscribers(hub, peer, batch, arrival, consumption) else { return };
+        self.deliver_to_inbox(hub, peer, rest, arrival, consumption, None);
     }
 
     /// Gives each subscription what it takes; returns what none took.
@@ -360,6 +463,7 @@ impl Inflow {
         hub: &Hub,
         peer: &Peer,
         mut batch: Batch,
+        arrival: Option<&Arc<Arrival>>,
         consumption: &Arc<Consumption>,
     ) -> Option<Batch> {
         let subscribers = hub.registry.snapshot();
@@ -378,7 +482,8 @@ impl Inflow {
             if !entries.is_empty() {
                 let (record, protection) = (batch.record.clone(), batch.protection.clone());
                 let batch = Batch { record, entries, protection, ..batch };
-                let delivery = Delivery { batch, stream: None, consumption: Some(Arc::clone(consumption)) };
+                let (consumption, hold) = (Some(Arc::clone(consumption)), arrival.map(Hold::new));
+                let delivery = Delivery { batch, stream: None, consumption, hold };
                 self.push(hub, peer, &subscriber.queue, delivery, None);
             }
         }
@@ -392,11 +497,13 @@ impl Inflow {
         hub: &Hub,
         peer: &Peer,
         batch: Batch,
+        arrival: Option<&Arc<Arrival>>,
         consumption: &Arc<Consumption>,
         held: Option<Arc<Reservation>>,
     ) {
         if hub.inbox.is_open() {
-            let delivery = Delivery { batch, stream: None, consumption: Some(Arc::clone(consumption)) };
+            let (consumption, hold) = (Some(Arc::clone(consumption)), arrival.map(Hold::new));
+            let delivery = Delivery { batch, stream: None, consumption, hold };
             self.push(hub, peer, &hub.inbox.queue, delivery, held);
         } else {
             drop_received(hub, peer, Reason::NoReceiver, batch.len() as u64);
@@ -429,7 +536,17 @@ impl Inflow {
                     return Ok(());
                 }
                 self.supersede(hub, peer, fragment.entry.priority);
-                let begun = self.begin(hub, peer, now, &fragment);
+                let Entry { priority, .. } = fragment.entry;
+                let taken = fragment.number.map(|number| self.take_number(peer, priority, broadcast, number));
+                let arrival = match taken.transpose() {
+                    Ok(arrival) => arrival,
+                    Err(reason) => {
+                        self.note_end(&fragment.entry);
+                        drop_received(hub, peer, reason, 1);
+                        return Ok(());
+                    }
+                };
+                let begun = self.begin(hub, peer, now, &fragment, arrival);
                 let Some(begun) = begun else { return Err(NoMemory(fragment)) };
                 self.unfinished.push(begun);
                 self.unfinished.len() - 1
@@ -492,10 +609,18 @@ impl Inflow {
     }
 
     /// Looks who wants the message; `None` if that takes memory for which this link has to wait.
-    fn begin(&mut self, hub: &Hub, peer: &Peer, now: Instant, first: &Fragment) -> Option<Unfinished> {
+    fn begin(
+        &mut self,
+        hub: &Hub,
+        peer: &Peer,
+        now: Instant,
+        first: &Fragment,
+        arrival: Option<Arc<Arrival>>,
+    ) -> Option<Unfinished> {
         let &Fragment { entry, full, part: Part { total, .. }, compressed, .. } = first;
         let mut message = Unfinished {
             entry,
+            arrival,
             compressed,
             parts: Parts::new(total),
             envelope: full.then(|| Envelope::Begun(Vec::new())),
@@ -535,11 +660,13 @@ impl Inflow {
         }
         for subscriber in readers {
             // The head of the message: what it carries comes by the stream.
-            let batch = batch_of(hub, peer, vec![Entry { offset: 0, len: 0, ..entry }], Bytes::new());
+            let batch =
+                batch_of(hub, peer, vec![Entry { offset: 0, len: 0, ..message.named() }], Bytes::new());
             let Some(head) = batch.message(0) else { continue };
-            let (writer, stream) = IncomingStream::new(head, total);
+            let hold = message.arrival.as_ref().map(Hold::new);
+            let (writer, stream) = IncomingStream::new(head, total, hold);
             message.streams.push(writer);
-            let delivery = Delivery { batch, stream: Some(stream), consumption: None };
+            let delivery = Delivery { batch, stream: Some(stream), consumption: None, hold: None };
             self.push(hub, peer, &subscriber.queue, delivery, None);
         }
         Some(message)
@@ -613,7 +740,7 @@ impl Inflow {
         let might_flow = subscribers.iter().filter(from_peer).any(|subscriber| subscriber.takes_streams);
         let message = &mut self.unfinished[at];
         let beginning = match might_flow {
-            true => Flow::begin(hub, peer, &message.entry, total, &first)?,
+            true => Flow::begin(hub, peer, &message.named(), total, &first)?,
             false => Beginning::Short,
         };
         let flow = match beginning {
@@ -648,9 +775,10 @@ impl Inflow {
                 Protection { is_encrypted: flow.is_encrypted(), is_signed: flow.is_signed(), envelope: None };
             let batch = Batch { protection, ..batch_of(hub, peer, vec![entry], Bytes::new()) };
             let Some(head) = batch.message(0) else { continue };
-            let (writer, stream) = IncomingStream::new(head, flow.plain_len);
+            let hold = message.arrival.as_ref().map(Hold::new);
+            let (writer, stream) = IncomingStream::new(head, flow.plain_len, hold);
             message.streams.push(writer);
-            let delivery = Delivery { batch, stream: Some(stream), consumption: None };
+            let delivery = Delivery { batch, stream: Some(stream), consumption: None, hold: None };
             deliveries.push((Arc::clone(&subscriber.queue), delivery));
         }
         let rest = Bytes::copy_from_slice(&first[flow.begun_with..]);
@@ -691,7 +819,7 @@ impl Inflow {
 
     /// All parts have come.
     fn finish(&mut self, hub: &Hub, peer: &Peer, message: Unfinished, claim: &mut Claim<'_>) {
-        let Unfinished { entry, compressed, envelope, whole, streams, is_counted, .. } = message;
+        let Unfinished { entry, arrival, compressed, envelope, whole, streams, is_counted, .. } = message;
         let was_read = !streams.is_empty();
         let is_full = envelope.is_some();
         let flowed = matches!(envelope, Some(Envelope::Flows(_)));
@@ -703,10 +831,11 @@ impl Inflow {
         }
         let age = Duration::from_millis(entry.age_millis.into());
         let admitted = peer.arrivals().of(entry.broadcast).check(entry.id, entry.priority, age, entry.ttl);
+        let name = named(&entry, arrival.as_ref());
         let opened = admitted.and_then(|()| match (envelope, whole.map(Growing::finish)) {
-            (Some(envelope), whole) => finish_envelope(hub, peer, &entry, envelope, whole, &streams),
+            (Some(envelope), whole) => finish_envelope(hub, peer, &name, envelope, whole, &streams),
             (None, Some((payload, reservation))) => {
-                let entry = Entry { offset: 0, len: payload.len() as u32, ..entry };
+                let entry = Entry { offset: 0, len: payload.len() as u32, ..name };
                 let batch = Batch { compressed, ..batch_of(hub, peer, vec![entry], payload) };
                 Ok(Some((batch, reservation)))
             }
@@ -716,6 +845,9 @@ impl Inflow {
             Ok(whole) => whole,
             Err(reason) => {
                 streams.into_iter().for_each(|stream| stream.refuse(reason));
+                if reason != Reason::NoRoom {
+                    give_up(arrival.as_ref());
+                }
                 if !is_counted {
                     drop_received(hub, peer, reason, 1);
                 }
@@ -730,6 +862,7 @@ impl Inflow {
         }
         let (held, consumption) = (Some(Arc::new(reservation)), claim.consumption());
         let Some(&entry) = batch.entries.first() else { return };
+        let arrival = arrival.as_ref();
         let mut is_taken = was_read;
         for subscriber in hub.registry.snapshot().iter() {
             let Subscriber { filter, queue, .. } = &**subscriber;
@@ -739,13 +872,13 @@ impl Inflow {
             };
             if !got_parts && filter.takes_from(&peer.id) && filter.takes(entry.kind, entry.priority) {
                 is_taken = true;
-                let consumption = Some(Arc::clone(&consumption));
-                let delivery = Delivery { batch: batch.clone(), stream: None, consumption };
+                let (consumption, hold) = (Some(Arc::clone(&consumption)), arrival.map(Hold::new));
+                let delivery = Delivery { batch: batch.clone(), stream: None, consumption, hold };
                 self.push(hub, peer, queue, delivery, held.clone());
             }
         }
         if !is_taken {
-            self.deliver_to_inbox(hub, peer, batch, &consumption, held);
+            self.deliver_to_inbox(hub, peer, batch, arrival, &consumption, held);
         }
     }
 
@@ -863,6 +996,11 @@ impl Unfinished {
         })
     }
 
+    /// What the message says of itself, under the name that applications see.
+    fn named(&self) -> Entry {
+        named(&self.entry, self.arrival.as_ref())
+    }
+
     /// The sender has given the message up.
     fn abandon(mut self, hub: &Hub, peer: &Peer) {
         self.count_drop(hub, peer, Reason::Cancelled);
@@ -931,7 +1069,7 @@ fn finish_envelope(
         None => None,
     };
     if let Some((id, last)) = flow {
-        if opened.is_none() && !peer.arrivals().envelopes().insert(id) {
+        if opened.is_none() && !entry.guaranteed && !peer.arrivals().envelopes().insert(id) {
             return Err(Reason::Duplicate);
         }
         for stream in streams {
@@ -939,6 +1077,21 @@ fn finish_envelope(
         }
     }
     Ok(opened)
+}
+
+/// The entry of a message in parts, under the name that applications see.
+fn named(entry: &Entry, arrival: Option<&Arc<Arrival>>) -> Entry {
+    match arrival {
+        Some(arrival) => Entry { id: arrival.id(), guaranteed: true, ..*entry },
+        None => *entry,
+    }
+}
+
+/// Nothing good will ever come of the message, however often it comes.
+fn give_up(arrival: Option<&Arc<Arrival>>) {
+    if let Some(arrival) = arrival {
+        Hold::new(arrival).commit();
+    }
 }
 
 fn batch_of(hub: &Hub, peer: &Peer, entries: Vec<Entry>, record: Bytes) -> Batch {
@@ -985,7 +1138,7 @@ mod tests {
     #[test]
     fn records_that_nobody_holds_take_no_room_behind_one_that_somebody_does() {
         let signal = Arc::new(Signal::default());
-        let mut inflow = Inflow::new(Arc::clone(&signal), Arc::new(Budget::new(0)));
+        let mut inflow = Inflow::new(Arc::clone(&signal), 1, Arc::new(Budget::new(0)));
         let held = Arc::new(Consumption::new(&signal, 1));
         inflow.await_consumption(mark(0), Arc::downgrade(&held));
 

@@ -77,6 +77,9 @@ mod dial;
 mod error;
 mod event;
 mod farewell;
+mod guaranteed;
+mod guests;
+mod held;
 mod hub;
 mod inflow;
 #[cfg(unix)]
@@ -125,6 +128,7 @@ pub use builder::NodeBuilder;
 pub use counters::{Compression, Counters, Sent};
 pub use error::{AddPeerError, BatchError, PeerError, ReloadError, SendError, StartError};
 pub use event::{Event, Events};
+pub use held::{HeldMessage, HeldSubscription};
 pub use message::{Batch, Message, MessageRef, Outgoing, Overflow, Payload, SendOptions};
 pub use node::{Node, PeerInfo};
 pub use opening::verify_signed;

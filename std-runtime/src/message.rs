@@ -29,7 +29,8 @@ pub struct SendOptions {
     pub seal: Option<bool>,
     /// Whether it is signed, so that its receiver can show anyone who wrote it. `None`: if the security of this node is `High`.
     pub sign: Option<bool>,
-    /// What is done for it when a session ends before its acknowledgement, or a node. `None`: as High.
+    /// How much is done for it when its session ends before its acknowledgement, or a node. `None`: what the profile of the pair
+    /// says.
     pub reliability: Option<Reliability>,
 }
 
@@ -305,6 +306,8 @@ pub(crate) struct Entry {
     pub(crate) kind: u16,
     pub(crate) priority: Priority,
     pub(crate) broadcast: bool,
+    /// Whether its id is that of a Guaranteed message: the epoch is its lane's.
+    pub(crate) guaranteed: bool,
 }
 
 impl Entry {

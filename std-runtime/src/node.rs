@@ -22,6 +22,8 @@ use crate::control::Command;
 use crate::counters::{Counters, Sent};
 use crate::error::{AddPeerError, PeerError, ReloadError, SendError};
 use crate::event::Events;
+use crate::guaranteed::Guaranteed;
+use crate::held::HeldSubscription;
 use crate::hub::Hub;
 use crate::message::{Batch, Message, Outgoing, Payload, SendOptions};
 use crate::queue::Queue;
@@ -207,6 +209,15 @@ impl Node {
         hub.registry.subscribe_streams(filter, queue)
     }
 
+    /// Receives the messages that match `filter`, from here on, each to be acknowledged by whoever has it: what was done with a
+    /// message can be made durable before its sender hears that it is delivered.
+    pub fn subscribe_held(&self, filter: Filter) -> HeldSubscription {
+        let hub = self.hub();
+        hub.inbox.handle_subscription();
+        let queue = Queue::new(hub.plan.limits.queue_batches, hub.plan.limits.queue_bytes);
+        hub.registry.subscribe_held(filter, queue)
+    }
+
     /// What happens to peers, from here on.
     pub fn events(&self) -> Events {
         Events { receiver: self.hub().events.subscribe() }
@@ -273,7 +284,12 @@ impl Node {
         self.ask(|reply| Command::AddPeer { id, endpoint, reply }).await.unwrap_or(Err(AddPeerError::Closed))
     }
 
-    /// Removes a peer: its session is closed, and what is queued for it is dropped.
+    /// Removes a peer: its session is closed, and what is queued for it is dropped. Guaranteed messages to it fail
+    /// ([`Reason::PeerGone`]) and leave the store; what it has sent stays known, so that nothing comes twice if it is added again.
+    /// A peer that was never added, or is gone, is removed so from the store too.
+    ///
+    /// Only this does: Guaranteed messages to peers that the node gives up by itself, or that have to make room for others, stay
+    /// stored until those come back.
     ///
     /// # Errors
     /// [`PeerError::UnknownPeer`], [`PeerError::Closed`].
@@ -351,7 +367,10 @@ impl Node {
     /// `drain`; then closes all sessions with [`Reason::Shutdown`]. Returns what became of all messages.
     ///
     /// Of these last numbers `queued` are the messages that never left and never will: they are dropped afterwards, and
-    /// their receipts resolve to `Dropped(Shutdown)`. `dropped` counts only what was dropped before; nothing is in flight.
+    /// their receipts resolve to `Failed(Shutdown)`. `dropped` counts only what was dropped before; nothing is in flight. `stored`
+    /// are Guaranteed messages that stay in the store: the node sends them when it runs again.
+    ///
+    /// Acknowledgements of Guaranteed messages count until the end of this: what is taken afterwards comes again.
     ///
     /// Receivers still get what has arrived, and then `None`. Of several calls the shortest `drain` counts for all, they
     /// return the same numbers, and a call after the end waits for nothing.
@@ -386,7 +405,7 @@ impl Node {
             let mut lane = peer.lane();
             // Peers that came while the others were drained are open still.
             lane.close(SendError::Closed);
-            lane.outbox.handle_session_end();
+            lane.end_session();
         }
         let sent = hub.sent();
         for peer in peers.iter() {
@@ -394,9 +413,9 @@ impl Node {
         }
         hub.inbox.queue.close(true);
         hub.registry.close();
-        if let Some(store) = &hub.plan.store {
+        if let Some(guaranteed) = &hub.guaranteed {
             // What the application has acknowledged by now is still kept, and the next node may have the file at once.
-            store.close().await;
+            guaranteed.close().await;
         }
         sent
     }
@@ -405,7 +424,8 @@ impl Node {
         let hub = self.hub();
         loop {
             let drained = hub.drained.notified();
-            if hub.peers().iter().all(|peer| peer.lane().outbox.is_idle()) {
+            let is_settled = hub.guaranteed.as_ref().is_none_or(Guaranteed::is_settled);
+            if is_settled && hub.peers().iter().all(|peer| peer.lane().outbox.is_idle()) {
                 return;
             }
             drained.await;

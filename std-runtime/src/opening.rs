@@ -65,7 +65,8 @@ pub(crate) fn open(hub: &Hub, peer: &Peer, entry: &Entry, bytes: Bytes) -> Resul
         false => (header.message_type, bytes.slice(header_len..header_len + header.payload_len as usize)),
     };
     check_kind(hub, kind)?;
-    if !peer.arrivals().envelopes().insert(header.message_id) {
+    // A Guaranteed one may come again until it is committed; its lane sees to the rest.
+    if !entry.guaranteed && !peer.arrivals().envelopes().insert(header.message_id) {
         return Err(Reason::Duplicate);
     }
     Ok(Opened { id: header.message_id, kind, payload, is_encrypted: header.is_encrypted, evidence })
@@ -94,15 +95,20 @@ fn check(hub: &Hub, peer: &Peer, entry: &Entry, header: &EnvelopeHeader, len: u6
         peer: peer.id,
         own: hub.plan.identity.id(),
         epoch: entry.id.epoch,
-        number: None,
+        number: entry.guaranteed.then_some(entry.id.sequence),
         len,
     };
     carrier.check(header)?;
-    if peer.arrivals().envelopes().has(header.message_id) { Err(Reason::Duplicate) } else { Ok(()) }
+    let is_known = !entry.guaranteed && peer.arrivals().envelopes().has(header.message_id);
+    if is_known { Err(Reason::Duplicate) } else { Ok(()) }
 }
 
 fn check_kind(hub: &Hub, kind: u16) -> Result<(), Reason> {
-    let is_refused = hub.plan.unknown_types == UnknownTypes::Refuse && Family::of(kind).is_none();
+    let is_refused = match Family::of(kind) {
+        None => hub.plan.unknown_types == UnknownTypes::Refuse,
+        // What nodes say among themselves they do not seal.
+        Some(family) => family == Family::Delivery,
+    };
     if is_refused { Err(Reason::UnknownType) } else { Ok(()) }
 }
 

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::compression::{Codec, Methods, Taker};
 use crate::counters::{Sent, Tally};
 use crate::error::SendError;
+use crate::guaranteed::Lanes;
 use crate::message::Overflow;
 use crate::pulse::Settled;
 use crate::receipt::ReceiptLedger;
@@ -39,6 +40,8 @@ pub(crate) struct Peer {
     pub(crate) cipher: watch::Sender<Option<Cipher>>,
     /// What is sealed to it and by it, once that was needed.
     static_key: OnceLock<Option<[u8; 32]>>,
+    /// Its lanes of Guaranteed messages, if this node keeps any.
+    pub(crate) lanes: Option<Arc<Lanes>>,
     lane: Mutex<Lane>,
     arrivals: Mutex<Arrivals>,
 }
@@ -65,6 +68,7 @@ impl Peer {
             rtt: watch::Sender::new(None),
             cipher: watch::Sender::new(None),
             static_key: OnceLock::new(),
+            lanes: None,
             lane: Mutex::new(lane),
             arrivals: Mutex::default(),
         }
@@ -86,7 +90,11 @@ impl Peer {
 
     /// What became of the messages sent to the peer.
     pub(crate) fn sent(&self) -> Sent {
-        self.lane().sent()
+        let mut sent = self.lane().sent();
+        if let Some(lanes) = &self.lanes {
+            sent.add(&lanes.sent());
+        }
+        sent
     }
 }
 
@@ -248,6 +256,11 @@ impl Lane {
         self.owner.is_some()
     }
 
+    /// Whether anything is accepted.
+    pub(crate) fn check_open(&self) -> Result<(), SendError> {
+        self.closed.map_or(Ok(()), Err)
+    }
+
     /// The user has added the peer.
     pub(crate) fn handle_added(&mut self) {
         self.is_known = true;
@@ -270,9 +283,15 @@ impl Lane {
 
     /// Hands the lane to a link whose session stays; what an older session left in flight becomes unconfirmed.
     pub(crate) fn hand_to(&mut self, token: u64, signal: Arc<Signal>) {
-        self.outbox.handle_session_end();
+        self.end_session();
         self.owner = Some(Owner { token, signal });
         self.heir = None;
+    }
+
+    /// The session of the owner ended.
+    pub(crate) fn end_session(&mut self) {
+        self.outbox.handle_session_end();
+        self.outbox.ledger().guests.handle_withdrawn();
     }
 
     /// The peer says how it takes messages compressed. What is queued otherwise is decompressed: it left from here so,
@@ -318,7 +337,7 @@ impl Lane {
     pub(crate) fn detach(&mut self, token: u64) {
         self.heir.take_if(|heir| heir.token == token);
         if self.is_owned_by(token) {
-            self.outbox.handle_session_end();
+            self.end_session();
             self.owner = self.heir.take();
             if let Some(heir) = &self.owner {
                 heir.signal.wake();
@@ -354,7 +373,7 @@ impl Lane {
         self.owner = None;
         self.heir = None;
         // What was in flight and would be written again goes, too.
-        self.outbox.handle_session_end();
+        self.end_session();
         self.outbox.clear(reason);
     }
 
@@ -394,17 +413,21 @@ impl Lane {
         dropped.into_iter().filter(|&(_, count)| count != 0).collect()
     }
 
-    pub(crate) fn sent(&self) -> Sent {
+    pub(crate) fn sent(&mut self) -> Sent {
         let counters = self.outbox.counters();
+        // What is withdrawn waits elsewhere, and is counted there, as all guests are.
+        let staying = std::mem::take(&mut self.outbox.ledger().guests);
+        let guests = staying.count(|ticket| self.outbox.written(ticket) == u32::MAX);
+        self.outbox.ledger().guests = staying;
         Sent {
-            // What is withdrawn waits elsewhere, and is counted there.
-            sent: counters.pushed - counters.withdrawn,
-            confirmed: counters.confirmed,
-            expired: counters.expired,
-            dropped: counters.dropped() - counters.expired,
-            unconfirmed: counters.unconfirmed,
-            queued: self.outbox.queued() as u64,
-            in_flight: self.outbox.in_flight(),
+            sent: counters.pushed - counters.withdrawn - guests.sent,
+            confirmed: counters.confirmed - guests.confirmed,
+            expired: counters.expired - guests.expired,
+            dropped: counters.dropped() - counters.expired - guests.dropped,
+            unconfirmed: counters.unconfirmed - guests.unconfirmed,
+            queued: self.outbox.queued() as u64 - guests.queued,
+            in_flight: self.outbox.in_flight() - guests.in_flight,
+            ..Sent::default()
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
+use crate::guaranteed::Hold;
 use crate::message::Batch;
 use crate::signal::{Consumption, Signal};
 use crate::stream::IncomingStream;
@@ -19,6 +20,8 @@ pub(crate) struct Delivery {
     pub(crate) stream: Option<IncomingStream>,
     /// None for a stream, whose parts are acknowledged one by one.
     pub(crate) consumption: Option<Arc<Consumption>>,
+    /// Of a Guaranteed message, which is then the only one of the batch. A stream has its own.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// What became of a delivery.

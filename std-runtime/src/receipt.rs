@@ -15,19 +15,26 @@ use hyphal_core::outbox::{Fate, Ledger, Ticket};
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::oneshot;
 
+use crate::guaranteed::Called;
+use crate::guests::Guests;
 use crate::peer::Peer;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The application at the other end took the message and came back for more.
+    /// The application at the other end is done with the message: it came back for more, or acknowledged it. Of a Guaranteed
+    /// message that is remembered durably there.
     Delivered,
     /// Its time to live passed before it could be sent.
     Expired,
-    /// The session ended after it was sent and before it was acknowledged: it may or may not have been delivered.
+    /// It was sent and not acknowledged, and is not sent again: it may or may not have been delivered. Of a Guaranteed message:
+    /// its time to live passed meanwhile; or this node ended, and the message goes on at its next start.
     Unconfirmed,
-    /// It was dropped before it was sent.
-    Dropped(Reason),
+    /// A Guaranteed message may have been sent before, and the receiver no longer knows whether it came: it was evicted there,
+    /// or its store is gone. It may or may not have been delivered, and is not sent again.
+    Unknown,
+    /// It was never sent, and is not: why.
+    Failed(Reason),
 }
 
 impl fmt::Display for Outcome {
@@ -36,7 +43,8 @@ impl fmt::Display for Outcome {
             Self::Delivered => f.write_str("delivered"),
             Self::Expired => f.write_str("expired before it could be sent"),
             Self::Unconfirmed => f.write_str("unconfirmed: the session ended before an acknowledgement"),
-            Self::Dropped(reason) => write!(f, "dropped: {reason}"),
+            Self::Unknown => f.write_str("unknown: the receiver has forgotten whether it came"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
         }
     }
 }
@@ -58,16 +66,24 @@ impl Receipt {
     /// Large messages leave in parts. What has left is at most the window of the receiving node ahead of what its
     /// application has taken. If the session ends in between, the message begins anew in the next one.
     pub fn progress(&self) -> Progress {
-        let Tracked { ticket, total, .. } = self.tracked;
-        Progress { written: self.peer.lane().outbox.written(ticket).min(total), total }
+        let Tracked { place, total, .. } = &self.tracked;
+        let written = match place {
+            Place::Outbox(ticket) => self.peer.lane().outbox.written(*ticket),
+            Place::Lane(called) => called.written(),
+        };
+        Progress { written: written.min(*total), total: *total }
     }
 
     /// Calls the message back, unless all of it has left; says whether it did.
     ///
-    /// The receipt then resolves to `Dropped(Cancelled)`. A receiver of the first parts of a large message is told to drop
-    /// them. `false` also if the message's fate was sealed before.
+    /// The receipt then resolves to `Failed(Cancelled)`. A receiver of the first parts of a large message is told to drop
+    /// them. `false` also if the message's fate was sealed before. A Guaranteed message can be called back until it is first
+    /// handed to a session, and is removed from the store.
     pub fn cancel(&self) -> bool {
-        self.peer.lane().cancel(self.tracked.ticket)
+        match &self.tracked.place {
+            Place::Outbox(ticket) => self.peer.lane().cancel(*ticket),
+            Place::Lane(called) => called.cancel(),
+        }
     }
 }
 
@@ -84,7 +100,7 @@ impl Future for Receipt {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        // The ledger goes without a word only with its whole node, when nobody can know any more.
+        // Ledger and lanes go without a word only with their whole node, when nobody can know any more.
         Pin::new(&mut self.tracked.outcome).poll(cx).map(|outcome| outcome.unwrap_or(Outcome::Unconfirmed))
     }
 }
@@ -99,12 +115,29 @@ pub struct Progress {
     pub total: u32,
 }
 
-/// A message whose fate the ledger will tell.
+/// A message whose fate will be told.
 #[derive(Debug)]
 pub(crate) struct Tracked {
-    ticket: Ticket,
+    place: Place,
     total: u32,
     outcome: oneshot::Receiver<Outcome>,
+}
+
+/// Where the message waits, and who tells.
+#[derive(Debug)]
+enum Place {
+    /// In the peer's outbox, whose ledger tells.
+    Outbox(Ticket),
+    /// In a lane of Guaranteed messages, which tells itself.
+    Lane(Called),
+}
+
+impl Tracked {
+    /// A Guaranteed message of so many bytes.
+    pub(crate) fn in_lane(called: Called, len: usize, outcome: oneshot::Receiver<Outcome>) -> Self {
+        // No longer message is accepted than 32 bits can tell.
+        Self { place: Place::Lane(called), total: len as u32, outcome }
+    }
 }
 
 /// The tracked messages of one outbox, per class in the order of their ordinals.
@@ -112,6 +145,8 @@ pub(crate) struct Tracked {
 pub(crate) struct ReceiptLedger {
     awaited: Option<Box<[Awaited; Priority::ALL.len()]>>,
     count: usize,
+    /// Messages that are none of the application's.
+    pub(crate) guests: Guests,
 }
 
 type Awaited = VecDeque<(u64, oneshot::Sender<Outcome>)>;
@@ -131,7 +166,7 @@ impl ReceiptLedger {
         self.awaited.get_or_insert_default()[ticket.class as usize].push_back((ticket.ordinal, sender));
         self.count += 1;
         // No outbox takes a longer one than 32 bits can tell.
-        Tracked { ticket, total: len as u32, outcome }
+        Tracked { place: Place::Outbox(ticket), total: len as u32, outcome }
     }
 
     /// Tells all of the class from ordinal `first` to `last` that have not heard yet.
@@ -160,6 +195,7 @@ impl ReceiptLedger {
 
 impl Ledger for ReceiptLedger {
     fn settle(&mut self, fate: Fate) {
+        self.guests.settle(fate);
         if self.awaited.is_none() {
             return;
         }
@@ -171,7 +207,7 @@ impl Ledger for ReceiptLedger {
                 self.settle_range(class, first, last, Outcome::Unconfirmed);
             }
             Fate::Dropped { ticket, reason: Reason::Expired } => self.settle_one(ticket, Outcome::Expired),
-            Fate::Dropped { ticket, reason } => self.settle_one(ticket, Outcome::Dropped(reason)),
+            Fate::Dropped { ticket, reason } => self.settle_one(ticket, Outcome::Failed(reason)),
         }
         if self.count == 0 {
             self.awaited = None;

@@ -20,6 +20,7 @@ use crate::builder::MAX_MESSAGE;
 use crate::closing::{self, Closed, Wishes};
 use crate::compression::{Effort, Packed};
 use crate::error::{BatchError, SendError};
+use crate::guaranteed::{self, Convoy};
 use crate::hub::Hub;
 use crate::message::{Outgoing, Overflow, Payload, SendOptions};
 use crate::peer::{Lane, Peer, Place};
@@ -34,6 +35,9 @@ pub(crate) async fn send(
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     check(&message)?;
     let mut place = Place::new(hub.peer(&peer).ok_or(SendError::UnknownPeer)?);
+    if message.options.is_guaranteed() {
+        return guaranteed::send(hub, Arc::clone(&place.peer), message, is_tracked).await;
+    }
     let overflow = message.options.overflow;
     let form = prepare(hub, &place.peer, &message)?;
     let push = |lane: &mut Lane| push(hub, lane, &message, &form, is_tracked);
@@ -49,6 +53,9 @@ pub(crate) fn try_send(
     is_tracked: bool,
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     check(message)?;
+    if message.options.is_guaranteed() {
+        return Err(SendError::NotGuaranteed);
+    }
     let peer = hub.peer(&peer).ok_or(SendError::UnknownPeer)?;
     let form = prepare(hub, &peer, message)?;
     let mut lane = peer.lane();
@@ -163,7 +170,8 @@ fn make_room(lane: &mut Lane, now: Instant, options: SendOptions, len: usize) {
 /// A batch on its way into a peer's queue, from [`Node::send_batch`](crate::Node::send_batch).
 ///
 /// Resolves to the number of accepted messages when the iterator has ended. It may be polled by reference and dropped at
-/// any time: [`accepted`](Self::accepted) messages are queued, in order, and the others are not.
+/// any time: [`accepted`](Self::accepted) messages are queued, in order, and the others are not; of Guaranteed ones, some more
+/// may be stored.
 ///
 /// While it waits for room it keeps its place in the line for that peer, and whoever came later waits behind it:
 /// poll it until it is ready, or drop it. One that is kept and not polled holds up all other waiting senders to the peer,
@@ -177,13 +185,23 @@ pub struct SendBatch<'m, I: Iterator<Item = Outgoing<'m>>> {
     packed: Option<Option<Packed>>,
     /// The next message in its envelope, if it needs one.
     closed: Option<Closed>,
+    /// Those that are being stored.
+    convoy: Convoy,
     accepted: u64,
 }
 
 impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
     pub(crate) fn new(hub: Arc<Hub>, peer: NodeId, messages: I) -> Self {
         let place = hub.peer(&peer).map(Place::new);
-        Self { hub, place, messages: messages.peekable(), packed: None, closed: None, accepted: 0 }
+        Self {
+            hub,
+            place,
+            messages: messages.peekable(),
+            packed: None,
+            closed: None,
+            convoy: Convoy::default(),
+            accepted: 0,
+        }
     }
 
     /// How many messages were queued so far, from the first on.
@@ -191,9 +209,15 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
         self.accepted
     }
 
-    fn poll_next_part(&mut self, cx: &Context<'_>) -> Poll<Result<Part, SendError>> {
-        let Self { hub, place, messages, packed, closed, accepted } = self;
+    fn poll_next_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, SendError>> {
+        let Self { hub, place, messages, packed, closed, convoy, accepted } = self;
         let Some(place) = place else { return Poll::Ready(Err(SendError::UnknownPeer)) };
+        if let Err(error) = ready!(convoy.poll_store(cx, hub, &place.peer, messages, accepted, check)) {
+            return Poll::Ready(Err(error));
+        }
+        if messages.peek().is_none() {
+            return Poll::Ready(Ok(Part::Last));
+        }
         if closed.is_none()
             && let Some(message) = messages.peek()
             && let wishes = Wishes::of(hub, message.options)
@@ -221,7 +245,7 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                     break Ok(Part::More);
                 }
                 let Some(message) = messages.peek() else { break Ok(Part::Last) };
-                if message.options.overflow != overflow {
+                if message.options.overflow != overflow || message.options.is_guaranteed() {
                     break Ok(Part::More);
                 }
                 if kind != Some(message.kind) {
@@ -379,6 +403,9 @@ pub(crate) async fn broadcast(
     let payload = payload.into_shared();
     let message = Outgoing { kind, payload: Payload::Shared(payload), options };
     check(&message)?;
+    if options.is_guaranteed() {
+        return Err(SendError::NotGuaranteed);
+    }
     let wishes = Wishes::of_broadcast(hub, options)?;
     let closed = if wishes.need_envelope() {
         let id = hub.message_id(hub.sequence.fetch_add(1, Relaxed));
@@ -526,8 +553,10 @@ fn pack_for_all(hub: &Hub, kind: u16, payload: &[u8], peers: &[Arc<Peer>]) -> Ve
 
 /// What no peer takes, whatever its state.
 fn check(message: &Outgoing<'_>) -> Result<(), SendError> {
-    if Family::of(message.kind).is_none() {
-        return Err(SendError::UnknownType);
+    match Family::of(message.kind) {
+        None => return Err(SendError::UnknownType),
+        Some(Family::Delivery) => return Err(SendError::ReservedType),
+        Some(_) => {}
     }
     if message.kind == REVOCATIONS {
         return Err(SendError::ReservedType);

@@ -17,6 +17,7 @@ use hyphal_core::wire::reason::Reason;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::assembly::Piece;
+use crate::guaranteed::Hold;
 use crate::message::Message;
 use crate::signal::Consumption;
 
@@ -46,13 +47,15 @@ pub struct IncomingStream {
     parts: Option<UnboundedReceiver<Result<Piece, StreamError>>>,
     /// Of the part handed out last.
     held: Option<Arc<Consumption>>,
+    /// Of a Guaranteed message, until its reader is done with all of it.
+    hold: Option<Hold>,
 }
 
 impl IncomingStream {
     /// A stream of `total` bytes and the end that the link writes to.
-    pub(crate) fn new(head: Message, total: u32) -> (StreamWriter, Self) {
+    pub(crate) fn new(head: Message, total: u32, hold: Option<Hold>) -> (StreamWriter, Self) {
         let (sender, parts) = unbounded_channel();
-        (StreamWriter { sender }, Self { head, total, received: 0, parts: Some(parts), held: None })
+        (StreamWriter { sender }, Self { head, total, received: 0, parts: Some(parts), held: None, hold })
     }
 
     /// Unique together with the source.
@@ -124,6 +127,9 @@ impl IncomingStream {
         self.held = None;
         if self.received == self.total {
             self.parts = None;
+            if let Some(hold) = self.hold.take() {
+                hold.commit();
+            }
         }
         let Some(parts) = &mut self.parts else { return Poll::Ready(None) };
         let Poll::Ready(part) = parts.poll_recv(cx) else { return Poll::Pending };

@@ -1,7 +1,8 @@
 //! Receiving: who wants which messages, and the two ways to take them, one at a time or a batch at a time.
 //!
 //! The acknowledgement follows the application: a message counts as delivered when its receiver comes back for more, so
-//! the subscription keeps the last batch unacknowledged until then. It never buffers beyond its queue.
+//! the subscription keeps the last batch unacknowledged until then; or when its receiver says so, where it wants to. It never
+//! buffers beyond its queue.
 
 use std::future::poll_fn;
 use std::ops::RangeInclusive;
@@ -15,6 +16,8 @@ use hyphal_core::wire::reason::Reason;
 
 use crate::compression::Codec;
 use crate::counters::Tally;
+use crate::guaranteed::Hold;
+use crate::held::{HeldMessage, HeldSubscription};
 use crate::message::{Batch, Message};
 use crate::queue::{Delivery, Queue};
 use crate::signal::Consumption;
@@ -99,6 +102,13 @@ impl Subscription {
     }
 }
 
+impl Subscription {
+    /// The next message, to be acknowledged by whoever has it.
+    pub(crate) fn poll_held(&mut self, cx: &Context<'_>) -> Poll<Option<HeldMessage>> {
+        self.reader.poll_held(cx)
+    }
+}
+
 impl Stream for Subscription {
     type Item = Message;
 
@@ -151,7 +161,7 @@ pub(crate) struct Reader {
     registry: Arc<Registry>,
     current: Option<Current>,
     /// Of the batch handed out last.
-    held: Option<Arc<Consumption>>,
+    held: Option<(Option<Arc<Consumption>>, Option<Hold>)>,
 }
 
 #[derive(Debug)]
@@ -179,7 +189,7 @@ impl Reader {
     }
 
     pub(crate) fn poll_incoming(&mut self, cx: &Context<'_>) -> Poll<Option<Incoming>> {
-        self.held = None;
+        self.acknowledge();
         loop {
             if let Some(current) = &mut self.current {
                 if let Some(stream) = current.delivery.stream.take() {
@@ -191,7 +201,9 @@ impl Reader {
                     return Poll::Ready(Some(Incoming::Message(message)));
                 }
             }
-            self.current = None;
+            if let Some(hold) = self.current.take().and_then(|current| current.delivery.hold) {
+                hold.commit();
+            }
             match self.poll_pop(cx) {
                 Poll::Ready(Some(delivery)) => self.current = Some(Current { delivery, next: 0 }),
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -201,23 +213,55 @@ impl Reader {
     }
 
     pub(crate) fn poll_recv_batch(&mut self, cx: &Context<'_>) -> Poll<Option<Batch>> {
-        self.held = None;
-        if let Some(Current { delivery, next }) = self.current.take()
-            && let Some(rest) = delivery.batch.rest(next)
+        self.acknowledge();
+        if let Some(Current { delivery: Delivery { batch, consumption, hold, .. }, next }) =
+            self.current.take()
         {
-            self.held = delivery.consumption;
-            return Poll::Ready(Some(rest));
+            match batch.rest(next) {
+                Some(rest) => {
+                    self.held = Some((consumption, hold));
+                    return Poll::Ready(Some(rest));
+                }
+                None => hold.into_iter().for_each(Hold::commit),
+            }
         }
         self.poll_pop(cx).map(|delivery| {
-            let Delivery { batch, consumption, .. } = delivery?;
-            self.held = consumption;
+            let Delivery { batch, consumption, hold, .. } = delivery?;
+            self.held = Some((consumption, hold));
             Some(batch)
         })
     }
 
+    /// The next message, which is acknowledged by whoever has it.
+    pub(crate) fn poll_held(&mut self, cx: &Context<'_>) -> Poll<Option<HeldMessage>> {
+        loop {
+            if let Some(Current { delivery, next }) = &mut self.current
+                && let Some(message) = delivery.batch.message(*next)
+            {
+                *next += 1;
+                // A Guaranteed message is alone in its batch.
+                let (consumption, hold) = (delivery.consumption.clone(), delivery.hold.take());
+                let tally = Arc::clone(&self.registry.tally);
+                return Poll::Ready(Some(HeldMessage::new(message, consumption, hold, tally)));
+            }
+            self.current = None;
+            match ready!(self.poll_pop(cx)) {
+                Some(delivery) => self.current = Some(Current { delivery, next: 0 }),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The receiver came back: it is done with what it had.
+    fn acknowledge(&mut self) {
+        if let Some((_, Some(hold))) = self.held.take() {
+            hold.commit();
+        }
+    }
+
     /// Takes the oldest delivery and decompresses it, now that somebody wants it. What cannot be decompressed is dropped.
     fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
-        let Some(Delivery { batch, stream, consumption }) = ready!(self.queue.poll_pop(cx)) else {
+        let Some(Delivery { batch, stream, consumption, hold }) = ready!(self.queue.poll_pop(cx)) else {
             return Poll::Ready(None);
         };
         let Registry { tally, codec, .. } = &*self.registry;
@@ -228,11 +272,13 @@ impl Reader {
                 if let Some(compressed) = compressed {
                     tally.unpacked.add(compressed, packed_len);
                 }
-                Poll::Ready(Some(Delivery { batch, stream, consumption }))
+                Poll::Ready(Some(Delivery { batch, stream, consumption, hold }))
             }
             Err(reason) => {
                 tracing::debug!(peer = %source, reason = reason.name(), "message dropped: {reason}");
                 tally.drop_messages(reason, 1);
+                // It would come again as it is.
+                hold.into_iter().for_each(Hold::commit);
                 // A peer that sends many of them must not keep the application's task from everything else.
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -281,6 +327,10 @@ impl Registry {
 
     pub(crate) fn subscribe_streams(self: &Arc<Self>, filter: Filter, queue: Queue) -> StreamSubscription {
         StreamSubscription { inner: self.add(filter, true, queue) }
+    }
+
+    pub(crate) fn subscribe_held(self: &Arc<Self>, filter: Filter, queue: Queue) -> HeldSubscription {
+        HeldSubscription::new(self.add(filter, false, queue))
     }
 
     fn add(self: &Arc<Self>, filter: Filter, takes_streams: bool, queue: Queue) -> Subscription {

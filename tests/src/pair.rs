@@ -119,6 +119,7 @@ pub fn lab_config(boot_id: u64) -> Config {
         max_record: 16_384,
         window: 1 << 20,
         compression: Methods::NONE,
+        keeps_guaranteed: false,
         heartbeat: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(30),

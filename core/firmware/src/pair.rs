@@ -91,6 +91,7 @@ impl End {
             max_record: RECORD as u16,
             window: RECORD as u32,
             compression: Methods::NONE,
+            keeps_guaranteed: false,
             heartbeat: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(60),

@@ -70,6 +70,8 @@ pub struct Config {
     pub window: u32,
     /// The methods of compression that this node takes: what its hello announces, and all that a peer may use.
     pub compression: Methods,
+    /// Whether this node keeps Guaranteed messages: takes those of peers, and remembers durably what came of them.
+    pub keeps_guaranteed: bool,
     /// How often this node lets a peer hear from it: 10 ms to 655 s, the nearest of which counts.
     pub heartbeat: Duration,
     /// How long a handshake may take in all.
@@ -657,7 +659,8 @@ fn believable(refusal: Refusal) -> (Reason, u64) {
 
 fn capabilities<A: Aead>(config: &Config) -> u16 {
     let fast_aes = if A::has_fast_aes() { Hello::FAST_AES } else { 0 };
-    fast_aes | config.compression.bits()
+    let keeps_guaranteed = if config.keeps_guaranteed { Hello::KEEPS_GUARANTEED } else { 0 };
+    fast_aes | config.compression.bits() | keeps_guaranteed
 }
 
 fn keys(s: KeyPair, e: KeyPair) -> Keys {

@@ -1,4 +1,4 @@
-//! Messages of the family *delivery*, protocol section 16: how two nodes agree on what became of Guaranteed messages.
+//! Messages of the family *delivery*, protocol section 18: how two nodes agree on what became of Guaranteed messages.
 //!
 //! | type | message | fields |
 //! |---|---|---|
@@ -17,6 +17,12 @@ use crate::ids::Priority;
 
 /// Numbers of one lane that a receiver tells apart, and that a sender may have under way, from the base on.
 pub const WINDOW: u64 = 1024;
+
+/// Whether messages of this type belong to the family: asked of every message, so it looks nothing up.
+#[inline]
+pub const fn is_delivery(kind: u16) -> bool {
+    kind >> 8 == Lane::KIND >> 8
+}
 
 /// What the sender of a lane says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

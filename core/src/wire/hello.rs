@@ -38,8 +38,8 @@ pub struct Hello {
     pub versions: Versions,
     /// What the node is.
     pub node_type: NodeType,
-    /// What the node can do beyond the least: [`FAST_AES`](Self::FAST_AES) and the
-    /// bits of [`Methods`]; others are ignored.
+    /// What the node can do beyond the least: [`FAST_AES`](Self::FAST_AES),
+    /// [`KEEPS_GUARANTEED`](Self::KEEPS_GUARANTEED) and the bits of [`Methods`]; others are ignored.
     pub capabilities: u16,
     /// The largest message payload that the node takes.
     pub max_message: u32,
@@ -60,8 +60,15 @@ impl Hello {
     pub const LEN: usize = 29;
     /// The capability bit of a node with AES-256-GCM in hardware.
     pub const FAST_AES: u16 = 1;
+    /// The capability bit of a node that keeps Guaranteed messages.
+    pub const KEEPS_GUARANTEED: u16 = 1 << 3;
     /// The longest heartbeat interval that a hello can name.
     pub const MAX_HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_UNIT_MS * u16::MAX as u64);
+
+    /// Whether the node keeps Guaranteed messages.
+    pub const fn keeps_guaranteed(&self) -> bool {
+        self.capabilities & Self::KEEPS_GUARANTEED != 0
+    }
 
     /// The methods of compression that the node takes.
     pub const fn methods(&self) -> Methods {

@@ -156,9 +156,10 @@ impl<L: Line> Link<L> {
             session.log_keys();
         }
         let signal = Arc::new(Signal::default());
+        let token = hub.next_token();
         let desk = Desk {
-            token: hub.next_token(),
-            inflow: Inflow::new(Arc::clone(&signal), Arc::clone(&hub.budget)),
+            token,
+            inflow: Inflow::new(Arc::clone(&signal), token, Arc::clone(&hub.budget)),
             pulse: Pulse::new(hub.plan.session.heartbeat),
             hub,
             remote,
@@ -302,6 +303,12 @@ impl<S: LinkSession> Desk<S> {
         }
         if self.awaits_lane {
             self.take_lane();
+        }
+        if let Some(peer) = &self.peer
+            && let Some(lanes) = &peer.lanes
+            && !self.awaits_lane
+        {
+            lanes.feed(&self.hub, peer, self.token, now);
         }
         if self.signal.take_ping() {
             self.session.handle_ping_request();
@@ -528,6 +535,10 @@ impl<S: LinkSession> Desk<S> {
             self.session.attach(&mut lane.outbox);
             peer.cipher.send_replace(Some(offer.cipher()));
             self.awaits_lane = false;
+            drop(lane);
+            if let Some(lanes) = &peer.lanes {
+                lanes.handle_session_start(self.token, &self.signal, offer.hello().keeps_guaranteed());
+            }
         }
     }
 
@@ -610,14 +621,20 @@ fn release(peer: &Peer, token: u64) -> Settled {
     let mut lane = peer.lane();
     let was_owner = lane.is_owned_by(token);
     lane.detach(token);
-    if !was_owner {
-        return Settled::default();
+    let settled = if was_owner {
+        if !lane.is_attached() {
+            peer.rtt.send_replace(None);
+            peer.cipher.send_replace(None);
+        }
+        lane.take_settled()
+    } else {
+        Settled::default()
+    };
+    drop(lane);
+    if let Some(lanes) = &peer.lanes {
+        lanes.handle_session_end(token);
     }
-    if !lane.is_attached() {
-        peer.rtt.send_replace(None);
-        peer.cipher.send_replace(None);
-    }
-    lane.take_settled()
+    settled
 }
 
 /// What the outbox settled since it was reported last, if that is this link's business.

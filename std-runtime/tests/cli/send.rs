@@ -428,7 +428,7 @@ async fn a_partial_file_goes_when_its_message_is_called_back() {
         }
         receipt.cancel();
         match receipt.await {
-            Outcome::Dropped(Reason::Cancelled) => break,
+            Outcome::Failed(Reason::Cancelled) => break,
             outcome => assert_eq!(outcome, Outcome::Delivered),
         }
         delivered += 1;

@@ -225,6 +225,7 @@ fn config() -> Config {
         max_record: 1200,
         window: 4096,
         compression: Methods::NONE,
+        keeps_guaranteed: false,
         heartbeat: Duration::from_secs(600),
         handshake_timeout: Duration::from_secs(5),
         max_skew: Duration::from_secs(60),

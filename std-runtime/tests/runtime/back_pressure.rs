@@ -100,7 +100,7 @@ async fn a_message_that_sheds_drops_the_least_urgent_and_oldest_and_their_sender
     assert_eq!(broadcast.accepted.len(), 1);
     let high = receipts.pop().unwrap();
     for shed in receipts {
-        assert_eq!(within(shed).await, Outcome::Dropped(Reason::Shed));
+        assert_eq!(within(shed).await, Outcome::Failed(Reason::Shed));
     }
     assert!(tokio::time::timeout(Duration::ZERO, high).await.is_err(), "a more urgent message stays");
     let sent = node.counters().sent;

@@ -141,6 +141,6 @@ async fn broadcasts_that_a_stranger_leaves_in_its_queue_are_dropped_and_direct_m
     drop(stranger);
     find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
 
-    assert_eq!(within(receipts.pop().unwrap()).await, Outcome::Dropped(Reason::PeerGone));
+    assert_eq!(within(receipts.pop().unwrap()).await, Outcome::Failed(Reason::PeerGone));
     assert_eq!(hub.counters().sent.queued, 1);
 }

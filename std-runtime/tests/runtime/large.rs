@@ -108,7 +108,7 @@ async fn a_message_that_is_called_back_half_way_is_dropped_at_both_ends() {
     let is_cancelled = stuck.receipt.cancel();
 
     assert!(is_cancelled && !stuck.receipt.cancel());
-    assert_eq!(within(stuck.receipt).await, Outcome::Dropped(Reason::Cancelled));
+    assert_eq!(within(stuck.receipt).await, Outcome::Failed(Reason::Cancelled));
     assert_eq!(collect(stuck.unread).await, Err(StreamError::Abandoned));
     assert_eq!(next(&left, &right).await.payload, "next");
     assert_eq!(right.counters().received_dropped, [(Reason::Cancelled, 1)]);
@@ -170,7 +170,7 @@ async fn a_receiver_too_small_is_known_before_a_byte_is_sent() {
     left.add_peer(right.id(), Some(right.local_addrs()[0].clone())).await.unwrap();
     up(&mut events, left.id()).await;
 
-    assert_eq!(within(early).await, Outcome::Dropped(Reason::PeerLimit));
+    assert_eq!(within(early).await, Outcome::Failed(Reason::PeerLimit));
     let late = left.send_direct(right.id(), 1, noise((1 << 20) + 1, 5), SendOptions::default()).await;
     assert_eq!(late, Err(SendError::TooLong { max: 1 << 20 }));
     assert_eq!(left.peers().await[0].max_message, 1 << 20);

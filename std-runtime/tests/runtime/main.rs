@@ -8,6 +8,8 @@ mod compression;
 mod crossing;
 mod datagrams;
 mod exchange;
+mod guaranteed;
+mod guaranteed_receipts;
 mod key_log;
 mod large;
 mod limits;

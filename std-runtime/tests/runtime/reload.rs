@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyphal::address::Endpoint;
 use hyphal::{
-    AddPeerError, Event, Node, NodeId, Outcome, PeerError, Reason, ReloadError, Reloaded, Removal, Roster,
+    AddPeerError, Event, Node, NodeId, Outcome, Reason, ReloadError, Reloaded, Removal, Roster,
     SendOptions, Trust, TrustError,
 };
 

@@ -64,7 +64,7 @@ async fn what_never_left_is_dropped_with_the_node_and_its_receipts_say_so() {
 
     let sent = within(node.shutdown(Duration::ZERO)).await;
 
-    assert_eq!(within(receipt).await, Outcome::Dropped(Reason::Shutdown));
+    assert_eq!(within(receipt).await, Outcome::Failed(Reason::Shutdown));
     assert_eq!((sent.sent, sent.queued, sent.dropped), (1, 1, 0));
     assert_eq!((node.counters().sent.queued, node.counters().sent.dropped), (0, 1));
 }

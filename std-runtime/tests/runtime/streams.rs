@@ -128,7 +128,7 @@ async fn a_stream_whose_sender_gives_up_ends_with_that() {
     assert!(receipt.cancel());
 
     assert_eq!(collect(stream).await, Err(StreamError::Abandoned));
-    assert_eq!(within(receipt).await, Outcome::Dropped(Reason::Cancelled));
+    assert_eq!(within(receipt).await, Outcome::Failed(Reason::Cancelled));
     assert_eq!(right.counters().received_dropped, [(Reason::Cancelled, 1)]);
 }
 

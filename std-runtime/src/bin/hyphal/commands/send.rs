@@ -241,8 +241,11 @@ impl Attempt {
                         Outcome::Unconfirmed => {
                             Delivery::unconfirmed(peer, "the session ended before it was confirmed")
                         }
-                        Outcome::Dropped(Reason::PeerLimit) => Delivery::too_long(&node, peer, len).await,
-                        Outcome::Dropped(reason) => Delivery::dropped(peer, reason),
+                        Outcome::Unknown => {
+                            Delivery::unconfirmed(peer, "the receiver has forgotten whether it came")
+                        }
+                        Outcome::Failed(Reason::PeerLimit) => Delivery::too_long(&node, peer, len).await,
+                        Outcome::Failed(reason) => Delivery::dropped(peer, reason),
                     };
                 }
                 () = called_off(&mut cancelled) => {

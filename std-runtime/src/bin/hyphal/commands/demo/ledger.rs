@@ -93,8 +93,8 @@ impl From<Outcome> for Fate {
         match outcome {
             Outcome::Delivered => Self::Delivered,
             Outcome::Expired => Self::Expired,
-            Outcome::Unconfirmed => Self::Unconfirmed,
-            Outcome::Dropped(reason) => Self::Dropped(reason.to_string()),
+            Outcome::Unconfirmed | Outcome::Unknown => Self::Unconfirmed,
+            Outcome::Failed(reason) => Self::Dropped(reason.to_string()),
         }
     }
 }

@@ -1,0 +1,243 @@
+//! What comes in over a peer's lanes: which numbers the application got, and what is durable of what it committed.
+//!
+//! Commits that come while one is being saved are saved together after it, and told to the peer together.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+
+use hyphal_core::ids::Priority;
+use hyphal_core::lane::ReceiveLane;
+use hyphal_core::outbox::Ticket;
+use hyphal_core::time::Instant;
+use hyphal_core::wire::delivery::{Arrived, Lane, LaneState};
+use hyphal_core::wire::reason::Reason;
+
+use super::{Arrival, Lanes, RETRY_AFTER, may_tell, tell};
+use crate::hub::Hub;
+use crate::peer::Peer;
+use crate::store::{Durable, StoreFailure, StoredReceiveLane};
+
+/// The receiving ends of the lanes of one peer.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    classes: [Option<Box<End>>; Priority::ALL.len()],
+}
+
+#[derive(Debug)]
+struct End {
+    lane: ReceiveLane,
+    /// Whether it was durable once, so that the sender may be told of it.
+    is_durable: bool,
+    is_saving: bool,
+    /// The link over which the sender has spoken of the lane.
+    heard: Option<u64>,
+    /// Whether the sender is to be told.
+    owes: bool,
+    /// Whether the sender is to be told that nothing is taken.
+    is_refused: bool,
+    /// Of what was told last.
+    told: Option<Ticket>,
+}
+
+/// When to go on saving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    Now,
+    Later,
+}
+
+impl End {
+    fn new(lane: ReceiveLane, is_durable: bool) -> Self {
+        Self { lane, is_durable, is_saving: false, heard: None, owes: false, is_refused: false, told: None }
+    }
+}
+
+impl Incoming {
+    pub(super) fn handle_session_start(&mut self, token: u64) {
+        for end in self.classes.iter_mut().flatten() {
+            // What the peer said at once came before this.
+            end.owes &= end.heard == Some(token);
+            end.told = None;
+        }
+    }
+
+    /// Whether something is on its way to the disk or, over a session, to the peer.
+    pub(super) fn is_moving(&self, attached: Option<u64>) -> bool {
+        let owes = |end: &End| end.owes && attached.is_some() && end.heard == attached;
+        self.classes.iter().flatten().any(|end| end.is_saving || owes(end))
+    }
+
+    fn end(&mut self, class: Priority, epoch: u64) -> Option<&mut End> {
+        self.classes[class as usize].as_deref_mut().filter(|end| end.lane.epoch() == epoch)
+    }
+}
+
+impl Lanes {
+    /// The peer speaks of one of its lanes, over the link of this token; `is_first` if it did not before in this session.
+    ///
+    /// # Errors
+    /// [`Reason::LaneUnknown`]: nothing of it is taken, and the peer is told.
+    pub(crate) fn handle_lane(
+        self: &Arc<Self>,
+        lane: &Lane,
+        token: u64,
+        is_first: bool,
+    ) -> Result<(), Reason> {
+        let mut incoming = self.incoming();
+        if incoming.end(lane.class, lane.epoch).is_none() {
+            let key = self.key(lane.class);
+            let stored = self.keeper.store.receive_lane(key).filter(|stored| stored.epoch == lane.epoch);
+            let end = match stored {
+                Some(StoredReceiveLane { epoch, since, base, window, .. }) => {
+                    let arrived = Arrived { since, base, bits: window };
+                    End::new(ReceiveLane::restore(lane.class, epoch, &arrived), true)
+                }
+                None => End::new(ReceiveLane::open(lane), false),
+            };
+            incoming.classes[lane.class as usize] = Some(Box::new(end));
+        }
+        let Some(end) = incoming.end(lane.class, lane.epoch) else { return Err(Reason::LaneUnknown) };
+        end.heard = Some(token);
+        let handled = end.lane.handle_lane(lane, is_first);
+        end.is_refused = handled.is_err();
+        if end.is_durable || end.is_refused {
+            end.owes = true;
+        } else {
+            self.save(end, lane.class);
+        }
+        self.has_work.store(true, Release);
+        handled
+    }
+
+    /// A message of a lane goes to the application.
+    ///
+    /// # Errors
+    /// [`Reason::Duplicate`]; [`Reason::Violation`] if the peer may not send it.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        class: Priority,
+        epoch: u64,
+        number: u64,
+    ) -> Result<Arc<Arrival>, Reason> {
+        let mut incoming = self.incoming();
+        let end = incoming.end(class, epoch).filter(|end| end.is_durable && !end.is_refused);
+        end.ok_or(Reason::Violation)?.lane.take(number)?;
+        Ok(Arc::new(Arrival::new(Arc::clone(self), class, epoch, number)))
+    }
+
+    /// Nobody has the message any more.
+    pub(super) fn handle_arrival_end(
+        self: &Arc<Self>,
+        class: Priority,
+        epoch: u64,
+        number: u64,
+        is_done: bool,
+    ) {
+        let mut incoming = self.incoming();
+        let Some(end) = incoming.end(class, epoch) else { return };
+        if !is_done {
+            end.lane.release(number);
+        } else if end.lane.commit(number) {
+            self.save(end, class);
+        }
+    }
+
+    /// Makes durable what is not, unless somebody does already.
+    fn save(self: &Arc<Self>, end: &mut End, class: Priority) {
+        if !std::mem::replace(&mut end.is_saving, true) {
+            let lanes = Arc::clone(self);
+            self.keeper.runtime.spawn(lanes.save_all(class, end.lane.epoch()));
+        }
+    }
+
+    async fn save_all(self: Arc<Self>, class: Priority, epoch: u64) {
+        while let Some((snapshot, durable)) = self.next_save(class, epoch) {
+            let saved = durable.await;
+            if self.handle_saved(class, epoch, &snapshot, saved) == Retry::Later {
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+        self.call_link(&self.outgoing());
+    }
+
+    /// Has the store save what it does not have, if there is something.
+    fn next_save(&self, class: Priority, epoch: u64) -> Option<(Arrived, Durable)> {
+        let mut incoming = self.incoming();
+        let end = incoming.end(class, epoch)?;
+        if !end.is_saving || end.is_durable && !end.lane.is_unsaved() {
+            end.is_saving = false;
+            return None;
+        }
+        let snapshot = end.lane.snapshot();
+        let Arrived { since, base, bits: window } = snapshot;
+        let stored = StoredReceiveLane { key: self.key(class), epoch, since, base, window };
+        // Under the lock, so that the store hears of snapshots in their order.
+        Some((snapshot, self.keeper.store.save_arrivals(stored)))
+    }
+
+    fn handle_saved(
+        &self,
+        class: Priority,
+        epoch: u64,
+        snapshot: &Arrived,
+        saved: Result<(), StoreFailure>,
+    ) -> Retry {
+        let mut incoming = self.incoming();
+        let Some(end) = incoming.end(class, epoch) else { return Retry::Now };
+        match saved {
+            Ok(()) => {
+                end.lane.handle_saved(snapshot);
+                end.is_durable = true;
+                end.owes = true;
+            }
+            Err(failure @ (StoreFailure::Broken | StoreFailure::Closed)) => {
+                tracing::debug!(peer = %self.id, "arrivals are not saved: {failure}");
+                end.is_saving = false;
+                end.is_refused |= !end.is_durable;
+                end.owes |= end.is_refused;
+            }
+            Err(failure) => {
+                tracing::debug!(peer = %self.id, "arrivals are not saved yet: {failure}");
+                return Retry::Later;
+            }
+        }
+        drop(incoming);
+        self.call_link(&self.outgoing());
+        Retry::Now
+    }
+
+    /// Tells the peer what has arrived, if it is to know; says whether nothing is left to say.
+    pub(super) fn tell_states(&self, hub: &Hub, peer: &Peer, token: u64, now: Instant) -> bool {
+        let mut is_done = true;
+        let mut incoming = self.incoming();
+        for end in incoming.classes.iter_mut().flatten() {
+            if !end.owes {
+                continue;
+            }
+            if end.heard != Some(token) {
+                // The peer has not spoken of the lane in this session: it will be told when it does.
+                end.owes = false;
+                continue;
+            }
+            let mut lane = peer.lane();
+            if !lane.is_owned_by(token) {
+                return true;
+            }
+            let state = match end.lane.state() {
+                state if end.is_refused => LaneState { arrived: None, ..state },
+                state => state,
+            };
+            let mut body = [0; LaneState::MAX_LEN];
+            let len = state.encode(&mut body).unwrap_or(0);
+            if may_tell(&lane, end.told, len)
+                && let Some(ticket) = tell(hub, &mut lane, now, LaneState::KIND, &body[..len])
+            {
+                end.told = Some(ticket);
+                end.owes = false;
+            } else {
+                is_done = false;
+            }
+        }
+        is_done
+    }
+}

@@ -1,0 +1,702 @@
+//! What goes out over a peer's lanes: every stored message and its fate.
+//!
+//! ```text
+//!   accept ─▶ unstored ─▶ stored ─▶ (ready) ─▶ sent ─▶ delivered, unknown
+//!                           └───────────┴───────┴────▶ leaving ─▶ gone: expired, cancelled, failed
+//! ```
+//! A message that leaves has its fate at once, but keeps its number until its removal is durable. Beside the store, about 100
+//! bytes of memory are kept for each message, and payloads only of those that are sent next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use getrandom::SysRng;
+use hyphal_core::ids::{MessageId, Priority, Reliability};
+use hyphal_core::lane::SendLane;
+use hyphal_core::outbox::{self, Header, Payload, Ticket};
+use hyphal_core::time::{Instant, UnixTime};
+use hyphal_core::wire::delivery::{Lane, LaneState};
+use hyphal_core::wire::reason::Reason;
+use rand_core::TryRng;
+use tokio::sync::oneshot;
+
+use super::{Attached, Lanes, RETRY_AFTER, may_tell, message_id, tell};
+use crate::clock;
+use crate::counters::Sent;
+use crate::error::SendError;
+use crate::hub::Hub;
+use crate::peer::{self, Peer};
+use crate::receipt::{Outcome, ReceiptLedger};
+use crate::store::{Durable, Room, StoreFailure, StoredMessage, StoredSendLane};
+
+/// The sending ends of the lanes to one peer.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    attached: Option<Attached>,
+    classes: [Option<Box<End>>; Priority::ALL.len()],
+    counts: Sent,
+    /// Receipts that somebody may wait for.
+    receipts: usize,
+}
+
+#[derive(Debug)]
+struct End {
+    lane: SendLane,
+    /// Whether the store has to be told of the lane again.
+    is_lost: bool,
+    /// Messages that have no fate, or whose removal is not durable.
+    outstanding: BTreeMap<u64, Outstanding>,
+    /// Those that are not durable yet.
+    unstored: BTreeSet<u64>,
+    /// When messages expire, and which.
+    expiries: BTreeSet<(u64, u64)>,
+    /// Messages that are sent next.
+    ready: BTreeMap<u64, StoredMessage>,
+    ready_bytes: usize,
+    is_reading: bool,
+    /// Messages that have met their fate and are to be removed.
+    leaving: Vec<u64>,
+    /// Of what was said of the lane last.
+    told: Option<Ticket>,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    /// Microseconds since 1970; `u64::MAX` if never.
+    expires_at: u64,
+    len: u32,
+    is_leaving: bool,
+    receipt: Option<oneshot::Sender<Outcome>>,
+}
+
+/// A message that has its number and is being stored.
+pub(crate) struct Accepted {
+    pub(crate) id: MessageId,
+    /// What tells of its fate, if it is tracked.
+    pub(crate) outcome: Option<oneshot::Receiver<Outcome>>,
+    /// Resolves when the message is durable, or could not be stored.
+    pub(crate) storing: Storing,
+}
+
+/// Where a Guaranteed message is to be called back.
+#[derive(Clone, Debug)]
+pub(crate) struct Called {
+    lanes: Arc<Lanes>,
+    class: Priority,
+    id: MessageId,
+}
+
+impl Outgoing {
+    pub(super) fn attached(&self) -> Option<&Attached> {
+        self.attached.as_ref()
+    }
+
+    /// Whether no lane was ever used, or all have ended.
+    pub(super) fn is_unused(&self) -> bool {
+        self.classes.iter().all(Option::is_none)
+    }
+
+    /// Whether messages are on their way that the session may bring to their end.
+    pub(super) fn is_moving(&self) -> bool {
+        self.attached.as_ref().is_some_and(|attached| attached.keeps)
+            && self.classes.iter().flatten().any(|end| !end.outstanding.is_empty())
+    }
+
+    pub(super) fn sent(&self) -> Sent {
+        self.counts
+    }
+
+    /// A lane was in the store when it was opened.
+    pub(super) fn restore(&mut self, stored: &StoredSendLane) {
+        let StoredSendLane { key, epoch, base, fresh, next } = *stored;
+        let lane = SendLane::restore(key.class, epoch, base, fresh, next);
+        self.classes[key.class as usize] = Some(Box::new(End::new(lane)));
+    }
+
+    /// Messages of a lane were in the store when it was opened.
+    pub(super) fn restore_messages(&mut self, class: Priority, messages: &[(u64, StoredMessage)]) {
+        let Some(end) = &mut self.classes[class as usize] else { return };
+        for (number, message) in messages {
+            end.insert(*number, message, None);
+            self.counts.sent += 1;
+            self.counts.stored += 1;
+        }
+    }
+
+    pub(super) fn handle_session_start(&mut self, attached: Attached) {
+        let keeps = attached.keeps;
+        self.attached = Some(attached);
+        for end in self.classes.iter_mut().flatten() {
+            end.forget_ready();
+            end.told = None;
+            end.is_reading = false;
+            if keeps {
+                end.lane.handle_session_start();
+            } else {
+                end.lane.handle_session_end();
+            }
+        }
+    }
+
+    pub(super) fn handle_session_end(&mut self, token: u64) {
+        if self.attached.take_if(|attached| attached.token == token).is_some() {
+            for end in self.classes.iter_mut().flatten() {
+                end.forget_ready();
+                end.lane.handle_session_end();
+            }
+        }
+    }
+
+    /// No stored message can be delivered.
+    pub(super) fn fail_all(&mut self, reason: Reason) {
+        for class in Priority::ALL {
+            let numbers = self.end(class).map(|end| end.outstanding.keys().copied().collect::<Vec<_>>());
+            for number in numbers.into_iter().flatten() {
+                self.leave(class, number, Outcome::Failed(reason));
+            }
+        }
+    }
+
+    fn end(&mut self, class: Priority) -> Option<&mut End> {
+        self.classes[class as usize].as_deref_mut()
+    }
+
+    fn end_of(&mut self, class: Priority, epoch: u64) -> Option<&mut End> {
+        self.end(class).filter(|end| end.lane.epoch() == epoch)
+    }
+
+    /// A stored message meets a fate that needs no word of the peer; says whether it had none.
+    fn leave(&mut self, class: Priority, number: u64, outcome: Outcome) -> bool {
+        let Some(end) = self.classes[class as usize].as_deref_mut() else { return false };
+        if end.unstored.contains(&number) {
+            return false;
+        }
+        let Some(message) = end.outstanding.get_mut(&number).filter(|message| !message.is_leaving) else {
+            return false;
+        };
+        message.is_leaving = true;
+        let (expires_at, receipt) = (message.expires_at, message.receipt.take());
+        end.expiries.remove(&(expires_at, number));
+        end.drop_ready(number);
+        end.leaving.push(number);
+        self.resolve(receipt, outcome);
+        true
+    }
+
+    /// The peer has told of a message; nothing more is kept of it.
+    fn settle(&mut self, class: Priority, number: u64, outcome: Outcome) -> bool {
+        let Some(end) = self.classes[class as usize].as_deref_mut() else { return false };
+        let Some(message) = end.outstanding.remove(&number) else { return false };
+        end.expiries.remove(&(message.expires_at, number));
+        end.drop_ready(number);
+        if !message.is_leaving {
+            self.resolve(message.receipt, outcome);
+        }
+        true
+    }
+
+    fn resolve(&mut self, receipt: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
+        let count = match outcome {
+            Outcome::Delivered => &mut self.counts.confirmed,
+            Outcome::Expired => &mut self.counts.expired,
+            Outcome::Unconfirmed => &mut self.counts.unconfirmed,
+            Outcome::Unknown => &mut self.counts.unknown,
+            Outcome::Failed(_) => &mut self.counts.dropped,
+        };
+        *count += 1;
+        self.counts.stored -= 1;
+        if let Some(receipt) = receipt {
+            self.receipts -= 1;
+            // Whoever dropped the receipt does not want to know.
+            let _ = receipt.send(outcome);
+        }
+    }
+}
+
+impl End {
+    fn new(lane: SendLane) -> Self {
+        Self {
+            lane,
+            is_lost: false,
+            outstanding: BTreeMap::new(),
+            unstored: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+            ready: BTreeMap::new(),
+            ready_bytes: 0,
+            is_reading: false,
+            leaving: Vec::new(),
+            told: None,
+        }
+    }
+
+    fn insert(&mut self, number: u64, message: &StoredMessage, receipt: Option<oneshot::Sender<Outcome>>) {
+        let lives = Duration::from_secs(u64::from(message.ttl)).as_micros();
+        let expires_at = match message.ttl {
+            0 => u64::MAX,
+            _ => message.accepted_at.as_micros().saturating_add(u64::try_from(lives).unwrap_or(u64::MAX)),
+        };
+        if expires_at != u64::MAX {
+            self.expiries.insert((expires_at, number));
+        }
+        let len = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
+        self.outstanding.insert(number, Outstanding { expires_at, len, is_leaving: false, receipt });
+    }
+
+    /// Keeps the payload of a message that will be sent soon, if there is room for it.
+    fn prepare(&mut self, number: u64, message: StoredMessage) {
+        let is_wanted = self.outstanding.get(&number).is_some_and(|message| !message.is_leaving);
+        let fits = self.ready.is_empty() || self.ready_bytes + message.payload.len() <= READY_BYTES;
+        if is_wanted && fits && self.lane.is_open() {
+            self.ready_bytes += message.payload.len();
+            self.ready.insert(number, message);
+        }
+    }
+
+    fn drop_ready(&mut self, number: u64) -> Option<StoredMessage> {
+        let message = self.ready.remove(&number)?;
+        self.ready_bytes -= message.payload.len();
+        Some(message)
+    }
+
+    fn forget_ready(&mut self) {
+        self.ready.clear();
+        self.ready_bytes = 0;
+    }
+}
+
+impl Lanes {
+    /// Gives a message its number and begins to store it. `write` makes it, knowing its id; if it fails, nothing has happened.
+    ///
+    /// # Errors
+    /// [`SendError::NotKept`] if the peer of this session keeps no such messages; [`SendError::QueueFull`] if it is tracked
+    /// and too many are; what `write` says.
+    pub(crate) fn accept(
+        self: &Arc<Self>,
+        class: Priority,
+        room: Room,
+        is_tracked: bool,
+        write: impl FnOnce(MessageId) -> Result<StoredMessage, SendError>,
+    ) -> Result<Accepted, SendError> {
+        let mut outgoing = self.outgoing();
+        if outgoing.attached.as_ref().is_some_and(|attached| !attached.keeps) {
+            return Err(SendError::NotKept);
+        }
+        if is_tracked && outgoing.receipts >= ReceiptLedger::MAX {
+            return Err(SendError::QueueFull);
+        }
+        let is_attached = outgoing.attached.is_some();
+        let place = &mut outgoing.classes[class as usize];
+        let end = match place {
+            Some(end) => end,
+            None => {
+                let epoch = SysRng.try_next_u64().map_err(|_| SendError::StoreFailed)?;
+                let mut end = End { is_lost: true, ..End::new(SendLane::new(class, epoch)) };
+                if is_attached {
+                    end.lane.handle_session_start();
+                }
+                place.insert(Box::new(end))
+            }
+        };
+        let (epoch, number) = (end.lane.epoch(), end.lane.next_number());
+        let id = message_id(epoch, number);
+        let message = write(id)?;
+        if std::mem::replace(&mut end.is_lost, false) {
+            let opening = self.keeper.store.open_lane(self.key(class), epoch);
+            self.keeper.runtime.spawn(Arc::clone(self).watch_opening(class, epoch, opening));
+        }
+        end.lane.accept();
+        let (receipt, outcome) = match is_tracked {
+            true => {
+                let (receipt, outcome) = oneshot::channel();
+                (Some(receipt), Some(outcome))
+            }
+            false => (None, None),
+        };
+        end.insert(number, &message, receipt);
+        end.unstored.insert(number);
+        // Under the lock, so that the store hears of numbers in their order.
+        let durable = self.keeper.store.append(room, self.key(class), number, message.clone());
+        outgoing.receipts += usize::from(is_tracked);
+        let storing = Storing { state: Some((Arc::clone(self), class, id, message, durable)) };
+        Ok(Accepted { id, outcome, storing })
+    }
+
+    async fn watch_opening(self: Arc<Self>, class: Priority, epoch: u64, opening: Durable) {
+        if opening.await.is_err()
+            && let Some(end) = self.outgoing().end_of(class, epoch)
+        {
+            // The next message tries again.
+            end.is_lost = true;
+        }
+    }
+
+    /// A message is durable, or could not be stored.
+    fn handle_stored(
+        &self,
+        class: Priority,
+        id: MessageId,
+        message: StoredMessage,
+        stored: Result<(), StoreFailure>,
+    ) -> Result<(), SendError> {
+        let MessageId { epoch, sequence: number } = id;
+        let mut outgoing = self.outgoing();
+        // The peer was removed meanwhile.
+        let end = outgoing.end_of(class, epoch).ok_or(SendError::UnknownPeer)?;
+        end.unstored.remove(&number);
+        if let Err(failure) = stored {
+            tracing::debug!(peer = %self.id, "a message is not stored: {failure}");
+            end.lane.settle(number);
+            let message = end.outstanding.remove(&number);
+            if let Some(Outstanding { expires_at, receipt, .. }) = message {
+                end.expiries.remove(&(expires_at, number));
+                outgoing.receipts -= usize::from(receipt.is_some());
+            }
+            self.call_link(&outgoing);
+            return Err(failure.into());
+        }
+        let is_first_to_expire = end.expiries.first().is_some_and(|&(_, first)| first == number);
+        end.prepare(number, message);
+        outgoing.counts.sent += 1;
+        outgoing.counts.stored += 1;
+        self.call_link(&outgoing);
+        if is_first_to_expire {
+            self.keeper.expiry.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The peer speaks of a lane of this node's, over the link of this token.
+    ///
+    /// # Errors
+    /// [`Reason::Violation`] if it acknowledges what was never sent.
+    pub(crate) fn handle_state(self: &Arc<Self>, state: &LaneState, token: u64) -> Result<(), Reason> {
+        let class = state.class;
+        let mut outgoing = self.outgoing();
+        let is_answer = outgoing.attached.as_ref().is_some_and(|attached| attached.token == token);
+        let Some(end) = outgoing.end_of(class, state.epoch) else { return Ok(()) };
+        if state.arrived.is_none() {
+            tracing::warn!(
+                peer = %self.id,
+                "the peer takes no Guaranteed messages of class {class:?}; they stay stored until its next session"
+            );
+        }
+        let fates = end.lane.handle_state(state, is_answer)?;
+        let unknown: Vec<_> =
+            end.outstanding.range(fates.unknown.clone()).map(|(&number, _)| number).collect();
+        let range = fates.delivered.clone();
+        let mut delivered: Vec<_> = end.outstanding.range(range).map(|(&number, _)| number).collect();
+        delivered.extend(fates.others().filter(|number| end.outstanding.contains_key(number)));
+        let base = end.lane.base();
+        for &number in &unknown {
+            outgoing.settle(class, number, Outcome::Unknown);
+        }
+        for &number in &delivered {
+            outgoing.settle(class, number, Outcome::Delivered);
+        }
+        if !unknown.is_empty() || !delivered.is_empty() {
+            let above: Vec<_> = delivered.into_iter().filter(|&number| number >= base).collect();
+            self.keeper.store.settle(self.key(class), base, &above);
+        }
+        self.call_link(&outgoing);
+        Ok(())
+    }
+
+    /// Gives up what has expired; says when the next message does.
+    pub(super) fn expire(self: &Arc<Self>, now: UnixTime) -> Option<u64> {
+        let mut outgoing = self.outgoing();
+        let mut next = None;
+        for class in Priority::ALL {
+            let Some(end) = outgoing.end(class) else { continue };
+            let due = end.expiries.range(..=(now.as_micros(), u64::MAX));
+            let due: Vec<_> = due.map(|&(_, number)| (number, end.lane.was_sent(number))).collect();
+            for (number, was_sent) in due {
+                let outcome = if was_sent { Outcome::Unconfirmed } else { Outcome::Expired };
+                outgoing.leave(class, number, outcome);
+            }
+            let first = outgoing.end(class).and_then(|end| end.expiries.first()).map(|&(at, _)| at);
+            next = next.into_iter().chain(first).min();
+        }
+        self.remove_left(&mut outgoing);
+        next
+    }
+
+    /// Ends all lanes to the peer; what waits in them fails. Says whether there were any.
+    pub(super) fn close(self: &Arc<Self>, reason: Reason) -> bool {
+        let mut outgoing = self.outgoing();
+        outgoing.fail_all(reason);
+        let mut had_lanes = false;
+        for class in Priority::ALL {
+            let Some(end) = outgoing.classes[class as usize].take() else { continue };
+            had_lanes = true;
+            // Those that were not durable were not accepted.
+            outgoing.receipts -= end.outstanding.values().filter(|message| message.receipt.is_some()).count();
+            drop(self.keeper.store.close_lane(self.key(class)));
+        }
+        self.keeper.moved.notify_waiters();
+        had_lanes
+    }
+
+    /// Has the store remove what has met its fate, and gives its numbers up when that is durable.
+    pub(super) fn remove_left(self: &Arc<Self>, outgoing: &mut Outgoing) {
+        for class in Priority::ALL {
+            let Some(end) = outgoing.end(class) else { continue };
+            let numbers = std::mem::take(&mut end.leaving);
+            if numbers.is_empty() {
+                continue;
+            }
+            self.keeper.store.settle(self.key(class), end.lane.base(), &numbers);
+            let lanes = Arc::clone(self);
+            self.keeper.runtime.spawn(lanes.watch_removal(class, end.lane.epoch(), numbers));
+        }
+        self.keeper.moved.notify_waiters();
+    }
+
+    async fn watch_removal(self: Arc<Self>, class: Priority, epoch: u64, numbers: Vec<u64>) {
+        // Durable with everything that was asked for before.
+        if !self.mark_durably(class, 0).await {
+            return;
+        }
+        let mut outgoing = self.outgoing();
+        let Some(end) = outgoing.end_of(class, epoch) else { return };
+        for number in numbers {
+            end.outstanding.remove(&number);
+            end.lane.settle(number);
+        }
+        self.call_link(&outgoing);
+    }
+
+    async fn raise_mark(self: Arc<Self>, class: Priority, epoch: u64, mark: u64) {
+        let is_durable = self.mark_durably(class, mark).await;
+        let mut outgoing = self.outgoing();
+        let Some(end) = outgoing.end_of(class, epoch) else { return };
+        if is_durable {
+            end.lane.handle_marked(mark);
+        } else {
+            end.lane.handle_mark_failed();
+        }
+        self.call_link(&outgoing);
+    }
+
+    /// Raises the mark of a lane in the store, as soon as its disk takes it; says whether it ever will.
+    async fn mark_durably(&self, class: Priority, mark: u64) -> bool {
+        loop {
+            match self.keeper.store.mark(self.key(class), mark).await {
+                Ok(()) => return true,
+                Err(StoreFailure::DiskFull) => tokio::time::sleep(RETRY_AFTER).await,
+                Err(failure) => {
+                    tracing::debug!(peer = %self.id, "the store takes no marks: {failure}");
+                    return false;
+                }
+            }
+        }
+    }
+
+    async fn read(self: Arc<Self>, class: Priority, epoch: u64, from: u64) {
+        let read = loop {
+            match self.keeper.store.read(self.key(class), from, READ, READ_BYTES).await {
+                Err(StoreFailure::DiskFull) => tokio::time::sleep(RETRY_AFTER).await,
+                read => break read,
+            }
+        };
+        let mut outgoing = self.outgoing();
+        let Some(end) = outgoing.end_of(class, epoch) else { return };
+        let messages = match read {
+            Ok(messages) => messages,
+            Err(failure) => {
+                // They stay stored. The next session asks again.
+                tracing::warn!(peer = %self.id, "stored messages cannot be read: {failure}");
+                return;
+            }
+        };
+        end.is_reading = false;
+        if messages.first().is_none_or(|(first, _)| *first != from) {
+            // Only what was removed meanwhile is not there.
+            outgoing.leave(class, from, Outcome::Failed(Reason::StoreFailed));
+        }
+        if let Some(end) = outgoing.end(class) {
+            messages.into_iter().for_each(|(number, message)| end.prepare(number, message));
+        }
+        self.remove_left(&mut outgoing);
+        self.call_link(&outgoing);
+    }
+
+    /// Hands to the outbox what may be sent; says whether nothing is left that waits for its room.
+    pub(super) fn send_messages(self: &Arc<Self>, hub: &Hub, peer: &Peer, token: u64, now: Instant) -> bool {
+        let mut outgoing = self.outgoing();
+        if outgoing.attached.as_ref().is_none_or(|attached| attached.token != token || !attached.keeps) {
+            return true;
+        }
+        let wall = clock::wall_time();
+        let mut is_done = true;
+        for class in Priority::ALL.into_iter().rev() {
+            let mut refused = None;
+            if let Some(end) = outgoing.end(class) {
+                let mut lane = peer.lane();
+                if !lane.is_owned_by(token) {
+                    return true;
+                }
+                is_done &= self.tell_lane(end, hub, &mut lane, now);
+                (is_done, refused) = match self.send_class(end, class, hub, &mut lane, now, wall) {
+                    Ok(is_class_done) => (is_done & is_class_done, None),
+                    Err(number) => (false, Some(number)),
+                };
+            }
+            if let Some(number) = refused {
+                outgoing.leave(class, number, Outcome::Failed(Reason::PeerLimit));
+            }
+        }
+        self.remove_left(&mut outgoing);
+        is_done
+    }
+
+    fn tell_lane(&self, end: &mut End, hub: &Hub, lane: &mut peer::Lane, now: Instant) -> bool {
+        if !may_tell(lane, end.told, Lane::MAX_LEN) {
+            return false;
+        }
+        let Some(word) = end.lane.poll_lane() else { return true };
+        let mut body = [0; Lane::MAX_LEN];
+        let len = word.encode(&mut body).unwrap_or(0);
+        end.told = tell(hub, lane, now, Lane::KIND, &body[..len]);
+        true
+    }
+
+    /// Sends what it may of one class. `Err`: this message can never be sent to the peer.
+    fn send_class(
+        self: &Arc<Self>,
+        end: &mut End,
+        class: Priority,
+        hub: &Hub,
+        lane: &mut peer::Lane,
+        now: Instant,
+        wall: UnixTime,
+    ) -> Result<bool, u64> {
+        let epoch = end.lane.epoch();
+        if let Some(mark) = end.lane.poll_mark() {
+            self.keeper.runtime.spawn(Arc::clone(self).raise_mark(class, epoch, mark));
+        }
+        while let Some(number) = end.lane.poll_next() {
+            if end.unstored.contains(&number) {
+                return Ok(true);
+            }
+            match end.outstanding.get(&number) {
+                // Its removal is durable, as it was not in the store any more.
+                None => end.lane.settle(number),
+                Some(message) if message.is_leaving => end.lane.pass(number),
+                Some(_) => {
+                    if lane.outbox.queued() >= AHEAD || lane.outbox.queued_bytes() >= AHEAD_BYTES {
+                        return Ok(false);
+                    }
+                    let Some(message) = end.ready.get(&number) else {
+                        if !std::mem::replace(&mut end.is_reading, true) {
+                            self.keeper.runtime.spawn(Arc::clone(self).read(class, epoch, number));
+                        }
+                        return Ok(true);
+                    };
+                    let header = Header {
+                        kind: message.kind,
+                        full: message.full,
+                        priority: class,
+                        reliability: Reliability::Guaranteed,
+                        sequence: hub.sequence.fetch_add(1, Relaxed),
+                        ttl: message.ttl,
+                        number: std::num::NonZeroU64::new(number),
+                        ..Header::default()
+                    };
+                    let age = wall.as_micros().saturating_sub(message.accepted_at.as_micros());
+                    let accepted_at = Instant::from_micros(now.as_micros().saturating_sub(age));
+                    let payload = Payload::Shared(message.payload.clone());
+                    match lane.outbox.push(accepted_at, header, payload) {
+                        Ok(ticket) => {
+                            lane.outbox.ledger().guests.handle_pushed(ticket);
+                            end.drop_ready(number);
+                            end.lane.handle_sent(number);
+                        }
+                        Err(outbox::SendError::QueueFull) => return Ok(false),
+                        Err(outbox::SendError::TooLong { .. }) => return Err(number),
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Called {
+    pub(crate) fn new(lanes: Arc<Lanes>, class: Priority, id: MessageId) -> Self {
+        Self { lanes, class, id }
+    }
+
+    /// Calls the message back, unless it may have left; says whether it did.
+    pub(crate) fn cancel(&self) -> bool {
+        let Self { lanes, class, id } = self;
+        let mut outgoing = lanes.outgoing();
+        let end = outgoing.end_of(*class, id.epoch);
+        if end.is_none_or(|end| end.lane.was_sent(id.sequence)) {
+            return false;
+        }
+        let is_cancelled = outgoing.leave(*class, id.sequence, Outcome::Failed(Reason::Cancelled));
+        lanes.remove_left(&mut outgoing);
+        is_cancelled
+    }
+
+    /// Bytes of the message that may have left: all or nothing.
+    pub(crate) fn written(&self) -> u32 {
+        let mut outgoing = self.lanes.outgoing();
+        let Some(end) = outgoing.end_of(self.class, self.id.epoch) else { return u32::MAX };
+        match end.outstanding.get(&self.id.sequence) {
+            Some(_) if !end.lane.was_sent(self.id.sequence) => 0,
+            Some(message) => message.len,
+            None => u32::MAX,
+        }
+    }
+}
+
+/// A message on its way to the disk. Dropped before, the message is accepted all the same if it gets there.
+#[must_use = "nothing is accepted before it is stored"]
+pub(crate) struct Storing {
+    state: Option<(Arc<Lanes>, Priority, MessageId, StoredMessage, Durable)>,
+}
+
+impl Future for Storing {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((.., durable)) = &mut self.state else { return Poll::Ready(Err(SendError::Closed)) };
+        let Poll::Ready(stored) = Pin::new(durable).poll(cx) else { return Poll::Pending };
+        match self.state.take() {
+            Some((lanes, class, id, message, _)) => {
+                Poll::Ready(lanes.handle_stored(class, id, message, stored))
+            }
+            None => Poll::Ready(Err(SendError::Closed)),
+        }
+    }
+}
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        if let Some((lanes, class, id, message, durable)) = self.state.take() {
+            let runtime = lanes.keeper.runtime.clone();
+            runtime.spawn(async move {
+                let stored = durable.await;
+                // Nobody is there to hear why it was not.
+                let _ = lanes.handle_stored(class, id, message, stored);
+            });
+        }
+    }
+}
+
+/// Bytes of payloads that wait in memory for their turn, for each lane.
+const READY_BYTES: usize = 1 << 20;
+
+/// Messages, and their bytes, that are read from the store at once.
+const READ: usize = 256;
+const READ_BYTES: usize = 256 << 10;
+
+/// Messages, and their bytes, in the peer's outbox beyond which no Guaranteed one is added.
+const AHEAD: usize = 256;
+const AHEAD_BYTES: usize = 256 << 10;

@@ -1,0 +1,180 @@
+//! Guaranteed messages on their way to the disk: one, or many of a batch that share its syncs.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyphal_core::ids::MessageId;
+
+use super::{Accepted, Called, Lanes, Storing};
+use crate::clock;
+use crate::closing::{self, Wishes};
+use crate::error::SendError;
+use crate::hub::Hub;
+use crate::message::{Outgoing, Overflow};
+use crate::peer::Peer;
+use crate::receipt::{Receipt, Tracked};
+use crate::store::{Room, StoredMessage};
+
+/// Stores one message; it is accepted then.
+pub(crate) async fn send(
+    hub: &Hub,
+    peer: Arc<Peer>,
+    message: Outgoing<'_>,
+    is_tracked: bool,
+) -> Result<(MessageId, Option<Receipt>), SendError> {
+    let (lanes, len) = lanes_for(hub, &peer, &message)?;
+    let room = match message.options.overflow {
+        Overflow::Wait => lanes.reserve(len).await?,
+        Overflow::Fail | Overflow::Shed => lanes.try_reserve(len)?,
+    };
+    let class = message.options.priority;
+    let Accepted { id, outcome, storing } = accept(hub, &peer, lanes, message, room, is_tracked)?;
+    storing.await?;
+    let called = || Called::new(Arc::clone(lanes), class, id);
+    let receipt =
+        outcome.map(|outcome| Receipt::new(Tracked::in_lane(called(), len, outcome), Arc::clone(&peer)));
+    Ok((id, receipt))
+}
+
+/// The lanes that the message may go into, and the bytes that it takes there.
+fn lanes_for<'p>(
+    hub: &Hub,
+    peer: &'p Peer,
+    message: &Outgoing<'_>,
+) -> Result<(&'p Arc<Lanes>, usize), SendError> {
+    let lane = peer.lane();
+    lane.check_open()?;
+    let max = lane.outbox.max_message();
+    drop(lane);
+    let wishes = Wishes::of(hub, message.options);
+    let len = wishes.stored_len(message.payload.len()).filter(|len| *len <= max as usize);
+    let max = if wishes.need_envelope() { wishes.longest(max, true) } else { max };
+    let len = len.ok_or(SendError::TooLong { max })?;
+    Ok((peer.lanes.as_ref().ok_or(SendError::NoStore)?, len))
+}
+
+/// Gives the message its number, seals and signs it with that if it is to be, and begins to store it.
+fn accept(
+    hub: &Hub,
+    peer: &Peer,
+    lanes: &Arc<Lanes>,
+    message: Outgoing<'_>,
+    room: Room,
+    is_tracked: bool,
+) -> Result<Accepted, SendError> {
+    let (options, accepted_at) = (message.options, clock::wall_time());
+    lanes.accept(options.priority, room, is_tracked, |id| {
+        let wishes = Wishes::of(hub, options);
+        let full = wishes.need_envelope();
+        let (kind, payload) = match full {
+            true => (0, closing::close(hub, Some(peer), &message, wishes, id)?.bytes),
+            false => (message.kind, message.payload.into_shared()),
+        };
+        Ok(StoredMessage { kind, ttl: options.ttl, accepted_at, full, payload })
+    })
+}
+
+/// The Guaranteed messages of a batch that are not durable yet, oldest first.
+#[derive(Default)]
+pub(crate) struct Convoy {
+    storing: VecDeque<Storing>,
+    /// Room for the next one.
+    reserving: Option<Reserving>,
+}
+
+type Reserving = Pin<Box<dyn Future<Output = Result<Room, SendError>> + Send>>;
+
+impl Convoy {
+    /// Takes the Guaranteed messages that `next` gives, as `peek` shows them, until there is none or it has to wait; counts in
+    /// `accepted` those that are durable. Ready when all are.
+    pub(crate) fn poll_store<'m, I: Iterator<Item = Outgoing<'m>>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        hub: &Hub,
+        peer: &Peer,
+        messages: &mut std::iter::Peekable<I>,
+        accepted: &mut u64,
+        check: impl Fn(&Outgoing<'_>) -> Result<(), SendError>,
+    ) -> Poll<Result<(), SendError>> {
+        loop {
+            let mut refused = None;
+            while self.storing.len() < CONVOY
+                && let Some(message) = messages.peek()
+                && message.options.is_guaranteed()
+            {
+                let begun = check(message).and_then(|()| lanes_for(hub, peer, message));
+                let overflow = message.options.overflow;
+                let room = begun
+                    .map(|(lanes, len)| self.poll_room(cx, lanes, len, overflow).map(|room| (lanes, room)));
+                match room {
+                    Ok(Poll::Ready((lanes, Ok(room)))) => {
+                        let Some(message) = messages.next() else { break };
+                        match accept(hub, peer, lanes, message, room, false) {
+                            Ok(Accepted { storing, .. }) => self.storing.push_back(storing),
+                            Err(error) => refused = Some(error),
+                        }
+                    }
+                    Ok(Poll::Ready((_, Err(error)))) | Err(error) => refused = Some(error),
+                    Ok(Poll::Pending) => break,
+                }
+                if refused.is_some() {
+                    break;
+                }
+            }
+            match self.storing.front_mut().map(|storing| Pin::new(storing).poll(cx)) {
+                Some(Poll::Ready(Ok(()))) => {
+                    self.storing.pop_front();
+                    *accepted += 1;
+                }
+                Some(Poll::Ready(Err(error))) => {
+                    self.storing.pop_front();
+                    return Poll::Ready(Err(error));
+                }
+                Some(Poll::Pending) => {
+                    // What was refused is refused again when those before it are durable.
+                    return Poll::Pending;
+                }
+                None => match refused {
+                    Some(error) => return Poll::Ready(Err(error)),
+                    None if self.reserving.is_some() => return Poll::Pending,
+                    None => return Poll::Ready(Ok(())),
+                },
+            }
+        }
+    }
+
+    fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        lanes: &Arc<Lanes>,
+        len: usize,
+        overflow: Overflow,
+    ) -> Poll<Result<Room, SendError>> {
+        if self.reserving.is_none() {
+            let room = lanes.try_reserve(len);
+            let is_full = matches!(room, Err(SendError::StoreFull));
+            if !is_full || overflow != Overflow::Wait {
+                return Poll::Ready(room);
+            }
+            let lanes = Arc::clone(lanes);
+            self.reserving = Some(Box::pin(async move { lanes.reserve(len).await }));
+        }
+        let Some(reserving) = &mut self.reserving else { return Poll::Pending };
+        let room = std::task::ready!(reserving.as_mut().poll(cx));
+        self.reserving = None;
+        Poll::Ready(room)
+    }
+}
+
+impl fmt::Debug for Convoy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Convoy").field("storing", &self.storing.len()).finish_non_exhaustive()
+    }
+}
+
+/// Messages of one batch that wait for the disk together.
+const CONVOY: usize = 4096;
