@@ -31,7 +31,8 @@ fn every_lane_vector_holds_both_ways() {
 #[test]
 fn every_vector_of_a_lanes_state_holds_both_ways() {
     for vector in vectors().lane_state {
-        let arrived = vector.since.zip(vector.base).map(|(since, base)| arrived(since, base, &vector.arrived));
+        let arrived =
+            vector.since.zip(vector.base).map(|(since, base)| arrived(since, base, &vector.arrived));
         let state = LaneState { class: Priority::ALL[vector.class], epoch: vector.epoch, arrived };
         let bytes = unhex(&vector.hex);
 
@@ -58,7 +59,9 @@ fn a_lane_that_contradicts_itself_is_neither_written_nor_read() {
         assert_eq!(lane.encode(&mut [0; Lane::MAX_LEN]), None);
     }
 
-    for hex in ["010000000000000001", "01000000000000000100", "0100000000000000010003", "0100000000000000010403"] {
+    for hex in
+        ["010000000000000001", "01000000000000000100", "0100000000000000010003", "0100000000000000010403"]
+    {
         assert_eq!(Lane::decode(&unhex(hex)), Err(Reason::Malformed), "{hex}");
     }
     // A class that is none, a byte too many, a longer varint.

@@ -10,6 +10,7 @@ mod crowds;
 mod forgery;
 mod frames;
 mod hand;
+mod lanes;
 mod messages;
 mod newer;
 mod packets;
