@@ -247,6 +247,10 @@ impl End {
         self.outstanding.insert(number, Outstanding { expires_at, len, is_leaving: false, receipt });
     }
 
+    fn fate_of_expired(&self, number: u64) -> Outcome {
+        if self.lane.was_sent(number) { Outcome::Unconfirmed } else { Outcome::Expired }
+    }
+
     /// Keeps the payload of a message that will be sent soon, if there is room for it.
     fn prepare(&mut self, number: u64, message: StoredMessage) {
         let is_wanted = self.outstanding.get(&number).is_some_and(|message| !message.is_leaving);
@@ -413,9 +417,8 @@ impl Lanes {
         for class in Priority::ALL {
             let Some(end) = outgoing.end(class) else { continue };
             let due = end.expiries.range(..=(now.as_micros(), u64::MAX));
-            let due: Vec<_> = due.map(|&(_, number)| (number, end.lane.was_sent(number))).collect();
-            for (number, was_sent) in due {
-                let outcome = if was_sent { Outcome::Unconfirmed } else { Outcome::Expired };
+            let due: Vec<_> = due.map(|&(_, number)| (number, end.fate_of_expired(number))).collect();
+            for (number, outcome) in due {
                 outgoing.leave(class, number, outcome);
             }
             let first = outgoing.end(class).and_then(|end| end.expiries.first()).map(|&(at, _)| at);
@@ -534,20 +537,23 @@ impl Lanes {
         let wall = clock::wall_time();
         let mut is_done = true;
         for class in Priority::ALL.into_iter().rev() {
-            let mut refused = None;
-            if let Some(end) = outgoing.end(class) {
+            while let Some(end) = outgoing.end(class) {
                 let mut lane = peer.lane();
                 if !lane.is_owned_by(token) {
                     return true;
                 }
                 is_done &= self.tell_lane(end, hub, &mut lane, now);
-                (is_done, refused) = match self.send_class(end, class, hub, &mut lane, now, wall) {
-                    Ok(is_class_done) => (is_done & is_class_done, None),
-                    Err(number) => (false, Some(number)),
-                };
-            }
-            if let Some(number) = refused {
-                outgoing.leave(class, number, Outcome::Failed(Reason::PeerLimit));
+                let sent = self.send_class(end, class, hub, &mut lane, now, wall);
+                drop(lane);
+                match sent {
+                    Ok(is_class_done) => {
+                        is_done &= is_class_done;
+                        break;
+                    }
+                    Err((number, outcome)) => {
+                        outgoing.leave(class, number, outcome);
+                    }
+                }
             }
         }
         self.remove_left(&mut outgoing);
@@ -565,7 +571,7 @@ impl Lanes {
         true
     }
 
-    /// Sends what it may of one class. `Err`: this message can never be sent to the peer.
+    /// Sends what it may of one class. `Err`: this message has met its fate before.
     fn send_class(
         self: &Arc<Self>,
         end: &mut End,
@@ -574,7 +580,7 @@ impl Lanes {
         lane: &mut peer::Lane,
         now: Instant,
         wall: UnixTime,
-    ) -> Result<bool, u64> {
+    ) -> Result<bool, (u64, Outcome)> {
         let epoch = end.lane.epoch();
         if let Some(mark) = end.lane.poll_mark() {
             self.keeper.runtime.spawn(Arc::clone(self).raise_mark(class, epoch, mark));
@@ -587,6 +593,9 @@ impl Lanes {
                 // Its removal is durable, as it was not in the store any more.
                 None => end.lane.settle(number),
                 Some(message) if message.is_leaving => end.lane.pass(number),
+                Some(message) if message.expires_at <= wall.as_micros() => {
+                    return Err((number, end.fate_of_expired(number)));
+                }
                 Some(_) => {
                     if lane.outbox.queued() >= AHEAD || lane.outbox.queued_bytes() >= AHEAD_BYTES {
                         return Ok(false);
@@ -617,7 +626,9 @@ impl Lanes {
                             end.lane.handle_sent(number);
                         }
                         Err(outbox::SendError::QueueFull) => return Ok(false),
-                        Err(outbox::SendError::TooLong { .. }) => return Err(number),
+                        Err(outbox::SendError::TooLong { .. }) => {
+                            return Err((number, Outcome::Failed(Reason::PeerLimit)));
+                        }
                     }
                 }
             }

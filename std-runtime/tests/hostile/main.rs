@@ -11,6 +11,7 @@ mod envelopes;
 mod forgery;
 mod frames;
 mod hand;
+mod lanes;
 mod messages;
 mod newer;
 mod packets;

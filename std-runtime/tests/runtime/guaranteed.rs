@@ -275,9 +275,9 @@ async fn large_messages_are_guaranteed_too_whole_and_as_streams() {
 #[tokio::test]
 async fn lanes_to_many_peers_do_not_know_each_other() {
     let (left, others) = (Place::new(), Vec::from_iter((0..8).map(|_| Place::new())));
-    let mut builder = left.builder();
+    let mut builder = left.builder().listen(left.address.as_str());
     for other in &others {
-        builder = builder.peer(other.id(), other.address.as_str());
+        builder = builder.known_peer(other.id());
     }
     let sender = builder.start().await.unwrap();
     for other in &others {
@@ -285,7 +285,7 @@ async fn lanes_to_many_peers_do_not_know_each_other() {
     }
 
     for other in &others[1..] {
-        let receiver = other.listen().await;
+        let receiver = other.dial(&left).await;
         assert_eq!(take(&receiver, 20).await, Vec::from_iter(0..20));
         receiver.shutdown(Duration::from_secs(5)).await;
     }
