@@ -134,7 +134,7 @@ async fn whoever_wants_the_whole_message_gets_it_beside_a_stream() {
 async fn sealed_messages_of_a_batch_arrive_in_order_among_plain_ones() {
     let (left, right) = pair().await;
     let options = |number: u32| SendOptions::default().seal(number % 3 == 0).sign(number % 5 == 0);
-    let outgoing = |number: u32| Outgoing {
+    let outgoing = move |number: u32| Outgoing {
         kind: 1,
         payload: number.to_be_bytes().to_vec().into(),
         options: options(number),
