@@ -3,7 +3,7 @@
 use hyphal::NodeType::{Hyphae, Rhizomorph, Sclerotia};
 use hyphal::compression::{Methods, Rule};
 use hyphal::profile::{Compression, Profile, Shortfall};
-use hyphal::{Node, NodeBuilder, Security, SendOptions, Terms};
+use hyphal::{Node, NodeBuilder, Reliability, Security, SendOptions, Terms};
 
 use crate::pair::{builder, dialling, listening, up, within};
 
@@ -61,6 +61,30 @@ async fn security_is_raised_where_it_is_configured_and_lowered_nowhere() {
     assert_eq!(terms(&server, &device).await.security, Security::Minimal);
     let (left, right) = pair_of(builder().security(Security::Minimal), builder()).await;
     assert_eq!(terms(&left, &right).await.security, Security::Standard);
+}
+
+#[tokio::test]
+async fn what_a_sender_leaves_open_is_as_reliable_as_the_profile_says() {
+    for (other, of_default) in [(Hyphae, Reliability::BestEffort), (Sclerotia, Reliability::High)] {
+        let (left, right) = pair_of(builder(), builder().node_type(other)).await;
+        let (id, mut events) = (right.id(), left.events());
+        for options in [
+            SendOptions::default(),
+            SendOptions::default().reliability(Reliability::BestEffort),
+            SendOptions::default().reliability(Reliability::High),
+        ] {
+            left.send_direct(id, 0, "x", options).await.unwrap();
+        }
+        // Taken, but nobody has come back for more: none of them is acknowledged.
+        assert_eq!(within(right.recv_batch()).await.unwrap().len(), 3);
+
+        drop(right);
+
+        crate::pair::find(&mut events, |event| matches!(event, hyphal::Event::PeerDown { .. })).await;
+        let sent = left.counters().sent;
+        let kept = 1 + u64::from(of_default == Reliability::High);
+        assert_eq!((sent.queued, sent.unconfirmed), (kept, 3 - kept), "{other:?}: {sent:?}");
+    }
 }
 
 #[tokio::test]

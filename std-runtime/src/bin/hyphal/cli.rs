@@ -279,6 +279,8 @@ pub(crate) struct DoctorArgs {
 }
 
 /// Run a node until Ctrl-C, then deliver what is queued and end
+///
+/// Peers, trust and log level are taken anew on SIGHUP and when the configuration file changes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal node --listen 0.0.0.0:4857 --listen '[::]:4857'

@@ -7,8 +7,10 @@
 //!
 //! Invariant: `config` is what the node runs by; settings that cannot change at run time stay in it as they were.
 
-use hyphal::config::Config;
-use hyphal::{Node, ReloadError, Reloaded, Roster};
+use std::path::PathBuf;
+
+use hyphal::config::{Config, Trust};
+use hyphal::{Node, ReloadError, Reloaded, Roster, trust};
 
 use super::signals::Hangups;
 use super::start;
@@ -35,16 +37,19 @@ pub(crate) enum Outcome {
 }
 
 impl<'c> Reloads<'c> {
-    /// Takes SIGHUP over and watches the file that `config` was read from.
+    /// Takes SIGHUP over and watches the file that `config` was read from, and those that it names.
     pub(crate) fn new(
         global: &'c Global,
         flags: &'c NodeFlags,
         config: Config,
         logs: LogFilter,
     ) -> Result<Self, Failure> {
-        let files =
-            global.sources(flags).path().into_iter().chain(config.trust.certificate.clone()).collect();
-        Ok(Self { global, flags, config, logs, hangups: Hangups::new()?, watch: Watch::over(files) })
+        let mut watch = Watch::over(files(global, flags, &config));
+        // It may have been edited since it was read.
+        if start::configuration(global, flags).ok().as_ref() != Some(&config) {
+            watch.doubt();
+        }
+        Ok(Self { global, flags, config, logs, hangups: Hangups::new()?, watch })
     }
 
     /// Waits for the next reason to read the configuration. Cancellation safe.
@@ -68,6 +73,8 @@ impl<'c> Reloads<'c> {
     async fn take(&mut self, node: &Node) -> Result<(Reloaded, Vec<&'static str>), Failure> {
         self.refuse_emptied_file()?;
         let new = start::configuration(self.global, self.flags)?;
+        // Before they are read, so that no later edit of them is taken for known.
+        self.watch.watch(files(self.global, self.flags, &new));
         let reloaded = node.reload(Roster::from(&new)).await?;
         if new.log.filter != self.config.log.filter
             && let Err(error) = self.logs.reload(output::targets(&new.log))
@@ -99,6 +106,16 @@ impl<'c> Reloads<'c> {
             "write the settings, or a comment if all defaults are meant",
         ))
     }
+}
+
+/// What a configuration is made of: its file, this node's certificate, and the revocation lists that it keeps. (It writes these
+/// itself as well, and then finds nothing new in them.)
+fn files(global: &Global, flags: &NodeFlags, config: &Config) -> Vec<PathBuf> {
+    let Trust { certificate, revocations, authorities, .. } = &config.trust;
+    let lists = revocations.iter().flat_map(|directory| {
+        authorities.iter().map(|authority| trust::revocations_path(directory, authority))
+    });
+    global.sources(flags).path().into_iter().chain(certificate.clone()).chain(lists).collect()
 }
 
 impl Outcome {

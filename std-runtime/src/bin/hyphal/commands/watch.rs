@@ -42,24 +42,44 @@ impl Watch {
     ///
     /// A system that cannot tell of changes is only worth a warning: there is SIGHUP.
     pub(crate) fn over(files: Vec<PathBuf>) -> Self {
-        let touched = Arc::new(Notify::new());
-        let notified = Arc::clone(&touched);
+        let mut watch = Self {
+            files: Vec::new(),
+            known: Vec::new(),
+            watcher: None,
+            directories: BTreeSet::new(),
+            touched: Arc::default(),
+            is_touched: false,
+        };
+        watch.watch(files);
+        watch
+    }
+
+    /// Watches these files in the place of the others. What they hold at this moment is known.
+    pub(crate) fn watch(&mut self, files: Vec<PathBuf>) {
+        if files == self.files {
+            return;
+        }
+        self.files = files;
+        if self.watcher.is_none() {
+            self.watcher = self.new_watcher();
+        }
+        self.take_note();
+        self.follow();
+        // What happened before the directories were watched told nobody.
+        self.is_touched = true;
+    }
+
+    fn new_watcher(&self) -> Option<RecommendedWatcher> {
+        let touched = Arc::clone(&self.touched);
         // Of what this process itself reads there is nothing to tell.
         let tell = move |event: notify::Result<Event>| {
             if event.map_or(true, |event| !event.kind.is_access()) {
-                notified.notify_one();
+                touched.notify_one();
             }
         };
-        let watcher = notify::recommended_watcher(tell)
+        notify::recommended_watcher(tell)
             .inspect_err(|error| tracing::warn!(%error, "cannot watch the configuration; SIGHUP reloads it"))
-            .ok();
-        let known = files.iter().map(|file| Content::of(file)).collect();
-        let mut watch =
-            Self { files, known, watcher, directories: BTreeSet::new(), touched, is_touched: false };
-        watch.follow();
-        // What happened before the directories were watched told nobody.
-        watch.is_touched = true;
-        watch
+            .ok()
     }
 
     /// Resolves when the files have other content than is known and have been left alone for a moment. Cancellation safe.
@@ -77,6 +97,12 @@ impl Watch {
                 return;
             }
         }
+    }
+
+    /// What was taken for the content may be older than what is known: it has changed, until it is looked at.
+    pub(crate) fn doubt(&mut self) {
+        self.known.clear();
+        self.is_touched = true;
     }
 
     /// Takes note of the content as it is; says whether that is news.
@@ -231,6 +257,21 @@ mod tests {
         std::fs::write(&file, "two").unwrap();
         assert!(watch.take_note());
         assert!(!watch.take_note(), "it is known by then");
+    }
+
+    #[tokio::test]
+    async fn other_files_take_the_place_of_those_before() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, other) = (home.path().join("a.toml"), home.path().join("elsewhere").join("b.cert"));
+        std::fs::create_dir(other.parent().unwrap()).unwrap();
+        let mut watch = Watch::over(vec![one.clone()]);
+
+        watch.watch(vec![other.clone()]);
+        std::fs::write(&one, "nobody looks here any more").unwrap();
+        assert!(!watch.take_note());
+        std::fs::write(&other, "new").unwrap();
+
+        changed(&mut watch).await;
     }
 
     async fn changed(watch: &mut Watch) {
