@@ -306,7 +306,8 @@ impl Attempt {
                 }
             }
             // A message that begins anew in another session goes back for a while.
-            moved = u64::from(receipt.progress().written).max(before);
+            // With its envelope it is longer than its payload.
+            moved = u64::from(receipt.progress().written).min(len as u64).max(before);
             if moved > before {
                 bar.advance(moved - before);
                 deadline = Instant::now() + timeout;
