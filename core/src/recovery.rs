@@ -77,7 +77,6 @@ pub const fn recover_from_error(reason: Reason) -> Recovery {
         Reason::Expired
         | Reason::NotForMe
         | Reason::UnknownType
-        | Reason::Unverifiable
         | Reason::PeerGone
         | Reason::PeerLimit
         | Reason::NoReceiver

@@ -751,7 +751,7 @@ impl Inflow {
             Beginning::Short => {
                 message.envelope = Some(Envelope::Whole);
                 if might_flow {
-                    self.hold_late(at, total, &first)?;
+                    self.hold_late(hub, at, total, &first)?;
                 }
                 return Ok(None);
             }
@@ -785,7 +785,7 @@ impl Inflow {
         message.envelope =
             Some(if message.streams.is_empty() { Envelope::Whole } else { Envelope::Flows(flow) });
         if is_wanted_whole {
-            self.hold_late(at, total, &first)?;
+            self.hold_late(hub, at, total, &first)?;
         }
         for (queue, delivery) in deliveries {
             self.push(hub, peer, &queue, delivery, None);
@@ -794,12 +794,13 @@ impl Inflow {
     }
 
     /// The envelope is wanted whole, which could not be foreseen: there is room for it now, or there is none.
-    fn hold_late(&mut self, at: usize, total: u32, first: &[u8]) -> Result<(), Reason> {
+    fn hold_late(&mut self, hub: &Hub, at: usize, total: u32, first: &[u8]) -> Result<(), Reason> {
         let message = &self.unfinished[at];
         if message.whole.is_some() || message.is_counted {
             return Ok(());
         }
         let reservation = self.budget.reserve(total).ok_or(Reason::NoRoom)?;
+        self.look_at.get_or_insert(message.moved_at.after(hub.plan.timeouts.write_stall));
         let mut whole = Growing::new(total, reservation);
         whole.push(first);
         self.unfinished[at].whole = Some(whole);

@@ -119,8 +119,6 @@ reasons! {
     NotForMe = 0x0403, "the message is addressed to another node";
     /// The message type is unassigned, or refused by configuration.
     UnknownType = 0x0404, "the message type is unknown";
-    /// A message's source, seal or signature cannot be verified here.
-    Unverifiable = 0x0405, "the message cannot be verified";
     /// The message gave way to a more urgent one in a full queue.
     Shed = 0x0406, "a full queue dropped it for a more urgent message";
     /// The peer was removed while the message was queued.

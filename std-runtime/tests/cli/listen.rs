@@ -45,6 +45,7 @@ fn json_has_every_field_of_the_envelope() {
             "ttl": 0,
             "priority": "medium",
             "is_encrypted": false,
+            "is_signed": false,
             "message_type": 0,
             "payload": "/wBB",
             "payload_encoding": "base64",

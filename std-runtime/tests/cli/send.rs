@@ -31,6 +31,63 @@ fn text_file_and_standard_input_arrive_as_they_are() {
 }
 
 #[test]
+fn what_is_sealed_and_signed_arrives_as_it_is_and_is_shown_as_such() {
+    let home = Home::new();
+    home.write("letter.txt", &"a line like all the others\n".repeat(1000));
+    let (listener, address) = home.listen(&["--json", "--count", "3"]);
+    let to = ["send", "--ephemeral-key", "--json", "--to", &address];
+
+    for (flags, sealed, signed) in
+        [(&["--seal"][..], true, false), (&["--sign"], false, true), (&["--seal", "--sign"], true, true)]
+    {
+        let sent = home.hyphal(&[&to[..], flags, &["--file", "letter.txt"]].concat());
+
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+        let line = listener.json();
+        assert_eq!(line["payload"].as_str().unwrap().len(), 27_000);
+        assert_eq!((&line["is_encrypted"], &line["is_signed"]), (&json!(sealed), &json!(signed)));
+    }
+    assert_eq!(listener.end().0, Some(0));
+
+    let (listener, address) = home.listen(&["--count", "1"]);
+    home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--seal", "--sign", "secret"]);
+    let (_, lines, _) = listener.end();
+    assert!(lines[0].ends_with(" 0 medium,sealed,signed secret"), "{lines:?}");
+}
+
+#[test]
+fn what_cannot_be_sealed_or_kept_is_said_before_anything_is_sent() {
+    let home = Home::new();
+    home.keygen("sender");
+    let (_listener, peer) = home.listen(&[]);
+    let guaranteed = ["--reliability", "guaranteed", "hello"];
+
+    let broadcast = home.hyphal(&["send", "--ephemeral-key", "--peer", &peer, "--broadcast", "--seal", "x"]);
+    let nowhere = home.hyphal(&[&["send", "--key", "sender.key", "--to", &peer][..], &guaranteed].concat());
+    let nobody = home.hyphal(&[&["send", "--ephemeral-key", "--to", &peer][..], &guaranteed].concat());
+
+    assert_eq!(broadcast.code, Some(2), "{broadcast:?}");
+    assert_eq!(nowhere.code, Some(3), "{nowhere:?}");
+    assert!(nowhere.err.contains("needs a store") && nowhere.err.contains("store.directory"), "{nowhere:?}");
+    assert_eq!(nobody.code, Some(2), "{nobody:?}");
+    assert!(nobody.err.contains("--ephemeral-key"), "{nobody:?}");
+}
+
+#[test]
+fn either_reliability_that_needs_no_store_delivers() {
+    let home = Home::new();
+    let (listener, address) = home.listen(&["--count", "2"]);
+
+    for reliability in ["best-effort", "high"] {
+        let to = ["send", "--ephemeral-key", "--to", &address, "--reliability", reliability, "hello"];
+        let sent = home.hyphal(&to);
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+    }
+
+    assert_eq!(listener.end().0, Some(0));
+}
+
+#[test]
 fn what_is_sent_compressed_arrives_as_it_is() {
     let home = Home::new();
     let text = "a line like all the others\n".repeat(1000);

@@ -85,8 +85,9 @@ async fn a_large_sealed_message_streams_chunk_by_chunk_and_takes_no_memory_for_t
     let mut limits = Limits::default();
     limits.assembly_bytes = limits.max_message as usize;
     let left = listening(builder()).await;
+    let mut events = left.events();
     let right = dialling(builder().limits(limits), &left).await;
-    up(&mut left.events(), right.id()).await;
+    up(&mut events, right.id()).await;
     let mut streams = right.subscribe_streams(Filter::all().kind(0x1000));
     for (seal, sign) in [(true, false), (false, true), (true, true)] {
         let options = SendOptions::default().seal(seal).sign(sign);
@@ -170,8 +171,9 @@ async fn a_broadcast_can_be_signed_and_not_sealed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn high_security_seals_and_signs_unless_the_sender_says_otherwise() {
     let left = listening(builder().security(Security::High)).await;
+    let mut events = left.events();
     let right = dialling(builder(), &left).await;
-    up(&mut left.events(), right.id()).await;
+    up(&mut events, right.id()).await;
     let usual = SendOptions::default();
 
     left.send_direct(right.id(), 1, "usual", usual).await.unwrap();
@@ -197,8 +199,9 @@ async fn high_security_seals_and_signs_unless_the_sender_says_otherwise() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sealed_message_is_never_compressed() {
     let left = listening(builder().compress("0x1000=zstd".parse().unwrap())).await;
+    let mut events = left.events();
     let right = dialling(builder(), &left).await;
-    up(&mut left.events(), right.id()).await;
+    up(&mut events, right.id()).await;
     let payload = vec![b'a'; 100_000];
 
     left.send_direct(right.id(), 0x1000, payload.clone(), SendOptions::default().seal(true)).await.unwrap();
@@ -212,8 +215,12 @@ async fn the_longest_payload_leaves_room_for_its_envelope() {
     let mut limits = Limits::default();
     limits.max_message = 50_000;
     let left = listening(builder()).await;
+    let mut events = left.events();
     let right = dialling(builder().limits(limits), &left).await;
-    up(&mut left.events(), right.id()).await;
+    up(&mut events, right.id()).await;
+    // What has arrived has shown the sender the limits of the receiver.
+    left.send_direct(right.id(), 1, "first", SendOptions::default()).await.unwrap();
+    within(right.recv()).await.unwrap();
     for (seal, sign) in [(true, false), (false, true), (true, true)] {
         let options = SendOptions::default().seal(seal).sign(sign);
 

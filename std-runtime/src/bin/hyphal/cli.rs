@@ -309,6 +309,7 @@ pub(crate) struct NodeArgs {
   hyphal send --to ID@10.0.0.7:4857 'hello'
   hyphal send --to ID@udp://10.0.0.7:4857 'hello'
   hyphal send --to ID --file report.pdf --priority high
+  hyphal send --to ID --seal --sign --reliability guaranteed --file contract.pdf
   date | hyphal send --broadcast --ttl 10
 
 With the key of a node that runs, its session to the peer is replaced for a moment: use --ephemeral-key, or a key of its own.")]
@@ -335,6 +336,15 @@ pub(crate) struct SendArgs {
     /// What to do if the queue to the peer is full
     #[arg(long, value_enum, default_value_t = OverflowArg::Wait)]
     pub(crate) overflow: OverflowArg,
+    /// Seal the message, so that nobody but the peer itself can read it, whatever it passes through
+    #[arg(long, conflicts_with = "broadcast")]
+    pub(crate) seal: bool,
+    /// Sign the message, so that its receiver can show anyone who wrote it
+    #[arg(long)]
+    pub(crate) sign: bool,
+    /// What is done so that the message arrives; the default is what the profile of the pair says
+    #[arg(long, value_enum, value_name = "CLASS")]
+    pub(crate) reliability: Option<ReliabilityArg>,
     /// The message type, a number; the default is the first one of applications
     #[arg(long = "type", value_name = "N")]
     pub(crate) kind: Option<u16>,
@@ -352,6 +362,13 @@ pub(crate) struct SendArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) visitor: VisitorFlags,
+}
+
+impl SendArgs {
+    /// Whether the message is to outlive restarts.
+    pub(crate) fn is_guaranteed(&self) -> bool {
+        self.reliability == Some(ReliabilityArg::Guaranteed)
+    }
 }
 
 /// Print the messages that arrive, until Ctrl-C
@@ -592,6 +609,27 @@ pub(crate) enum OverflowArg {
     Fail,
     /// Drop queued messages that are not more urgent
     Shed,
+}
+
+/// What is done so that a message arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReliabilityArg {
+    /// Send it once
+    BestEffort,
+    /// Send it again in later sessions, until its time to live ends
+    High,
+    /// The same, and keep it in the store over restarts of both ends
+    Guaranteed,
+}
+
+impl From<ReliabilityArg> for hyphal::Reliability {
+    fn from(reliability: ReliabilityArg) -> Self {
+        match reliability {
+            ReliabilityArg::BestEffort => Self::BestEffort,
+            ReliabilityArg::High => Self::High,
+            ReliabilityArg::Guaranteed => Self::Guaranteed,
+        }
+    }
 }
 
 impl From<OverflowArg> for Overflow {

@@ -380,19 +380,24 @@ struct Head {
     ttl: u32,
     priority: Priority,
     kind: u16,
+    is_encrypted: bool,
+    is_signed: bool,
 }
 
 impl From<MessageRef<'_>> for Head {
     fn from(message: MessageRef<'_>) -> Self {
-        let MessageRef { id, source, target, timestamp, ttl, priority, kind, .. } = message;
-        Self { id, source, target, timestamp, ttl, priority, kind }
+        let MessageRef {
+            id, source, target, timestamp, ttl, priority, kind, is_encrypted, is_signed, ..
+        } = message;
+        Self { id, source, target, timestamp, ttl, priority, kind, is_encrypted, is_signed }
     }
 }
 
 impl From<&Message> for Head {
     fn from(message: &Message) -> Self {
-        let &Message { id, source, target, timestamp, ttl, priority, kind, .. } = message;
-        Self { id, source, target, timestamp, ttl, priority, kind }
+        let &Message { id, source, target, timestamp, ttl, priority, kind, is_encrypted, is_signed, .. } =
+            message;
+        Self { id, source, target, timestamp, ttl, priority, kind, is_encrypted, is_signed }
     }
 }
 
@@ -406,14 +411,19 @@ impl From<&IncomingStream> for Head {
             ttl: stream.ttl(),
             priority: stream.priority(),
             kind: stream.kind(),
+            is_encrypted: stream.is_encrypted(),
+            is_signed: stream.is_signed(),
         }
     }
 }
 
-/// `SOURCE TYPE PRIORITY `, before what is shown of the payload.
+/// `SOURCE TYPE PRIORITY[,sealed][,signed] `, before what is shown of the payload.
 fn write_head(line: &mut String, head: &Head) {
+    let sealed = if head.is_encrypted { ",sealed" } else { "" };
+    let signed = if head.is_signed { ",signed" } else { "" };
     // Writing to a string cannot fail.
-    let _ = write!(line, "{} {} {} ", head.source, head.kind, PriorityArg::name(head.priority));
+    let _ =
+        write!(line, "{} {} {}{sealed}{signed} ", head.source, head.kind, PriorityArg::name(head.priority));
 }
 
 /// The payload, safe to show on a terminal.
@@ -451,6 +461,7 @@ struct JsonLine<'a> {
     ttl: u32,
     priority: &'static str,
     is_encrypted: bool,
+    is_signed: bool,
     message_type: u16,
     #[serde(flatten)]
     content: Content<'a>,
@@ -487,7 +498,8 @@ impl<'a> JsonLine<'a> {
             timestamp: humantime::format_rfc3339_micros(sent_at).to_string(),
             ttl: head.ttl,
             priority: PriorityArg::name(head.priority),
-            is_encrypted: false,
+            is_encrypted: head.is_encrypted,
+            is_signed: head.is_signed,
             message_type: head.kind,
             content,
         }

@@ -27,7 +27,11 @@ use crate::output::{self, BAD, Exit, Failure, GOOD, HINT};
 /// Sends and waits.
 pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::load(global, &args.visitor.node, Key::of(args.visitor.ephemeral_key))?;
+    let store = setup.config.store.directory.clone();
     setup.dial_only();
+    if args.is_guaranteed() {
+        setup.config.store.directory = Some(store.ok_or_else(|| without_store(args))?);
+    }
     if let Some(target) = &args.to {
         setup.select(target)?;
     } else if setup.config.peers.is_empty() {
@@ -49,6 +53,22 @@ pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
     // What the peer takes is for the peer to say.
     setup.config.limits.outbox_bytes = setup.config.limits.outbox_bytes.max(payload.len());
     start::block_on(&setup.config, serve(&setup, args, payload))
+}
+
+/// A Guaranteed message is accepted when it is stored, so there must be a store.
+fn without_store(args: &SendArgs) -> Failure {
+    if args.visitor.ephemeral_key {
+        return Failure::new(
+            Exit::Usage,
+            "--reliability guaranteed needs this node's own key, which the store belongs to",
+            "send it without --ephemeral-key, or with --reliability high",
+        );
+    }
+    Failure::new(
+        Exit::Setup,
+        "--reliability guaranteed needs a store, and none is configured",
+        "set store.directory, pass --store DIR, or send it with --reliability high",
+    )
 }
 
 fn read_payload(args: &SendArgs) -> Result<Bytes, Failure> {
@@ -127,6 +147,7 @@ async fn serve(setup: &Setup, args: &SendArgs, payload: Bytes) -> Result<Exit, F
                     peer,
                     len: payload.len(),
                     timeout: args.timeout,
+                    is_stored: args.is_guaranteed(),
                     bar: bar.clone(),
                 };
                 waiting.spawn(attempt.follow(receipt, cancelled.clone()));
@@ -177,8 +198,12 @@ async fn queue(
     payload: &Bytes,
 ) -> Result<(Option<MessageId>, Queued), Failure> {
     let kind = args.kind.unwrap_or_default();
-    let options =
+    let mut options =
         SendOptions::default().priority(args.priority.into()).ttl(args.ttl).overflow(args.overflow.into());
+    // Without the flags, the security of the configuration and the profile of the pair count.
+    options.seal = args.seal.then_some(true);
+    options.sign = args.sign.then_some(true);
+    options.reliability = args.reliability.map(Into::into);
     if args.broadcast {
         let sent = node.broadcast_tracked(kind, payload.clone(), options).await.map_err(unsendable)?;
         let accepted = sent
@@ -217,13 +242,15 @@ struct Attempt {
     len: usize,
     /// How long nothing may move.
     timeout: Duration,
+    /// Whether the message stays in the store when this command ends.
+    is_stored: bool,
     bar: Bar,
 }
 
 impl Attempt {
     /// Waits for what becomes of the message.
     async fn follow(self, mut receipt: Receipt, mut cancelled: watch::Receiver<bool>) -> Delivery {
-        let Self { node, network, peer, len, timeout, bar } = self;
+        let Self { node, network, peer, len, timeout, is_stored, bar } = self;
         let mut refusal = std::pin::pin!(reach::refusal(&node, &network, peer));
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -241,20 +268,33 @@ impl Attempt {
                         Outcome::Unconfirmed => {
                             Delivery::unconfirmed(peer, "the session ended before it was confirmed")
                         }
-                        Outcome::Unknown => {
-                            Delivery::unconfirmed(peer, "the receiver has forgotten whether it came")
-                        }
+                        Outcome::Unknown => Delivery::unknown(peer),
                         Outcome::Failed(Reason::PeerLimit) => Delivery::too_long(&node, peer, len).await,
-                        Outcome::Failed(reason) => Delivery::dropped(peer, reason),
+                        Outcome::Failed(reason) => Delivery::failed(peer, reason),
                     };
                 }
                 () = called_off(&mut cancelled) => {
+                    if is_stored {
+                        return Delivery::stored(peer, None);
+                    }
                     receipt.cancel();
                     return Delivery::unconfirmed(peer, "it was cancelled");
                 }
-                obstacle = &mut refusal => return Delivery::unreachable(peer, obstacle),
+                obstacle = &mut refusal => {
+                    return match is_stored {
+                        true => Delivery::stored(peer, Some(obstacle)),
+                        false => Delivery::unreachable(peer, obstacle),
+                    };
+                }
                 _ = looks.tick() => {}
                 () = tokio::time::sleep_until(deadline) => {
+                    if is_stored {
+                        let obstacle = match reach::is_up(&node, peer).await {
+                            true => None,
+                            false => Some(reach::obstacle(&node, &network, peer).await),
+                        };
+                        return Delivery::stored(peer, obstacle);
+                    }
                     receipt.cancel();
                     return if reach::is_up(&node, peer).await {
                         Delivery::unconfirmed(
@@ -267,7 +307,8 @@ impl Attempt {
                 }
             }
             // A message that begins anew in another session goes back for a while.
-            moved = u64::from(receipt.progress().written).max(before);
+            // With its envelope it is longer than its payload.
+            moved = u64::from(receipt.progress().written).min(len as u64).max(before);
             if moved > before {
                 bar.advance(moved - before);
                 deadline = Instant::now() + timeout;
@@ -304,8 +345,12 @@ enum Fate {
     Expired,
     /// It was sent; whether it arrived is unknown.
     Unconfirmed,
+    /// It was sent; the receiver has forgotten whether it came.
+    Unknown,
+    /// It was not confirmed in time, and stays in the store of this node until it is.
+    Stored,
     /// It was not sent, for what it is.
-    Dropped,
+    Failed,
     /// It was not sent, as there was no session.
     Unreachable,
 }
@@ -316,7 +361,9 @@ impl Fate {
             Self::Delivered => "delivered",
             Self::Expired => "expired",
             Self::Unconfirmed => "unconfirmed",
-            Self::Dropped => "dropped",
+            Self::Unknown => "unknown",
+            Self::Stored => "stored",
+            Self::Failed => "failed",
             Self::Unreachable => "unreachable",
         }
     }
@@ -352,11 +399,30 @@ impl Delivery {
         Self { detail: Some(detail.to_owned()), ..Self::new(peer, Fate::Unconfirmed) }
     }
 
-    fn dropped(peer: NodeId, reason: Reason) -> Self {
+    fn unknown(peer: NodeId) -> Self {
+        Self {
+            reason: Some(Reason::LaneUnknown.name()),
+            detail: Some("the receiver has forgotten whether it came".to_owned()),
+            ..Self::new(peer, Fate::Unknown)
+        }
+    }
+
+    fn stored(peer: NodeId, obstacle: Option<Obstacle>) -> Self {
+        let stored =
+            "it was not confirmed in time; it stays in the store, and is sent when this node runs next";
+        let (reason, detail) = match obstacle {
+            Some(obstacle) => (obstacle.reason.map(Reason::name), format!("{stored}: {}", obstacle.message)),
+            None => (None, stored.to_owned()),
+        };
+        let remedy = Some("run: hyphal node, with the same key and store".to_owned());
+        Self { reason, detail: Some(detail), remedy, ..Self::new(peer, Fate::Stored) }
+    }
+
+    fn failed(peer: NodeId, reason: Reason) -> Self {
         Self {
             reason: Some(reason.name()),
             detail: Some(reason.to_string()),
-            ..Self::new(peer, Fate::Dropped)
+            ..Self::new(peer, Fate::Failed)
         }
     }
 
@@ -364,12 +430,12 @@ impl Delivery {
     async fn too_long(node: &Node, peer: NodeId, len: usize) -> Self {
         match node.peers().await.into_iter().find(|known| known.status.id == peer) {
             Some(known) => Self::refused(peer, len, SendError::TooLong { max: known.max_message }),
-            None => Self::dropped(peer, Reason::PeerLimit),
+            None => Self::failed(peer, Reason::PeerLimit),
         }
     }
 
     fn refused(peer: NodeId, len: usize, error: SendError) -> Self {
-        let dropped = Self::new(peer, Fate::Dropped);
+        let failed = Self::new(peer, Fate::Failed);
         match error {
             SendError::TooLong { max } => Self {
                 reason: Some(Reason::PeerLimit.name()),
@@ -377,9 +443,9 @@ impl Delivery {
                 remedy: Some(format!(
                     "split it, as: split -b {max} FILE part-; or raise limits.max_message there"
                 )),
-                ..dropped
+                ..failed
             },
-            error => Self { detail: Some(error.to_string()), ..dropped },
+            error => Self { detail: Some(error.to_string()), ..failed },
         }
     }
 }
@@ -413,9 +479,9 @@ fn tell(id: Option<MessageId>, deliveries: &[Delivery], is_json: bool) -> Result
 /// What is wrong with the message comes before what is wrong with a peer.
 fn exit_of(deliveries: &[Delivery]) -> Exit {
     let any = |fate| deliveries.iter().any(|delivery| delivery.outcome == fate);
-    if any(Fate::Dropped) {
+    if any(Fate::Failed) {
         Exit::Failed
-    } else if any(Fate::Unreachable) || any(Fate::Expired) || any(Fate::Unconfirmed) {
+    } else if deliveries.iter().any(|delivery| delivery.outcome != Fate::Delivered) {
         Exit::Unreachable
     } else {
         Exit::Done
