@@ -4,7 +4,7 @@
 //! they came. Invariant: at most one link owns the lane; a link that lost it must not touch the outbox any more.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub(crate) struct Peer {
     pub(crate) rtt: watch::Sender<Option<Duration>>,
     /// What seals the records of its session; `None` without one.
     pub(crate) cipher: watch::Sender<Option<Cipher>>,
-    /// What is sealed to it and by it, once that was needed.
-    static_key: OnceLock<Option<[u8; 32]>>,
+    /// By which key it is known: that of its newest session, or its own if it had none and that was needed.
+    static_key: Mutex<Option<[u8; 32]>>,
     /// Its lanes of Guaranteed messages, if this node keeps any.
     pub(crate) lanes: Option<Arc<Lanes>>,
     lane: Mutex<Lane>,
@@ -67,16 +67,25 @@ impl Peer {
             tally: Tally::default(),
             rtt: watch::Sender::new(None),
             cipher: watch::Sender::new(None),
-            static_key: OnceLock::new(),
+            static_key: Mutex::default(),
             lanes: None,
             lane: Mutex::new(lane),
             arrivals: Mutex::default(),
         }
     }
 
-    /// The key that messages are sealed to; `None` if its id is none that a node can have.
+    /// The key that messages are sealed to and come from; `None` if its id is none that a node can have.
     pub(crate) fn static_key(&self) -> Option<[u8; 32]> {
-        *self.static_key.get_or_init(|| identity::static_of_id(&self.id).ok())
+        let mut key = self.static_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if key.is_none() {
+            *key = identity::static_of_id(&self.id).ok();
+        }
+        *key
+    }
+
+    /// A session has proven which key stands for the peer, its own or a delegated one.
+    pub(crate) fn handle_proven_key(&self, key: [u8; 32]) {
+        *self.static_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 
     pub(crate) fn lane(&self) -> MutexGuard<'_, Lane> {

@@ -534,6 +534,7 @@ impl<S: LinkSession> Desk<S> {
             lane.handle_methods(offer.hello().methods(), &self.hub.codec);
             self.session.attach(&mut lane.outbox);
             peer.cipher.send_replace(Some(offer.cipher()));
+            peer.handle_proven_key(*offer.key());
             self.awaits_lane = false;
             drop(lane);
             if let Some(lanes) = &peer.lanes {
