@@ -84,8 +84,8 @@ impl Peer {
         *key
     }
 
-    /// A session has proven that this key stands for the peer.
-    pub(crate) fn handle_key(&self, key: [u8; 32]) {
+    /// A session has proven which key stands for the peer, its own or a delegated one.
+    pub(crate) fn handle_proven_key(&self, key: [u8; 32]) {
         *self.static_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 
