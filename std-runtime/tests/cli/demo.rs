@@ -35,7 +35,7 @@ fn the_demo_accounts_for_every_message_and_leaves_no_file() {
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
 }
 
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "sent",
     "delivered",
     "expired",
@@ -43,6 +43,7 @@ const FIELDS: [&str; 17] = [
     "unconfirmed",
     "lost",
     "duplicates",
+    "repeated",
     "sealed_and_signed",
     "guaranteed",
     "guaranteed_lost",

@@ -242,20 +242,6 @@ async fn the_least_recently_used_receive_lane_gives_way() {
 }
 
 #[tokio::test]
-async fn a_forgotten_receive_lane_is_gone() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    store.save_arrivals(arrivals(1, 1)).await.unwrap();
-    store.save_arrivals(arrivals(2, 1)).await.unwrap();
-
-    store.forget_arrivals(lane(1));
-    store.close().await;
-    let store = open(directory.path());
-
-    assert_eq!(store.receive_lanes(), [arrivals(2, 1)]);
-}
-
-#[tokio::test]
 async fn a_closed_store_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
