@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hyphal::address::Endpoint;
 use hyphal::{
-    AddPeerError, Event, Node, NodeId, Outcome, Reason, ReloadError, Reloaded, Removal, Roster,
-    SendOptions, Trust, TrustError,
+    AddPeerError, Event, Node, NodeId, Outcome, Reason, ReloadError, Reloaded, Removal, Roster, SendOptions,
+    Trust, TrustError,
 };
 
 use crate::pair::{builder, dialling, find, identity, listening, pair, up, within};

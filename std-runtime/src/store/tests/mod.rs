@@ -262,7 +262,7 @@ async fn a_closed_store_says_so() {
 #[expect(clippy::print_stdout, reason = "its result")]
 async fn measure_appends() {
     let directory =
-        tempfile::tempdir_in(std::env::var_os("STORE_TEST_DIRECTORY").unwrap_or(".".into())).unwrap();
+        tempfile::tempdir_in(std::env::var_os("STORE_MEASURE_DIRECTORY").unwrap_or(".".into())).unwrap();
     for (senders, payload) in [(1, 64), (16, 64), (256, 64), (1, 16_000), (16, 16_000), (256, 16_000)] {
         let path = directory.path().join(format!("{senders}-{payload}"));
         let store = open_with(&path, StoreLimits { bytes: 1 << 32, ..LIMITS });
