@@ -146,6 +146,8 @@ impl Guaranteed {
             let pause = next.map(|at| Duration::from_micros(at.saturating_sub(now.as_micros())));
             tokio::select! {
                 () = earlier => {}
+                // The node ends.
+                () = hub.control.closed() => return,
                 // A clock that is set shows within the longest pause.
                 () = tokio::time::sleep(pause.unwrap_or(LONGEST_PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)) => {}
             }

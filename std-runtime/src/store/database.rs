@@ -327,10 +327,9 @@ impl Change<'_> {
         let mut count = self.index.receive.len();
         for (key, arrival) in &batch.arrivals {
             let was_known = self.index.receive.contains_key(key);
-            let received = arrival.state.map(|lane| Received { lane, last_used: next_use });
-            next_use += u64::from(received.is_some());
-            count = count + usize::from(received.is_some()) - usize::from(was_known);
-            self.changes.receive.insert(*key, received);
+            self.changes.receive.insert(*key, Some(Received { lane: arrival.lane, last_used: next_use }));
+            next_use += 1;
+            count += usize::from(!was_known);
         }
         // Of those that were there before; what this batch saves is younger than all of them.
         let oldest = self.index.by_use.values().filter(|key| !batch.arrivals.contains_key(key));

@@ -31,6 +31,7 @@ use self::database::Opened;
 pub use self::error::{StoreError, StoreFailure};
 use self::file::Disk;
 use self::room::Rooms;
+#[cfg(test)]
 pub(crate) use self::writer::Commits;
 use self::writer::{Operation, Settled, Shared, Writer};
 
@@ -43,7 +44,7 @@ pub(crate) struct Store {
 /// What the store may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoreLimits {
-    /// Bytes of messages on their way out, each with [`Store::OVERHEAD`].
+    /// Bytes of messages on their way out, each counted with 512 bytes more at most.
     pub(crate) bytes: u64,
     /// Receive lanes; beyond them the least recently used one is forgotten.
     pub(crate) receive_lanes: usize,
@@ -116,9 +117,6 @@ impl Future for Durable {
 }
 
 impl Store {
-    /// What a message costs beside its payload, at most, in bytes.
-    pub(crate) const OVERHEAD: usize = 2 * room::UNIT;
-
     /// Opens the store in `directory`, which is made (mode 0700) if it is missing. Reads the whole file and checks its
     /// checksums, so it blocks for as long as the disk takes.
     ///
@@ -146,6 +144,7 @@ impl Store {
     }
 
     /// The receive lanes, as they are on the disk now.
+    #[cfg(test)]
     pub(crate) fn receive_lanes(&self) -> Vec<StoredReceiveLane> {
         self.handle.shared.index().receive.values().map(|received| received.lane).collect()
     }
@@ -244,21 +243,18 @@ impl Store {
     /// who wait for an older one are answered with it.
     pub(crate) fn save_arrivals(&self, arrivals: StoredReceiveLane) -> Durable {
         let (answer, durable) = oneshot::channel();
-        self.handle.shared.save(arrivals.key, Some(arrivals), Some(answer));
+        self.handle.shared.save(arrivals, answer);
         Durable(durable)
     }
 
-    /// Forgets a receive lane, as when its peer is removed.
-    pub(crate) fn forget_arrivals(&self, lane: LaneKey) {
-        self.handle.shared.save(lane, None, None);
-    }
-
     /// Bytes of messages that the store holds or has promised room for, as counted against the limit.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.handle.shared.rooms.taken()
     }
 
     /// How much was written since the store was opened.
+    #[cfg(test)]
     pub(crate) fn commits(&self) -> Commits {
         self.handle.shared.commits()
     }

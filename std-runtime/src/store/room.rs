@@ -65,6 +65,7 @@ impl Rooms {
     }
 
     /// Bytes that are taken or promised.
+    #[cfg(test)]
     pub(super) fn taken(&self) -> u64 {
         let debt = *self.debt.lock().unwrap_or_else(PoisonError::into_inner);
         let free = u64::try_from(self.stored.available_permits()).unwrap_or(u64::MAX);

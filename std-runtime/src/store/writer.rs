@@ -41,10 +41,12 @@ pub(super) struct Shared {
     current: Mutex<Current>,
     /// Becomes true when the file is closed.
     closed: watch::Sender<bool>,
+    #[cfg(test)]
     commits: Mutex<Commits>,
 }
 
 /// How much has been written, and with how many syncs.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Commits {
     pub(crate) commits: u64,
@@ -94,10 +96,10 @@ pub(super) struct Settled {
     pub(super) numbers: BTreeSet<u64>,
 }
 
-/// The state of a receive lane, `None` to forget it, and who waits for it to be on the disk.
-#[derive(Debug, Default)]
+/// The state of a receive lane, and who waits for it to be on the disk.
+#[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) state: Option<StoredReceiveLane>,
+    pub(super) lane: StoredReceiveLane,
     answers: Vec<Answer>,
 }
 
@@ -112,6 +114,7 @@ impl Shared {
             wake: Condvar::new(),
             current: Mutex::new(Current::Open(Arc::new(opened))),
             closed: watch::Sender::new(false),
+            #[cfg(test)]
             commits: Mutex::default(),
         }
     }
@@ -120,6 +123,7 @@ impl Shared {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(test)]
     pub(super) fn commits(&self) -> Commits {
         *locked(&self.commits)
     }
@@ -152,15 +156,15 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    pub(super) fn save(&self, lane: LaneKey, state: Option<StoredReceiveLane>, answer: Option<Answer>) {
+    pub(super) fn save(&self, lane: StoredReceiveLane, answer: Answer) {
         let mut pending = locked(&self.pending);
         if pending.is_closing {
-            return answer.into_iter().for_each(|answer| tell(answer, Err(StoreFailure::Closed)));
+            return tell(answer, Err(StoreFailure::Closed));
         }
-        pending.is_urgent |= answer.is_some();
-        let arrival = pending.arrivals.entry(lane).or_default();
-        arrival.state = state;
-        arrival.answers.extend(answer);
+        pending.is_urgent = true;
+        let arrival = pending.arrivals.entry(lane.key).or_insert(Arrival { lane, answers: Vec::new() });
+        arrival.lane = lane;
+        arrival.answers.push(answer);
         drop(pending);
         self.wake.notify_one();
     }
@@ -207,12 +211,8 @@ impl Shared {
                 other => other.answer(Err(failure)),
             }
         }
-        for (lane, arrival) in batch.arrivals {
-            if arrival.state.is_none() {
-                pending.arrivals.entry(lane).or_default();
-            }
-            arrival.answer(Err(failure));
-        }
+        drop(pending);
+        batch.arrivals.into_values().for_each(|arrival| arrival.answer(Err(failure)));
     }
 }
 
@@ -385,6 +385,7 @@ impl Writer {
                 }
                 self.shared.index.write().unwrap_or_else(PoisonError::into_inner).apply(&changes);
                 self.shared.rooms.give_back(changes.freed);
+                #[cfg(test)]
                 self.shared.count(&batch);
                 answer_all(batch, &changes.refused);
             }
@@ -443,6 +444,7 @@ impl Writer {
 }
 
 impl Shared {
+    #[cfg(test)]
     fn count(&self, batch: &Batch) {
         let is_append = |operation: &&Operation| matches!(operation, Operation::Append { .. });
         let messages = batch.operations.iter().filter(is_append).count();

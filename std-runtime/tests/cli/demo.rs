@@ -20,6 +20,8 @@ fn the_demo_accounts_for_every_message_and_leaves_no_file() {
     assert_eq!(fields, BTreeSet::from(FIELDS));
     let count = |field: &str| account[field].as_u64().unwrap();
     assert_eq!((count("lost"), count("duplicates")), (0, 0), "{account}");
+    assert_eq!((count("sealed_and_signed"), count("guaranteed_lost")), (2, 0), "{account}");
+    assert!(count("guaranteed") >= 400, "{account}");
     let settled = ["delivered", "expired", "dropped", "unconfirmed", "lost"].map(count);
     assert_eq!(count("sent"), settled.iter().sum::<u64>(), "{account}");
     assert_eq!(count("expired"), 4 * 8, "eight messages of each of the four that live: {account}");
@@ -33,7 +35,7 @@ fn the_demo_accounts_for_every_message_and_leaves_no_file() {
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
 }
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 18] = [
     "sent",
     "delivered",
     "expired",
@@ -41,6 +43,11 @@ const FIELDS: [&str; 13] = [
     "unconfirmed",
     "lost",
     "duplicates",
+    "repeated",
+    "sealed_and_signed",
+    "guaranteed",
+    "guaranteed_lost",
+    "guaranteed_repeated",
     "rtt_p50_us",
     "rtt_p99_us",
     "critical_wait_p99_us",

@@ -14,4 +14,5 @@ mod ping;
 mod process;
 mod reload;
 mod send;
+mod store;
 mod usage;

@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The figures of the account, as docs/cli.md promises.
-const FIGURES: [&str; 12] = [
+const FIGURES: [&str; 17] = [
     "sent",
     "delivered",
     "expired",
@@ -23,6 +23,11 @@ const FIGURES: [&str; 12] = [
     "unconfirmed",
     "lost",
     "duplicates",
+    "repeated",
+    "sealed_and_signed",
+    "guaranteed",
+    "guaranteed_lost",
+    "guaranteed_repeated",
     "rtt_p50_us",
     "rtt_p99_us",
     "critical_wait_p99_us",
@@ -58,9 +63,12 @@ fn judge(account: &Map<String, Value>) -> Result<()> {
     let count = |name: &str| account[name].as_u64().with_context(|| format!("{name} is no count"));
     let (sent, delivered) = (count("sent")?, count("delivered")?);
     ensure!(delivered > sent / 2, "of {sent} messages only {delivered} were delivered");
-    for name in ["lost", "duplicates"] {
+    for name in ["lost", "duplicates", "guaranteed_lost"] {
         let count = count(name)?;
         ensure!(count == 0, "{name} is {count}, not 0");
+    }
+    for name in ["sealed_and_signed", "guaranteed"] {
+        ensure!(count(name)? > 0, "{name} is 0");
     }
     Ok(())
 }
@@ -75,6 +83,8 @@ mod tests {
         account.insert("sent".to_owned(), 100.into());
         account.insert("delivered".to_owned(), 90.into());
         account.insert("detect_ms".to_owned(), 1.5.into());
+        account.insert("sealed_and_signed".to_owned(), 2.into());
+        account.insert("guaranteed".to_owned(), 400.into());
         account.insert("transports".to_owned(), ["tcp", "udp"].as_slice().into());
         account.insert(name.to_owned(), value);
         account
@@ -87,8 +97,15 @@ mod tests {
 
     #[test]
     fn losses_duplicates_and_too_few_deliveries_do_not_pass() {
-        for (name, value) in [("lost", 1), ("duplicates", 1), ("delivered", 50)] {
+        for (name, value) in [("lost", 1), ("duplicates", 1), ("delivered", 50), ("guaranteed_lost", 1)] {
             assert!(judge(&account_with(name, value.into())).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_shown_does_not_pass() {
+        for name in ["sealed_and_signed", "guaranteed"] {
+            assert!(judge(&account_with(name, 0.into())).is_err(), "{name}");
         }
     }
 

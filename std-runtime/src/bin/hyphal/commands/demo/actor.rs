@@ -10,6 +10,7 @@
 
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,8 +19,8 @@ use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use hyphal::address::{BadEndpoint, Endpoint};
 use hyphal::keyfile;
 use hyphal::{
-    Event, Events, Filter, Incoming, IncomingStream, Node, NodeId, Payload, Priority, Receipt, SendError,
-    SendOptions, StreamSubscription, Timeouts,
+    Event, Events, Filter, Incoming, IncomingStream, Node, NodeId, Payload, Priority, Receipt, Reliability,
+    SendError, SendOptions, StreamSubscription, Timeouts,
 };
 use hyphal_core::{backoff, breaker, health, node};
 use tokio::sync::{mpsc, watch};
@@ -79,6 +80,13 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
                 let waits_us = take(&actor.waits_us);
                 tell(&Report::Waits { waits_us }).map_err(broken)?;
             }
+            Some(Order::Confide { peer }) => actor.spawn(&mut tasks, move |actor| actor.confide(peer)),
+            Some(Order::Promise { peer }) => {
+                for lane in 0..PROMISES_AT_ONCE {
+                    actor.spawn(&mut tasks, move |actor| actor.promise(peer, lane));
+                }
+            }
+            Some(Order::Deliver) => actor.spawn(&mut tasks, Actor::deliver),
             Some(Order::Expire { peer }) => actor.spawn(&mut tasks, move |actor| actor.expire(peer)),
             Some(Order::Stop) => {
                 stop.send_replace(true);
@@ -108,6 +116,10 @@ struct Actor {
     node: Node,
     book: Book,
     log: Log,
+    /// Guaranteed messages that were accepted, and those that came.
+    promises: Log,
+    kept: Log,
+    promised: AtomicU64,
     rtts_us: Mutex<Vec<u64>>,
     /// How long Critical messages were under way while large ones were.
     waits_us: Mutex<Vec<u64>>,
@@ -129,6 +141,9 @@ impl Actor {
         for id in ids.iter().filter(|id| **id != identity.id()) {
             builder = builder.known_peer(*id);
         }
+        if let Some(directory) = setup.store(setup.index) {
+            builder = builder.store(directory);
+        }
         let started = builder.identity(identity).peer_policy(policy()).start().await;
         Ok(Self {
             own: setup.index,
@@ -136,6 +151,9 @@ impl Actor {
             node: started.map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?,
             book: Book::create(&setup.book(setup.index, setup.life)).map_err(broken)?,
             log: Log::create(&setup.log(setup.index, setup.life)).map_err(broken)?,
+            promises: Log::create(&setup.promises(setup.index, setup.life)).map_err(broken)?,
+            kept: Log::create(&setup.kept(setup.index, setup.life)).map_err(broken)?,
+            promised: AtomicU64::new(0),
             rtts_us: Mutex::default(),
             waits_us: Mutex::default(),
         })
@@ -197,7 +215,13 @@ impl Actor {
 
     /// Logs every message before it comes back for more, so that whatever is acknowledged is in the log.
     async fn receive(self: Arc<Self>) -> io::Result<()> {
+        let mut fates = JoinSet::new();
         while let Some(message) = self.node.recv().await {
+            let source = self.index(message.source)?;
+            if message.kind == PROMISE {
+                self.kept.delivered(Arrival { source, id: message.id })?;
+                continue;
+            }
             if message.kind == URGENT
                 && let Some(sent_at) = message.payload.first_chunk()
             {
@@ -205,9 +229,46 @@ impl Actor {
                 let waited = micros_now().saturating_sub(u64::from_le_bytes(*sent_at));
                 self.waits_us.lock().unwrap_or_else(PoisonError::into_inner).push(waited);
             }
-            self.log.delivered(Arrival { source: self.index(message.source)?, id: message.id })?;
+            self.log.delivered(Arrival { source, id: message.id })?;
+            if matches!(message.kind, QUESTION | ANSWER) && message.is_encrypted && message.is_signed {
+                tell(&Report::Opened)?;
+                if message.kind == QUESTION {
+                    self.send(source, ANSWER, ANSWERED.into(), confidential(), &mut fates).await?;
+                }
+            }
         }
-        Ok(())
+        settle(fates).await
+    }
+
+    /// Asks a peer for an answer that is sealed and signed too.
+    async fn confide(self: Arc<Self>, peer: usize) -> io::Result<()> {
+        let mut fates = JoinSet::new();
+        self.send(peer, QUESTION, ASKED.into(), confidential(), &mut fates).await?;
+        settle(fates).await
+    }
+
+    /// Sends Guaranteed messages one after another, and notes each when it is accepted, until its process is killed.
+    async fn promise(self: Arc<Self>, peer: usize, lane: usize) -> io::Result<()> {
+        let priority = Priority::ALL[lane % Priority::ALL.len()];
+        let options = SendOptions::default().reliability(Reliability::Guaranteed).priority(priority).ttl(0);
+        loop {
+            let sent = self.node.send_direct(self.ids[peer], PROMISE, PROMISED, options).await;
+            let id = sent.map_err(io::Error::other)?;
+            self.promises.delivered(Arrival { source: self.own, id })?;
+            let count = self.promised.fetch_add(1, Ordering::Relaxed) + 1;
+            if count.is_multiple_of(REPORT_EVERY as u64) {
+                tell(&Report::Promised { count })?;
+            }
+        }
+    }
+
+    /// Waits until all Guaranteed messages are acknowledged.
+    async fn deliver(self: Arc<Self>) -> io::Result<()> {
+        let mut ticks = ticks(PING_PACE);
+        while self.node.counters().sent.stored > 0 {
+            ticks.tick().await;
+        }
+        tell(&Report::Delivered)
     }
 
     /// Logs large messages whose checksum is right; another one stays unlogged, and counts as lost.
@@ -374,6 +435,11 @@ async fn settle(mut fates: Fates) -> io::Result<()> {
     Ok(())
 }
 
+/// How confidential messages are sent.
+fn confidential() -> SendOptions {
+    SendOptions::default().seal(true).sign(true)
+}
+
 /// A large message: the checksum of what follows it, and noise.
 fn large_message() -> Bytes {
     let noise = (0_u32..).map(|i| i.wrapping_mul(0x9E37_79B9).to_le_bytes());
@@ -455,6 +521,17 @@ const KIND: u16 = 0;
 const LARGE: u16 = 1;
 const URGENT: u16 = 2;
 
+/// A confidential question and its answer.
+const QUESTION: u16 = 3;
+const ANSWER: u16 = 4;
+const ASKED: &[u8] = b"Who knows of this?";
+const ANSWERED: &[u8] = b"You, and I.";
+
+/// The type of Guaranteed messages, what they say, and how many are about to be accepted at any time.
+const PROMISE: u16 = 5;
+const PROMISED: &[u8] = b"what was accepted arrives";
+const PROMISES_AT_ONCE: usize = 16;
+
 const LARGE_LEN: usize = 16 << 20;
 const TRANSFERS: usize = 10;
 
@@ -493,8 +570,14 @@ fn tell(report: &Report) -> io::Result<()> {
 
 /// The demo died without a word: the nodes clear up after it. Only files that it made, by their names.
 fn remove_files(setup: &Setup) {
-    let of_life = |index, life| [setup.book(index, life), setup.log(index, life)];
+    let of_life = |index, life| {
+        let (promises, kept) = (setup.promises(index, life), setup.kept(index, life));
+        [setup.book(index, life), setup.log(index, life), promises, kept]
+    };
     let of_node = |index| (1..=LIVES).flat_map(move |life| of_life(index, life)).chain([setup.key(index)]);
+    for store in (0..NODES).filter_map(|index| setup.store(index)) {
+        let _ = std::fs::remove_dir_all(store);
+    }
     let files: Vec<PathBuf> = (0..NODES).flat_map(of_node).collect();
     for file in files {
         // Another node may have been faster, and the last one finds the directory empty.

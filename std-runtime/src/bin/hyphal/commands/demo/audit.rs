@@ -10,7 +10,7 @@
 //! - lost: all others. Confirmed and never logged; logged although it is said to have expired or been dropped; without a
 //!   fate although its sender lived on; logged and in no book.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hyphal::MessageId;
 
@@ -26,11 +26,11 @@ pub(super) struct Sender {
     pub(super) book: Vec<Entry>,
 }
 
-/// The log of a node, all its lives.
+/// The logs of a node, one for each of its lives.
 #[derive(Clone, Debug)]
 pub(super) struct Receiver {
     pub(super) index: usize,
-    pub(super) log: Vec<Arrival>,
+    pub(super) logs: Vec<Vec<Arrival>>,
 }
 
 /// What became of all messages.
@@ -44,13 +44,17 @@ pub(super) struct Audit {
     /// Of the unconfirmed ones, those that a receiver logged.
     pub(super) unconfirmed_arrived: u64,
     pub(super) lost: u64,
+    /// Logged more than once in one life.
     pub(super) duplicates: u64,
+    /// Logged in a life that was killed before it could acknowledge, and again in the next.
+    pub(super) repeated: u64,
 }
 
 impl Audit {
     pub(super) fn of(senders: &[Sender], receivers: &[Receiver]) -> Self {
         let mut arrivals = Arrivals::of(receivers);
-        let mut audit = Self { duplicates: arrivals.duplicates, ..Self::default() };
+        let mut audit =
+            Self { duplicates: arrivals.duplicates, repeated: arrivals.repeated, ..Self::default() };
         for sender in senders {
             audit.count(sender, &mut arrivals);
         }
@@ -127,6 +131,28 @@ impl Audit {
     }
 }
 
+/// What became of Guaranteed messages, of which only those that were accepted count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Promises {
+    pub(super) accepted: u64,
+    /// Accepted, and never received.
+    pub(super) lost: u64,
+    /// Received again: a kill between a message and its acknowledgement may do that.
+    pub(super) repeated: u64,
+}
+
+impl Promises {
+    pub(super) fn of(accepted: &[Arrival], received: &[Arrival]) -> Self {
+        let name = |message: &Arrival| (message.source, message.id);
+        let known: HashSet<_> = received.iter().map(name).collect();
+        Self {
+            accepted: accepted.len() as u64,
+            lost: accepted.iter().filter(|message| !known.contains(&name(message))).count() as u64,
+            repeated: (received.len() - known.len()) as u64,
+        }
+    }
+}
+
 /// One message of a book.
 #[derive(Debug, Default)]
 struct Attempt {
@@ -146,15 +172,22 @@ impl Attempt {
 struct Arrivals {
     known: HashMap<(usize, usize, MessageId), bool>,
     duplicates: u64,
+    repeated: u64,
 }
 
 impl Arrivals {
     fn of(receivers: &[Receiver]) -> Self {
-        let mut arrivals = Self { known: HashMap::new(), duplicates: 0 };
+        let mut arrivals = Self { known: HashMap::new(), duplicates: 0, repeated: 0 };
         for receiver in receivers {
-            for Arrival { source, id } in &receiver.log {
-                if arrivals.known.insert((receiver.index, *source, *id), false).is_some() {
-                    arrivals.duplicates += 1;
+            for log in &receiver.logs {
+                let mut in_this_life = HashSet::new();
+                for Arrival { source, id } in log {
+                    let is_known = arrivals.known.insert((receiver.index, *source, *id), false).is_some();
+                    if !in_this_life.insert((*source, *id)) {
+                        arrivals.duplicates += 1;
+                    } else if is_known {
+                        arrivals.repeated += 1;
+                    }
                 }
             }
         }
@@ -193,10 +226,23 @@ mod tests {
     use super::super::ledger::lines;
     use super::*;
 
+    #[test]
+    fn a_promise_is_kept_by_a_message_that_came_at_least_once() {
+        let accepted = lines("0 9 1\n0 9 2\n0 9 3\n").unwrap();
+        let received = lines("0 9 1\n0 9 3\n0 9 3\n0 9 4\n").unwrap();
+
+        assert_eq!(Promises::of(&accepted, &received), Promises { accepted: 3, lost: 1, repeated: 1 });
+    }
+
     /// Node 0 sends, node 1 receives.
     fn audit(was_killed: bool, book: &str, log: &str) -> Audit {
+        audit_of_lives(was_killed, book, &[log])
+    }
+
+    fn audit_of_lives(was_killed: bool, book: &str, logs: &[&str]) -> Audit {
         let sender = Sender { index: 0, was_killed, book: lines(book).unwrap() };
-        let receiver = Receiver { index: 1, log: lines(log).unwrap() };
+        let logs = logs.iter().map(|log| lines(log).unwrap()).collect();
+        let receiver = Receiver { index: 1, logs };
         Audit::of(&[sender], &[receiver])
     }
 
@@ -247,6 +293,15 @@ mod tests {
         let audit = audit(false, "try 0 1\nsent 0 9 1\nfate 0 1 delivered\n", "0 9 1\n0 9 1\n");
 
         assert_eq!(audit, Audit { sent: 1, delivered: 1, duplicates: 1, ..Audit::default() });
+    }
+
+    #[test]
+    fn a_message_logged_again_after_a_death_of_its_receiver_is_repeated() {
+        let book = "try 0 1\nsent 0 9 1\nfate 0 1 delivered\n";
+
+        let audit = audit_of_lives(false, book, &["0 9 1\n", "0 9 1\n0 9 1\n"]);
+
+        assert_eq!(audit, Audit { sent: 1, delivered: 1, duplicates: 1, repeated: 1, ..Audit::default() });
     }
 
     #[test]

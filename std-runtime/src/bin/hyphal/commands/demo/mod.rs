@@ -1,8 +1,9 @@
-//! `hyphal demo`: five nodes in processes of their own, the death of one and its return, and the account of all messages.
+//! `hyphal demo`: five nodes in processes of their own, deaths and returns, and the account of all messages.
 //!
 //! ```text
 //!   meet ─▶ talk ─▶ kill ─▶ noticed ─▶ down, breaker open, messages expired ─▶ restart ─▶ reconnected ─▶ stop
-//!     ─▶ large messages and Critical ones meanwhile ─▶ audit
+//!     ─▶ large messages and Critical ones meanwhile ─▶ sealed and signed ones
+//!     ─▶ Guaranteed ones, kill their receiver, kill their sender, restart both ─▶ delivered ─▶ audit
 //! ```
 //!
 //! This process sends and receives no message. It gives orders, waits for reports, and holds books against logs. Nothing
@@ -23,8 +24,8 @@ use serde::Serialize;
 use super::signals::Signals;
 use crate::cli::DemoArgs;
 use crate::output::{self, Exit, Failure};
-use audit::Audit;
-use script::{NODES, Order, Transport};
+use audit::{Audit, Promises};
+use script::{KEEPERS, NODES, Order, Transport};
 use stage::Stage;
 
 pub(crate) use actor::run as run_actor;
@@ -111,11 +112,42 @@ async fn play(stage: &mut Stage) -> Result<Account, Failure> {
         waits_us.len(),
         table::span(critical_wait_p99),
     ));
+
+    let [asks, answers] = CONFIDANTS;
+    stage.order(asks, &Order::Confide { peer: answers }).await?;
+    stage.wait("a question and its answer arrive sealed and signed", |stage| stage.opened() >= 2).await?;
+    let sealed_and_signed = stage.opened();
+    stage.say(format_args!(
+        "node {asks} asked node {answers} something, and got an answer: both sealed and signed"
+    ));
+
+    let [from, to] = KEEPERS;
+    stage.order(from, &Order::Promise { peer: to }).await?;
+    stage.wait("Guaranteed messages are accepted", |stage| stage.has_promised(from, PROMISES)).await?;
+    stage.kill(to).await?;
+    stage.wait("more are accepted", |stage| stage.has_promised(from, 2 * PROMISES)).await?;
+    stage.kill(from).await?;
+    stage.say(format_args!(
+        "killed node {to} and then node {from}, which had accepted Guaranteed messages for it"
+    ));
+    for index in KEEPERS {
+        stage.start(index).await?;
+    }
+    stage.wait("both nodes listen", Stage::all_listen).await?;
+    for index in KEEPERS {
+        stage.meet(index).await?;
+    }
+    stage.order(from, &Order::Deliver).await?;
+    stage.wait("all Guaranteed messages are delivered", |stage| stage.has_delivered(from)).await?;
+    stage.say(format_args!("restarted both: all that was accepted has been delivered"));
+
     stage.dismiss().await?;
     stage.say(format_args!("comparing the senders' books with the receivers' logs"));
-    let audit = stage.audit()?;
+    let (audit, promises) = (stage.audit()?, stage.promises()?);
     Ok(Account {
         audit,
+        promises,
+        sealed_and_signed,
         rtt_p50: quantile(&rtts_us, 0.50),
         rtt_p99: quantile(&rtts_us, 0.99),
         critical_wait_p99,
@@ -131,6 +163,12 @@ const VICTIM: usize = 2;
 /// Who sends large messages, and to whom.
 const TRANSFER: [usize; 2] = [0, 1];
 
+/// Who asks something, sealed and signed, and who answers; over UDP.
+const CONFIDANTS: [usize; 2] = [1, 3];
+
+/// Guaranteed messages that are accepted before their receiver is killed, and as many again before their sender is.
+const PROMISES: u64 = 200;
+
 /// Messages that each node has sent before one is killed, and after it came back.
 const FIRST_ACT: u64 = 400;
 const LAST_ACT: u64 = 400;
@@ -139,6 +177,9 @@ const LAST_ACT: u64 = 400;
 #[derive(Clone, Debug)]
 struct Account {
     audit: Audit,
+    promises: Promises,
+    /// Messages that arrived sealed and signed.
+    sealed_and_signed: u64,
     rtt_p50: Duration,
     rtt_p99: Duration,
     /// From the sending of a Critical message to its arrival in the application, while a large one was under way.
@@ -153,7 +194,7 @@ struct Account {
 
 impl Account {
     fn is_sound(&self) -> bool {
-        self.audit.lost == 0 && self.audit.duplicates == 0
+        self.audit.lost == 0 && self.audit.duplicates == 0 && self.promises.lost == 0
     }
 }
 
@@ -167,6 +208,11 @@ struct Fields {
     unconfirmed: u64,
     lost: u64,
     duplicates: u64,
+    repeated: u64,
+    sealed_and_signed: u64,
+    guaranteed: u64,
+    guaranteed_lost: u64,
+    guaranteed_repeated: u64,
     rtt_p50_us: u64,
     rtt_p99_us: u64,
     critical_wait_p99_us: u64,
@@ -177,7 +223,8 @@ struct Fields {
 
 impl From<&Account> for Fields {
     fn from(account: &Account) -> Self {
-        let Account { audit, rtt_p50, rtt_p99, critical_wait_p99, detect, reconnect, transports } = account;
+        let Account { audit, promises, sealed_and_signed, rtt_p50, rtt_p99, .. } = account;
+        let Account { critical_wait_p99, detect, reconnect, transports, .. } = account;
         Self {
             sent: audit.sent,
             delivered: audit.delivered,
@@ -186,6 +233,11 @@ impl From<&Account> for Fields {
             unconfirmed: audit.unconfirmed,
             lost: audit.lost,
             duplicates: audit.duplicates,
+            repeated: audit.repeated,
+            sealed_and_signed: *sealed_and_signed,
+            guaranteed: promises.accepted,
+            guaranteed_lost: promises.lost,
+            guaranteed_repeated: promises.repeated,
             rtt_p50_us: micros(*rtt_p50),
             rtt_p99_us: micros(*rtt_p99),
             critical_wait_p99_us: micros(*critical_wait_p99),

@@ -105,6 +105,26 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// The directory where a node keeps Guaranteed messages, if it does.
+    pub(super) fn store(&self, index: usize) -> Option<PathBuf> {
+        KEEPERS.contains(&index).then(|| self.directory.join(format!("node-{index}.store")))
+    }
+
+    /// Guaranteed messages that a node had accepted in one of its lives.
+    pub(super) fn promises(&self, index: usize, life: u32) -> PathBuf {
+        self.directory.join(format!("node-{index}-{life}.promises"))
+    }
+
+    /// Guaranteed messages that a node received in one of its lives.
+    pub(super) fn kept(&self, index: usize, life: u32) -> PathBuf {
+        self.directory.join(format!("node-{index}-{life}.kept"))
+    }
+}
+
+/// The nodes that keep Guaranteed messages: who sends them, and to whom.
+pub(super) const KEEPERS: [usize; 2] = [0, 4];
+
 /// How many lives a node has at most.
 pub(super) const LIVES: u32 = 2;
 
@@ -124,6 +144,12 @@ pub(super) enum Order {
     Transfer { peer: usize },
     /// Tell how long the Critical messages were under way.
     Account,
+    /// Ask a peer something, sealed and signed, and get its answer so.
+    Confide { peer: usize },
+    /// Send Guaranteed messages to a peer, for as long as it lives.
+    Promise { peer: usize },
+    /// Tell when no Guaranteed message waits any more.
+    Deliver,
     /// Send nothing more and tell when the fate of every message is known.
     Stop,
     /// End in good order.
@@ -154,6 +180,12 @@ pub(super) enum Report {
     Transferred,
     /// How long Critical messages were under way to it during the transfer, in microseconds.
     Waits { waits_us: Vec<u64> },
+    /// A message came that was sealed and signed.
+    Opened,
+    /// So many Guaranteed messages were accepted in this life.
+    Promised { count: u64 },
+    /// No Guaranteed message waits any more.
+    Delivered,
     /// The fate of every message is known; the round trips measured, in microseconds.
     Settled { rtts_us: Vec<u64> },
     /// It cannot go on.

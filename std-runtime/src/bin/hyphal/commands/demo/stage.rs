@@ -17,9 +17,9 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
 use super::super::start::fresh_identity;
-use super::audit::{Audit, Receiver, Sender};
+use super::audit::{Audit, Promises, Receiver, Sender};
 use super::ledger::{self, Arrival};
-use super::script::{self, Addresses, Breaker, Health, NODES, Order, Report, Setup, Transport};
+use super::script::{self, Addresses, Breaker, Health, KEEPERS, NODES, Order, Report, Setup, Transport};
 use crate::output::{BAD, Exit, Failure, GOOD, HINT, WARN};
 
 /// Everything that has to be gone in the end, and what is known of it.
@@ -50,6 +50,11 @@ struct Role {
     has_expired: bool,
     is_expecting: bool,
     has_transferred: bool,
+    /// Sealed and signed messages that came.
+    opened: u64,
+    /// Guaranteed messages that were accepted in this life, and whether all are delivered.
+    promised: u64,
+    has_delivered: bool,
     waits_us: Option<Vec<u64>>,
     rtts_us: Option<Vec<u64>>,
 }
@@ -140,6 +145,8 @@ impl Stage {
         node.process = Some(process);
         node.sent = 0;
         node.sent_before = 0;
+        node.promised = 0;
+        node.has_delivered = false;
         node.views = Default::default();
         self.absent = None;
         Ok(started_at)
@@ -271,6 +278,9 @@ impl Stage {
             Report::Expired => node.has_expired = true,
             Report::Expecting => node.is_expecting = true,
             Report::Transferred => node.has_transferred = true,
+            Report::Opened => node.opened += 1,
+            Report::Promised { count } => node.promised = node.promised.max(count),
+            Report::Delivered => node.has_delivered = true,
             Report::Waits { waits_us } => node.waits_us = Some(waits_us),
             Report::Settled { rtts_us } => node.rtts_us = Some(rtts_us),
             Report::Failed { message } => return Err(failed(index, &message)),
@@ -329,6 +339,20 @@ impl Stage {
         self.nodes[index].has_transferred
     }
 
+    /// Sealed and signed messages that came, to all nodes.
+    pub(super) fn opened(&self) -> u64 {
+        self.nodes.iter().map(|node| node.opened).sum()
+    }
+
+    /// Whether a node has accepted this many Guaranteed messages in this life.
+    pub(super) fn has_promised(&self, index: usize, count: u64) -> bool {
+        self.nodes[index].promised >= count
+    }
+
+    pub(super) fn has_delivered(&self, index: usize) -> bool {
+        self.nodes[index].has_delivered
+    }
+
     pub(super) fn has_accounted(&self, index: usize) -> bool {
         self.nodes[index].waits_us.is_some()
     }
@@ -375,16 +399,27 @@ impl Stage {
         let mut receivers = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let setup = self.setup(index);
-            let mut log = Vec::new();
+            let mut logs = Vec::new();
             for life in 1..=node.life {
                 let book = read(&setup.book(index, life))?;
                 // Only the last life ended in good order.
                 senders.push(Sender { index, was_killed: life < node.life, book });
-                log.extend(read::<Arrival>(&setup.log(index, life))?);
+                logs.push(read::<Arrival>(&setup.log(index, life))?);
             }
-            receivers.push(Receiver { index, log });
+            receivers.push(Receiver { index, logs });
         }
         Ok(Audit::of(&senders, &receivers))
+    }
+
+    /// Holds the Guaranteed messages that were accepted against those that came. Call it when no node runs.
+    pub(super) fn promises(&self) -> Result<Promises, Failure> {
+        let [from, to] = KEEPERS;
+        let read_all = |index: usize, file: fn(&Setup, usize, u32) -> std::path::PathBuf| {
+            let setup = self.setup(index);
+            let lives = (1..=self.nodes[index].life).map(|life| read::<Arrival>(&file(&setup, index, life)));
+            lives.collect::<Result<Vec<_>, _>>().map(|lives| lives.concat())
+        };
+        Ok(Promises::of(&read_all(from, Setup::promises)?, &read_all(to, Setup::kept)?))
     }
 
     /// Tells on standard error what happens.

@@ -28,6 +28,19 @@ impl fmt::Display for Table<'_> {
         row(f, "unconfirmed", &audit.unconfirmed, &arrived)?;
         row(f, "lost", &audit.lost, "")?;
         row(f, "duplicates", &audit.duplicates, "")?;
+        row(
+            f,
+            "repeated",
+            &audit.repeated,
+            "received before the receiver was killed, and not acknowledged yet",
+        )?;
+        writeln!(f)?;
+        let promises = &account.promises;
+        row(f, "sealed, signed", &account.sealed_and_signed, "a question and its answer")?;
+        let kills = "accepted before their receiver and their sender were killed";
+        row(f, "guaranteed", &promises.accepted, kills)?;
+        row(f, "guaranteed, lost", &promises.lost, "")?;
+        row(f, "  and repeated", &promises.repeated, "as above")?;
         writeln!(f)?;
         row(f, "round trip p50", &span(account.rtt_p50), "")?;
         row(f, "round trip p99", &span(account.rtt_p99), "")?;
