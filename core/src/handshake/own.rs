@@ -2,7 +2,7 @@
 
 use super::{Config, Counterpart, Offer, Refused, Tell};
 use crate::aead::{Aead, Cipher};
-use crate::identity::{self};
+use crate::identity;
 use crate::ids::NodeId;
 use crate::noise::{self, HandshakeState};
 use crate::profile::{End, Terms};

@@ -1,6 +1,7 @@
 //! The built command as people and scripts meet it: arguments in; output, messages and exit codes out.
 
 mod bench;
+mod ca;
 mod configuration;
 mod demo;
 mod doctor;

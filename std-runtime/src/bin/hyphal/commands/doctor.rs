@@ -9,7 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyphal::address::{Endpoint, PeerAddr};
 use hyphal::config::{Config, TrustPolicy};
-use hyphal::{Delegation, Identity, Node, NodeId, Reason, StartError, keyfile};
+use hyphal::trust::{self, shown_time};
+use hyphal::{
+    Delegation, Identity, Node, NodeId, Reason, StartError, TimeQuality, Trust, TrustSettings, UnixTime,
+    keyfile,
+};
+use hyphal_core::time::Wall;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -39,6 +44,7 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
         let (check, own) = check_key(&config.key);
         checks.push(check);
         check_config(config, own.as_ref().map(Identity::id), &mut checks);
+        check_trust(config, own.as_ref().map(Identity::id), &mut checks);
         identity = own;
         for endpoint in &config.listen {
             let (check, is_used) = check_port(endpoint);
@@ -90,6 +96,7 @@ struct Check {
 enum Subject {
     Key,
     Config,
+    Trust,
     Clock,
     Port,
     Peer,
@@ -201,6 +208,48 @@ fn check_config(config: &Config, own: Option<NodeId>, checks: &mut Vec<Check>) {
             Subject::Config,
             format!("network {}, {} peers", config.network, config.peers.len()),
         ));
+    }
+}
+
+/// Certificate, authorities and lists, where the configuration has any.
+fn check_trust(config: &Config, own: Option<NodeId>, checks: &mut Vec<Check>) {
+    let settings = TrustSettings::from(&config.trust);
+    if settings.policy != Trust::Certified
+        && settings.certificate.is_none()
+        && settings.authorities.is_empty()
+    {
+        return;
+    }
+    let Some(id) = own else {
+        checks.push(Check::warn(
+            Subject::Trust,
+            "the certificate was not checked, because there is no key that it could be for",
+            "see the key above, then run this again",
+        ));
+        return;
+    };
+    let subject =
+        trust::Subject { id, node_type: config.node_type, network: trust::Network::of(&config.network) };
+    let state = match settings.load(&subject) {
+        Ok(state) => state,
+        Err(error) => {
+            checks.push(Check::fail(Subject::Trust, error.to_string(), error.remedy()));
+            return;
+        }
+    };
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = UnixTime::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+    let warnings = state.warnings(Wall { time, quality: TimeQuality::Unsynced });
+    let is_fine = warnings.is_empty();
+    let remedy = "renew the certificate (hyphal ca renew), or copy the authority's newest list (hyphal ca revoke --refresh)";
+    checks.extend(warnings.into_iter().map(|warning| Check::warn(Subject::Trust, warning, remedy)));
+    if is_fine {
+        let until = state
+            .own()
+            .map(|own| format!("certificate {} until {}", own.serial(), shown_time(own.not_after())));
+        let lists = state.authorities().iter().filter(|(_, list)| list.is_some()).count();
+        let until = until.unwrap_or_else(|| "no certificate".to_owned());
+        checks.push(Check::ok(Subject::Trust, format!("{until}, {lists} revocation lists")));
     }
 }
 
@@ -337,6 +386,7 @@ fn print(checks: &[Check]) -> io::Result<()> {
         let subject = match check.subject {
             Subject::Key => "key",
             Subject::Config => "config",
+            Subject::Trust => "trust",
             Subject::Clock => "clock",
             Subject::Port => "port",
             Subject::Peer => "peer",
@@ -353,7 +403,7 @@ fn print(checks: &[Check]) -> io::Result<()> {
 fn exit_of(checks: &[Check]) -> Exit {
     let failed =
         |subject| checks.iter().any(|check| check.outcome == Outcome::Fail && check.subject == subject);
-    if failed(Subject::Config) || failed(Subject::Key) {
+    if failed(Subject::Config) || failed(Subject::Key) || failed(Subject::Trust) {
         Exit::Setup
     } else if failed(Subject::Port) || failed(Subject::Clock) {
         Exit::Failed

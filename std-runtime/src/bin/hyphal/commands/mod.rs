@@ -1,6 +1,7 @@
 //! One file for each command; this one finds it.
 
 mod bench;
+pub(crate) mod ca;
 mod completions;
 mod demo;
 mod deposit;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Keygen(args) => keygen::run(&cli.global, args),
         Command::Id(args) => id::run(&cli.global, args),
         Command::Key(args) => key::run(&cli.global, args),
+        Command::Ca(args) => ca::run(&cli.global, args),
         Command::Doctor(args) => doctor::run(&cli.global, args),
         Command::Completions(args) => completions::run(args),
         Command::Node(args) => node::run(&cli.global, args),

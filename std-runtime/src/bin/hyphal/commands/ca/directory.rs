@@ -1,0 +1,394 @@
+//! The directory of an authority: its key, the register of what it has issued, and its current list.
+//!
+//! ```text
+//!   authority.key          the key, for its owner only; whoever has it can let anybody in
+//!   register.json          every certificate that was issued, and which are revoked
+//!   certificates/N         certificate N, as it was handed out
+//!   ID.revocations         the current list, ready to be copied to where nodes keep theirs
+//! ```
+//!
+//! Every change goes to the register first, so that no serial and no version of a list is ever used twice; what else was to
+//! be written can be written again from it. One command at a time works here.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
+use hyphal::keyfile;
+use hyphal::trust::{
+    self, Certificate, Existing, ListHeader, Network, RevocationList, Roles, revocations_path,
+    sign_certificate, sign_revocations,
+};
+use hyphal::{Identity, NodeId, NodeType, UnixTime};
+use serde::{Deserialize, Serialize};
+
+use crate::output::{Exit, Failure};
+
+/// An authority at work: nobody else changes its directory meanwhile.
+pub(super) struct Directory {
+    path: PathBuf,
+    key: Identity,
+    pub(super) register: Register,
+    _lock: File,
+}
+
+/// What an authority remembers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Register {
+    /// Of this file's form: 1.
+    version: u8,
+    /// The id, so that a register that lies beside another key is noticed.
+    authority: String,
+    pub(super) network: String,
+    next_serial: u64,
+    /// Of the current list.
+    pub(super) list_version: u64,
+    /// When the current list is due for an update, microseconds since 1970.
+    pub(super) next_update: u64,
+    pub(super) certificates: Vec<Entry>,
+}
+
+/// One certificate in the register. Times are microseconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    pub(super) serial: u64,
+    pub(super) node: String,
+    pub(super) node_type: Type,
+    pub(super) roles: u32,
+    pub(super) not_before: u64,
+    pub(super) not_after: u64,
+    pub(super) revoked_at: Option<u64>,
+}
+
+/// A type of node as a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Type {
+    Sclerotia,
+    Rhizomorph,
+    Hyphae,
+}
+
+impl From<Type> for NodeType {
+    fn from(node_type: Type) -> Self {
+        match node_type {
+            Type::Sclerotia => Self::Sclerotia,
+            Type::Rhizomorph => Self::Rhizomorph,
+            Type::Hyphae => Self::Hyphae,
+        }
+    }
+}
+
+/// What a certificate is to say.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) node: NodeId,
+    pub(super) node_type: Type,
+    pub(super) roles: Roles,
+    pub(super) days: u32,
+}
+
+/// How a certificate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Valid,
+    Expired,
+    Revoked,
+}
+
+impl Entry {
+    pub(super) fn state(&self, now: UnixTime) -> State {
+        match self.revoked_at {
+            Some(_) => State::Revoked,
+            None if self.not_after <= now.as_micros() => State::Expired,
+            None => State::Valid,
+        }
+    }
+
+    pub(super) fn roles(&self) -> Roles {
+        Roles::from_bits(self.roles)
+    }
+}
+
+impl Directory {
+    /// Makes a new authority with an empty first list: all of the directory, or nothing.
+    pub(super) fn create(path: &Path, network: &str, list_days: u32) -> Result<NodeId, Failure> {
+        let now = now()?;
+        if path.symlink_metadata().is_ok() {
+            return Err(Failure::new(
+                Exit::Setup,
+                format!("{} exists already", path.display()),
+                "name a directory that does not exist with --dir; an authority is never overwritten",
+            ));
+        }
+        let failed = |error| failure("make the directory", path, &error);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(failed)?;
+        // Complete before it has its name.
+        let draft = tempfile::Builder::new().prefix(".hyphal-ca-").tempdir_in(parent).map_err(failed)?;
+        for_owner_only(draft.path()).map_err(failed)?;
+        // Without a source of randomness there is no authority to speak of, so a failing one ends the process.
+        let key = Identity::generate(&mut UnwrapErr(SysRng));
+        keyfile::create(&draft.path().join(KEY), &key, keyfile::Existing::Keep)?;
+        fs::create_dir(draft.path().join(CERTIFICATES)).map_err(failed)?;
+        let id = key.id();
+        let mut directory = Self {
+            path: draft.path().to_owned(),
+            register: Register {
+                version: 1,
+                authority: id.to_string(),
+                network: network.to_owned(),
+                next_serial: 1,
+                list_version: 0,
+                next_update: 0,
+                certificates: Vec::new(),
+            },
+            key,
+            _lock: lock(draft.path())?,
+        };
+        directory.sign_list(now, list_days)?;
+        fs::rename(draft.path(), path).map_err(failed)?;
+        // The directory has another name, and is not to be removed.
+        let _ = draft.keep();
+        sync(parent).map_err(failed)?;
+        Ok(id)
+    }
+
+    /// Opens an authority's directory for the time of a command.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let register_path = path.join(REGISTER);
+        if !path.join(KEY).exists() && !register_path.exists() {
+            return Err(Failure::new(
+                Exit::Setup,
+                format!("there is no authority in {}", path.display()),
+                "name its directory with --dir, or make one: hyphal ca init",
+            ));
+        }
+        let lock = lock(path)?;
+        let key = keyfile::read(&path.join(KEY))?;
+        let text =
+            fs::read_to_string(&register_path).map_err(|error| failure("read", &register_path, &error))?;
+        let damaged = |problem: String| {
+            Failure::new(
+                Exit::Setup,
+                format!("{} is damaged: {problem}", register_path.display()),
+                "restore it from a copy: without it serials would be given twice and revocations forgotten",
+            )
+        };
+        let register: Register = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if register.version != 1 {
+            return Err(damaged(format!("it is of version {}, not 1", register.version)));
+        }
+        if register.authority != key.id().to_string() {
+            return Err(damaged(format!(
+                "it is of authority {}, and the key is of {}",
+                register.authority,
+                key.id()
+            )));
+        }
+        Ok(Self { path: path.to_owned(), key, register, _lock: lock })
+    }
+
+    pub(super) fn id(&self) -> NodeId {
+        self.key.id()
+    }
+
+    pub(super) fn list_path(&self) -> PathBuf {
+        revocations_path(&self.path, &self.id())
+    }
+
+    /// The version of the list that lies here, which a command that was interrupted may have left behind the register's.
+    pub(super) fn written_list(&self) -> Option<u64> {
+        let bytes = trust::read_revocations(&self.list_path()).ok()?;
+        Some(RevocationList::decode(&bytes).ok()?.header().version)
+    }
+
+    /// Issues a certificate; gives its serial and where it lies. `out` must not exist.
+    pub(super) fn issue(&mut self, terms: &Terms, out: Option<&Path>) -> Result<(Entry, PathBuf), Failure> {
+        let now = now()?;
+        if let Some(out) = out
+            && out.symlink_metadata().is_ok()
+        {
+            return Err(Failure::new(
+                Exit::Setup,
+                format!("{} exists already", out.display()),
+                "name a file that does not exist with --out",
+            ));
+        }
+        let span = Duration::from_secs(u64::from(terms.days) * DAY);
+        let entry = Entry {
+            serial: self.register.next_serial,
+            node: terms.node.to_string(),
+            node_type: terms.node_type,
+            roles: terms.roles.bits(),
+            not_before: now.as_micros().saturating_sub(BACKDATED),
+            not_after: now.as_micros() + u64::try_from(span.as_micros()).unwrap_or(u64::MAX / 2),
+            revoked_at: None,
+        };
+        let certificate = Certificate {
+            authority: self.id(),
+            serial: entry.serial,
+            node: terms.node,
+            node_type: terms.node_type.into(),
+            roles: terms.roles,
+            not_before: UnixTime::from_micros(entry.not_before),
+            not_after: UnixTime::from_micros(entry.not_after),
+            signature: [0; 64],
+        };
+        let signed = sign_certificate(&self.key, Network::of(&self.register.network), certificate)
+            .map_err(|error| Failure::new(Exit::Setup, error.to_string(), "use the authority's own key"))?;
+
+        let mut register = self.register.clone();
+        register.next_serial += 1;
+        register.certificates.push(entry.clone());
+        self.save(register)?;
+        let kept = self.path.join(CERTIFICATES).join(entry.serial.to_string());
+        trust::write_certificate(&kept, &signed, Existing::Replace)?;
+        let Some(out) = out else { return Ok((entry, kept)) };
+        trust::write_certificate(out, &signed, Existing::Keep).map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure.remedy = format!(
+                "certificate {} is issued and lies in {}: copy it from there",
+                entry.serial,
+                kept.display()
+            );
+            failure
+        })?;
+        Ok((entry, out.to_owned()))
+    }
+
+    /// Marks these certificates as revoked and signs a new list.
+    pub(super) fn revoke(&mut self, serials: &[u64], list_days: u32) -> Result<(), Failure> {
+        let now = now()?;
+        let before = self.register.clone();
+        for entry in &mut self.register.certificates {
+            if serials.contains(&entry.serial) {
+                entry.revoked_at.get_or_insert(now.as_micros());
+            }
+        }
+        self.sign_list(now, list_days).inspect_err(|_| self.register = before)
+    }
+
+    /// Signs a list of everything revoked that would hold otherwise. The register knows of it first.
+    fn sign_list(&mut self, now: UnixTime, list_days: u32) -> Result<(), Failure> {
+        let mut register = self.register.clone();
+        let next_update = now.as_micros() + u64::from(list_days) * DAY * 1_000_000;
+        (register.list_version, register.next_update) = (register.list_version + 1, next_update);
+        let is_needed = |entry: &&Entry| entry.revoked_at.is_some() && entry.not_after > now.as_micros();
+        let mut serials: Vec<u64> =
+            register.certificates.iter().filter(is_needed).map(|entry| entry.serial).collect();
+        serials.sort_unstable();
+        if serials.len() > RevocationList::MAX_SERIALS {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!(
+                    "{} revoked certificates have not expired, and a list holds {} at most",
+                    serials.len(),
+                    RevocationList::MAX_SERIALS
+                ),
+                "issue certificates that expire sooner; or begin a new authority and let nodes trust both for a while",
+            ));
+        }
+        let header = ListHeader {
+            authority: self.id(),
+            version: register.list_version,
+            issued_at: now,
+            next_update: UnixTime::from_micros(next_update),
+        };
+        let mut bytes = vec![0; RevocationList::len_with(serials.len())];
+        let network = Network::of(&register.network);
+        sign_revocations(&self.key, network, header, &serials, &mut bytes)
+            .ok_or_else(|| Failure::new(Exit::Failed, "the list cannot be signed with this key", ""))?;
+        self.save(register)?;
+        Ok(trust::write_revocations(&self.list_path(), &bytes, Existing::Replace)?)
+    }
+
+    /// Puts a register in the place of the one that lies here: complete or not at all.
+    fn save(&mut self, register: Register) -> Result<(), Failure> {
+        let path = self.path.join(REGISTER);
+        let failed = |error: std::io::Error| failure("write", &path, &error);
+        let text = serde_json::to_vec_pretty(&register).map_err(std::io::Error::from).map_err(failed)?;
+        let mut draft =
+            tempfile::Builder::new().prefix(".hyphal-register-").tempfile_in(&self.path).map_err(failed)?;
+        draft.write_all(&text).map_err(failed)?;
+        draft.as_file().sync_all().map_err(failed)?;
+        draft.persist(&path).map_err(|refused| failed(refused.error))?;
+        sync(&self.path).map_err(failed)?;
+        self.register = register;
+        Ok(())
+    }
+}
+
+/// The time, if it can be one: a certificate from a wrong clock would be wrong for its whole life.
+pub(super) fn now() -> Result<UnixTime, Failure> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    if since < EARLIEST_TIME {
+        return Err(Failure::new(
+            Exit::Setup,
+            "the clock shows a time before this release",
+            "set it, and start an NTP service",
+        ));
+    }
+    Ok(UnixTime::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
+}
+
+fn lock(path: &Path) -> Result<File, Failure> {
+    let lock = path.join(LOCK);
+    let failed = |error| failure("use", &lock, &error);
+    let file = File::options().create(true).truncate(false).write(true).open(&lock).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            Exit::Failed,
+            format!("another command works in {}", path.display()),
+            "wait until it has ended, and try again",
+        )),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+#[cfg(unix)]
+fn for_owner_only(directory: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn for_owner_only(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync(directory: &Path) -> std::io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+fn failure(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        Exit::Setup,
+        format!("cannot {doing} {}: {error}", path.display()),
+        "check that you may, and that there is room",
+    )
+}
+
+const KEY: &str = "authority.key";
+const REGISTER: &str = "register.json";
+const CERTIFICATES: &str = "certificates";
+const LOCK: &str = "lock";
+/// Seconds.
+const DAY: u64 = 24 * 60 * 60;
+/// Microseconds by which a certificate begins before it is issued, for nodes whose clock is a little behind.
+const BACKDATED: u64 = 5 * 60 * 1_000_000;
+/// 2026-01-01T00:00:00Z: no release is older.
+const EARLIEST_TIME: Duration = Duration::from_secs(1_767_225_600);

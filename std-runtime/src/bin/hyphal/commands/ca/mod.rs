@@ -1,0 +1,300 @@
+//! `hyphal ca`: an authority that gives nodes certificates and takes them back.
+//!
+//! Nothing here talks to a node: certificates and lists are files, which a person copies to where nodes read them.
+
+mod directory;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hyphal::config::Config;
+use hyphal::trust::{FileError, Roles, node_type_name, shown_time};
+use hyphal::{NodeId, UnixTime, keyfile};
+use serde_json::json;
+
+pub(crate) use self::directory::Type;
+use self::directory::{Directory, Entry, State, Terms};
+use crate::cli::{
+    CaAction, CaArgs, CaDirectory, Global, IssueArgs, ListArgs, NodeFlags, RenewArgs, RevokeArgs,
+};
+use crate::output::{self, BAD, Exit, Failure, GOOD, HINT, WARN};
+
+/// Does what was asked of the authority.
+pub(crate) fn run(global: &Global, args: &CaArgs) -> Result<Exit, Failure> {
+    match &args.action {
+        CaAction::Init(args) => init(global, &args.directory, args.list_days, args.json),
+        CaAction::Issue(args) => issue(global, args),
+        CaAction::Revoke(args) => revoke(global, args),
+        CaAction::List(args) => list(global, args),
+        CaAction::Renew(args) => renew(global, args),
+    }
+}
+
+fn init(global: &Global, directory: &CaDirectory, list_days: u32, is_json: bool) -> Result<Exit, Failure> {
+    let config = Config::load(&global.sources(&NodeFlags::default()))?;
+    let path = path_of(directory)?;
+    let id = Directory::create(&path, &config.network, list_days)?;
+    if is_json {
+        output::print_json(&json!({
+            "authority": id.to_string(),
+            "network": config.network,
+            "directory": path.display().to_string(),
+        }))?;
+    } else {
+        writeln!(anstream::stdout(), "{id}")?;
+        writeln!(
+            anstream::stderr(),
+            "{HINT}authority of the network {}; its key lies in {}: keep it secret and off line, keep a copy of all{HINT:#}",
+            config.network,
+            path.display()
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+fn issue(global: &Global, args: &IssueArgs) -> Result<Exit, Failure> {
+    let mut authority = open(global, &args.directory)?;
+    let node = node_id(args.node)?;
+    let now = directory::now()?;
+    let valid = authority
+        .register
+        .certificates
+        .iter()
+        .rev()
+        .find(|entry| entry.node == node.to_string() && entry.state(now) == State::Valid);
+    if let Some(Entry { serial, not_after, .. }) = valid {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "the node has certificate {serial}, until {}",
+                shown_time(UnixTime::from_micros(*not_after))
+            ),
+            format!("renew it: hyphal ca renew {serial}; or revoke it first: hyphal ca revoke {serial}"),
+        ));
+    }
+    let terms = Terms { node, node_type: args.node_type, roles: roles_of(&args.role), days: args.days };
+    let issued = authority.issue(&terms, args.out.as_deref())?;
+    tell_issued(&authority, &issued, args.json)
+}
+
+fn renew(global: &Global, args: &RenewArgs) -> Result<Exit, Failure> {
+    let mut authority = open(global, &args.directory)?;
+    let old = find(&authority, &args.certificate)?.into_iter().next_back();
+    let old = old.and_then(|serial| entry(&authority, serial)).cloned();
+    let Some(old) = old else { return Err(unknown(&args.certificate)) };
+    if old.revoked_at.is_some() {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("certificate {} was revoked", old.serial),
+            "if the node is to be let in again, issue a new one: hyphal ca issue",
+        ));
+    }
+    let node = old.node.parse().map_err(|_| {
+        Failure::new(
+            Exit::Setup,
+            format!("the register has no good node id for {}", old.serial),
+            "restore a copy",
+        )
+    })?;
+    let roles = if args.role.is_empty() { old.roles() } else { roles_of(&args.role) };
+    let node_type = args.node_type.unwrap_or(old.node_type);
+    let terms = Terms { node, node_type, roles, days: args.days };
+    let issued = authority.issue(&terms, args.out.as_deref())?;
+    if !args.json {
+        writeln!(
+            anstream::stderr(),
+            "{HINT}certificate {} holds until {} beside it{HINT:#}",
+            old.serial,
+            shown_time(UnixTime::from_micros(old.not_after))
+        )?;
+    }
+    tell_issued(&authority, &issued, args.json)
+}
+
+fn revoke(global: &Global, args: &RevokeArgs) -> Result<Exit, Failure> {
+    let mut authority = open(global, &args.directory)?;
+    let mut serials = Vec::new();
+    for text in &args.certificates {
+        let found = find(&authority, text)?;
+        if found.is_empty() {
+            return Err(unknown(text));
+        }
+        serials.extend(found);
+    }
+    serials.sort_unstable();
+    serials.dedup();
+    authority.revoke(&serials, args.list_days)?;
+    let (version, path) = (authority.register.list_version, authority.list_path());
+    if args.json {
+        output::print_json(&json!({
+            "revoked": serials,
+            "list": { "version": version, "path": path.display().to_string() },
+        }))?;
+    } else {
+        writeln!(anstream::stdout(), "list {version}  {}", path.display())?;
+        writeln!(
+            anstream::stderr(),
+            "{HINT}copy it to the trust.revocations directory of a node and send that SIGHUP; it tells the others{HINT:#}"
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+fn list(global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
+    let authority = open(global, &args.directory)?;
+    let now = directory::now()?;
+    let register = &authority.register;
+    let shown = register.certificates.iter().filter(|entry| args.all || entry.state(now) == State::Valid);
+    let is_written = authority.written_list() == Some(register.list_version);
+    let next_update = UnixTime::from_micros(register.next_update);
+    if args.json {
+        let certificates: Vec<_> = shown.map(|entry| described(entry, now)).collect();
+        output::print_json(&json!({
+            "authority": authority.id().to_string(),
+            "network": register.network,
+            "list": {
+                "version": register.list_version,
+                "next_update": shown_time(next_update),
+                "path": authority.list_path().display().to_string(),
+                "written": is_written,
+            },
+            "certificates": certificates,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "authority  {}", authority.id())?;
+    writeln!(out, "network    {}", register.network)?;
+    writeln!(out, "list       {}, next update {}", register.list_version, shown_time(next_update))?;
+    if !is_written {
+        writeln!(out, "           {WARN}warn{WARN:#}  it is not written; help: hyphal ca revoke --refresh")?;
+    } else if next_update <= now {
+        writeln!(out, "           {WARN}warn{WARN:#}  it is out of date; help: hyphal ca revoke --refresh")?;
+    }
+    for entry in shown {
+        let (style, word) = match entry.state(now) {
+            State::Valid => (GOOD, "valid  "),
+            State::Expired => (WARN, "expired"),
+            State::Revoked => (BAD, "revoked"),
+        };
+        writeln!(
+            out,
+            "{:>6}  {style}{word}{style:#}  {}  {:<10}  until {}  {}",
+            entry.serial,
+            entry.node,
+            node_type_name(entry.node_type.into()),
+            shown_time(UnixTime::from_micros(entry.not_after)),
+            entry.roles()
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+fn tell_issued(authority: &Directory, issued: &(Entry, PathBuf), is_json: bool) -> Result<Exit, Failure> {
+    let (entry, path) = issued;
+    let now = directory::now()?;
+    if is_json {
+        let mut described = described(entry, now);
+        described["path"] = path.display().to_string().into();
+        described["authority"] = authority.id().to_string().into();
+        output::print_json(&described)?;
+    } else {
+        writeln!(anstream::stdout(), "certificate {}  {}", entry.serial, path.display())?;
+        writeln!(
+            anstream::stderr(),
+            "{HINT}for {}, until {}; copy it to the node, and name it as trust.certificate there{HINT:#}",
+            entry.node,
+            shown_time(UnixTime::from_micros(entry.not_after))
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+fn described(entry: &Entry, now: UnixTime) -> serde_json::Value {
+    let time = |micros| shown_time(UnixTime::from_micros(micros));
+    json!({
+        "serial": entry.serial,
+        "state": entry.state(now),
+        "node": entry.node,
+        "node_type": entry.node_type,
+        "roles": entry.roles().to_string().split(',').filter(|role| !role.is_empty()).collect::<Vec<_>>(),
+        "not_before": time(entry.not_before),
+        "not_after": time(entry.not_after),
+        "revoked_at": entry.revoked_at.map(time),
+    })
+}
+
+fn open(global: &Global, directory: &CaDirectory) -> Result<Directory, Failure> {
+    let authority = Directory::open(&path_of(directory)?)?;
+    let network = &authority.register.network;
+    match &global.network {
+        Some(wanted) if wanted != network => Err(Failure::new(
+            Exit::Usage,
+            format!("the authority is of the network {network}, not {wanted}"),
+            "name the directory of the other network's authority with --dir",
+        )),
+        _ => Ok(authority),
+    }
+}
+
+/// The directory that was named, or the one of this user.
+fn path_of(directory: &CaDirectory) -> Result<PathBuf, Failure> {
+    if let Some(path) = &directory.dir {
+        return Ok(path.clone());
+    }
+    let key = keyfile::default_path(|name| std::env::var_os(name));
+    key.as_deref().and_then(Path::parent).map(|data| data.join("authority")).ok_or_else(|| {
+        Failure::new(
+            Exit::Usage,
+            "there is no home directory for the authority",
+            "name a directory with --dir",
+        )
+    })
+}
+
+/// The certificates that are meant: one by its serial, or all of a node, oldest first.
+fn find(authority: &Directory, text: &str) -> Result<Vec<u64>, Failure> {
+    let all = authority.register.certificates.iter();
+    if let Ok(serial) = text.parse::<u64>() {
+        return Ok(all.filter(|entry| entry.serial == serial).map(|entry| entry.serial).collect());
+    }
+    let id: NodeId = text.parse().map_err(|error| {
+        Failure::new(
+            Exit::Usage,
+            format!("'{text}': {error}"),
+            "write the serial of a certificate, or a node id",
+        )
+    })?;
+    Ok(all.filter(|entry| entry.node == id.to_string()).map(|entry| entry.serial).collect())
+}
+
+fn entry(authority: &Directory, serial: u64) -> Option<&Entry> {
+    authority.register.certificates.iter().find(|entry| entry.serial == serial)
+}
+
+fn unknown(text: &str) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("the authority has issued no certificate {text}"),
+        "see what it has issued: hyphal ca list --all",
+    )
+}
+
+fn node_id(id: NodeId) -> Result<NodeId, Failure> {
+    match hyphal_core::identity::static_of_id(&id) {
+        Ok(_) => Ok(id),
+        Err(_) => {
+            Err(Failure::new(Exit::Usage, format!("no node can have the id {id}"), "take it from: hyphal id"))
+        }
+    }
+}
+
+fn roles_of(roles: &[Roles]) -> Roles {
+    roles.iter().fold(Roles::NONE, |all, role| all.with(*role))
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::Setup, error.to_string(), "check the path, and that you may use it")
+    }
+}
