@@ -1,5 +1,7 @@
 //! A running node and its configuration file: edits of all kinds, SIGHUP, and mistakes that leave everything as it was.
 
+use hyphal::trust::{self, Certificate, Existing};
+use hyphal::{Identity, NodeType, UnixTime};
 use serde_json::Value;
 
 use crate::home::Home;
@@ -196,6 +198,43 @@ fn settings_that_count_from_the_next_start_on_are_named_and_stay() {
     let (_peer, id, address) = peer(&home, "peer");
     home.write("a.toml", &format!("{BASE}network = \"other\"\npeers = [\"{address}\"]\n"));
     assert_eq!(node.event("peer_up")["peer"], id);
+}
+
+#[test]
+fn a_certificate_that_the_file_names_is_taken_when_it_comes_and_when_it_changes() {
+    let home = Home::new();
+    let (node, _) = node_at(&home, "");
+    let id = home.hyphal(&["id", "--key", "a.key"]).out.trim().parse().unwrap();
+    let authority = Identity::from_seed(&authority_seed()).unwrap();
+    let issue = |serial| {
+        let certificate = Certificate {
+            authority: authority.id(),
+            serial,
+            node: id,
+            node_type: NodeType::Sclerotia,
+            roles: trust::Roles::NONE,
+            not_before: UnixTime::from_micros(0),
+            not_after: UnixTime::from_micros(u64::MAX / 2),
+            signature: [0; 64],
+        };
+        let signed = trust::sign_certificate(&authority, trust::Network::of("hyphal"), certificate).unwrap();
+        trust::write_certificate(&home.path().join("a.cert"), &signed, Existing::Replace).unwrap();
+    };
+
+    home.write("a.toml", &format!("{BASE}[trust]\ncertificate = \"a.cert\"\n"));
+    let refused = node.event("reload_refused");
+    assert!(refused["problem"].as_str().unwrap().contains("a.cert"), "{refused}");
+
+    for serial in [1, 2] {
+        issue(serial);
+        assert!(is_empty(&node.event("reloaded")));
+        node.err_after("configuration reloaded");
+    }
+}
+
+/// A seed that is an identity's.
+fn authority_seed() -> [u8; 32] {
+    (0..=u8::MAX).map(|byte| [byte; 32]).find(|seed| Identity::from_seed(seed).is_ok()).unwrap()
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //!
 //! Invariant: `config` is what the node runs by; settings that cannot change at run time stay in it as they were.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use hyphal::config::{Config, Trust};
@@ -73,8 +74,10 @@ impl<'c> Reloads<'c> {
     async fn take(&mut self, node: &Node) -> Result<(Reloaded, Vec<&'static str>), Failure> {
         self.refuse_emptied_file()?;
         let new = start::configuration(self.global, self.flags)?;
-        // Before they are read, so that no later edit of them is taken for known.
-        self.watch.watch(files(self.global, self.flags, &new));
+        // Before they are read, so that no later edit of them is taken for known. Those in force stay watched, as the new ones may
+        // be refused.
+        let both = [&new, &self.config].map(|config| files(self.global, self.flags, config));
+        self.watch.watch(both.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect());
         let reloaded = node.reload(Roster::from(&new)).await?;
         if new.log.filter != self.config.log.filter
             && let Err(error) = self.logs.reload(output::targets(&new.log))
@@ -115,7 +118,9 @@ fn files(global: &Global, flags: &NodeFlags, config: &Config) -> Vec<PathBuf> {
     let lists = revocations.iter().flat_map(|directory| {
         authorities.iter().map(|authority| trust::revocations_path(directory, authority))
     });
-    global.sources(flags).path().into_iter().chain(certificate.clone()).chain(lists).collect()
+    let all: BTreeSet<_> =
+        global.sources(flags).path().into_iter().chain(certificate.clone()).chain(lists).collect();
+    all.into_iter().collect()
 }
 
 impl Outcome {
