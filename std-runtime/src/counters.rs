@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) messages_received: AtomicU64,
     pub(crate) packed: Volume,
     pub(crate) unpacked: Volume,
+    sealed: AtomicU64,
+    signed: AtomicU64,
     dropped: ByReason,
 }
 
@@ -23,6 +25,17 @@ impl Tally {
     /// Takes note of `count` messages that were received and not delivered.
     pub(crate) fn drop_messages(&self, reason: Reason, count: u64) {
         self.dropped.add(reason, count);
+    }
+
+    /// Takes note of a message whose seal was opened and whose signature was verified, as far as it had either.
+    pub(crate) fn open_envelope(&self, is_encrypted: bool, is_signed: bool) {
+        self.sealed.fetch_add(u64::from(is_encrypted), Relaxed);
+        self.signed.fetch_add(u64::from(is_signed), Relaxed);
+    }
+
+    /// How many seals were opened and how many signatures verified.
+    pub(crate) fn opened(&self) -> (u64, u64) {
+        (self.sealed.load(Relaxed), self.signed.load(Relaxed))
     }
 
     pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
@@ -165,10 +178,15 @@ pub struct Counters {
     pub sent: Sent,
     /// Outgoing messages that were given up before they had left as a whole, by reason, the expired ones among them.
     pub sent_dropped: Vec<(Reason, u64)>,
-    /// Messages delivered to subscriptions or the inbox.
+    /// Messages received whole, in time and for the first time. Those of them that were not delivered after all, as nobody wanted
+    /// them (`NoReceiver`), are in `received_dropped`, too.
     pub received: u64,
     /// Messages received and not delivered, by reason.
     pub received_dropped: Vec<(Reason, u64)>,
+    /// Messages received whose seals were opened. Seals that do not open are in `received_dropped`.
+    pub seals_opened: u64,
+    /// Messages received whose signatures were verified. Those that do not hold are in `received_dropped`.
+    pub signatures_verified: u64,
     /// Bytes written to links, handshakes included.
     pub bytes_sent: u64,
     /// Bytes read from links, handshakes included.

@@ -1057,7 +1057,10 @@ fn finish_envelope(
     streams: &[StreamWriter],
 ) -> Result<Option<(Batch, Reservation)>, Reason> {
     let flow = match envelope {
-        Envelope::Flows(flow) => Some((flow.id(), flow.finish()?)),
+        Envelope::Flows(flow) => {
+            let (id, is_encrypted, is_signed) = (flow.id(), flow.is_encrypted(), flow.is_signed());
+            Some((id, is_encrypted, is_signed, flow.finish()?))
+        }
         Envelope::Begun(_) | Envelope::Whole => None,
     };
     let opened = match whole {
@@ -1069,9 +1072,13 @@ fn finish_envelope(
         }
         None => None,
     };
-    if let Some((id, last)) = flow {
-        if opened.is_none() && !entry.guaranteed && !peer.arrivals().envelopes().insert(id) {
-            return Err(Reason::Duplicate);
+    if let Some((id, is_encrypted, is_signed, last)) = flow {
+        // Of a message that was put together, too, this was done there.
+        if opened.is_none() {
+            if !entry.guaranteed && !peer.arrivals().envelopes().insert(id) {
+                return Err(Reason::Duplicate);
+            }
+            hub.tally.traffic.open_envelope(is_encrypted, is_signed);
         }
         for stream in streams {
             stream.push(Piece { bytes: last.bytes.clone(), consumption: last.consumption.clone() });

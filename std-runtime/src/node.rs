@@ -227,11 +227,14 @@ impl Node {
     pub fn counters(&self) -> Counters {
         let hub = self.hub();
         let tally = &hub.tally;
+        let (seals_opened, signatures_verified) = tally.traffic.opened();
         Counters {
             sent: hub.sent(),
             sent_dropped: hub.sent_dropped(),
             received: tally.traffic.messages_received.load(Relaxed),
             received_dropped: tally.traffic.dropped(),
+            seals_opened,
+            signatures_verified,
             bytes_sent: tally.traffic.bytes_sent.load(Relaxed),
             bytes_received: tally.traffic.bytes_received.load(Relaxed),
             compressed_sent: tally.traffic.packed.snapshot(),

@@ -69,6 +69,7 @@ pub(crate) fn open(hub: &Hub, peer: &Peer, entry: &Entry, bytes: Bytes) -> Resul
     if !entry.guaranteed && !peer.arrivals().envelopes().insert(header.message_id) {
         return Err(Reason::Duplicate);
     }
+    hub.tally.traffic.open_envelope(header.is_encrypted, header.is_signed);
     Ok(Opened { id: header.message_id, kind, payload, is_encrypted: header.is_encrypted, evidence })
 }
 

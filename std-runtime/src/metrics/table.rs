@@ -82,7 +82,7 @@ pub(super) const METRICS: &[Metric] = &[
         "hyphal_received_messages_total",
         COUNT,
         &[],
-        "Messages handed to subscriptions or the inbox.",
+        "Messages received whole, in time and for the first time; those that were not delivered after all, as NoReceiver, are in hyphal_received_dropped_total, too.",
         |s, sink| {
             sink.put([], s.counters.received);
         },
@@ -94,6 +94,24 @@ pub(super) const METRICS: &[Metric] = &[
         "Messages received and not delivered.",
         |s, sink| {
             sink.put_reasons(&s.counters.received_dropped);
+        },
+    ),
+    counter(
+        "hyphal_seals_opened_total",
+        COUNT,
+        &[],
+        "Messages received whose seals were opened; hyphal_received_dropped_total has the others: BadSeal.",
+        |s, sink| {
+            sink.put([], s.counters.seals_opened);
+        },
+    ),
+    counter(
+        "hyphal_signatures_verified_total",
+        COUNT,
+        &[],
+        "Messages received whose signatures were verified; hyphal_received_dropped_total has the others: BadSignature.",
+        |s, sink| {
+            sink.put([], s.counters.signatures_verified);
         },
     ),
     // Bytes on links.

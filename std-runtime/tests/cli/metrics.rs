@@ -65,8 +65,13 @@ fn an_address_that_is_none_a_port_in_use_and_another_machines_are_told() {
     let taken = taken.local_addr().unwrap().to_string();
 
     for (address, code, message, help) in [
-        ("localhost:99999", 2, "--metrics: 'localhost:99999': invalid socket address", "allowed: IP:PORT"),
-        ("4859", 2, "--metrics: '4859': invalid socket address", "allowed: IP:PORT"),
+        (
+            "localhost:99999",
+            2,
+            "--metrics: metrics: 'localhost:99999': invalid socket address",
+            "allowed: IP:PORT",
+        ),
+        ("4859", 2, "--metrics: metrics: '4859': invalid socket address", "allowed: IP:PORT"),
         (&taken, 1, "is in use, so no metrics can be served there", "choose another port with --metrics"),
         (
             "192.0.2.1:4859",

@@ -42,9 +42,9 @@ async fn a_scrape_shows_the_numbers_of_the_node_and_every_drop_by_its_reason() {
 
     let counters = right.counters();
     assert_eq!(counters.received_dropped, [(Reason::NoReceiver, 2)]);
-    right_page.assert("hyphal_received_messages_total", &[], 1);
+    right_page.assert("hyphal_received_messages_total", &[], 3);
     right_page.assert("hyphal_received_dropped_total", &[("reason", "NoReceiver")], 2);
-    right_page.assert_peer("hyphal_peer_received_messages_total", left.id(), 1);
+    right_page.assert_peer("hyphal_peer_received_messages_total", left.id(), 3);
     let labels = [("peer", &*left.id().to_string()), ("reason", "NoReceiver")];
     right_page.assert("hyphal_peer_received_dropped_total", &labels, 2);
     right_page.assert("hyphal_connections_dialled_total", &[], 1);
