@@ -238,7 +238,9 @@ impl<S: Storage> Outbox<S> {
         let is_parted = self.progress.written(shown.class) > 0;
         self.progress.handle_whole(shown.class);
         match &mut self.link {
-            Link::Stream if reliability == Reliability::BestEffort => {
+            Link::Stream
+                if reliability == Reliability::BestEffort && self.storage.retains_none(shown.class) =>
+            {
                 self.storage.pop(shown.class);
                 self.flights.board(shown);
             }

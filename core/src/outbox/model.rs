@@ -197,6 +197,8 @@ struct Message {
     written: usize,
     /// Whether all of it was ever taken.
     was_taken: bool,
+    /// Whether it takes up room until it is settled.
+    is_kept: bool,
     /// Whether it was dropped when some bytes were written, and the peer does not know.
     is_abandoned: bool,
     /// What the ledger was told.
@@ -245,6 +247,7 @@ impl Model {
             state: State::Queued,
             written: 0,
             was_taken: false,
+            is_kept: false,
             is_abandoned: false,
             told: None,
         });
@@ -311,6 +314,11 @@ impl Model {
             }
             Some(Shown::Message(shown)) => shown,
         };
+        let class = self.messages[shown].header.priority;
+        let is_behind_kept = self
+            .messages
+            .iter()
+            .any(|m| m.header.priority == class && m.state == State::InFlight && m.is_kept);
         let message = &mut self.messages[shown];
         if message.state != State::Queued {
             return;
@@ -319,6 +327,7 @@ impl Model {
         if len >= left {
             message.state = State::InFlight;
             message.was_taken = true;
+            message.is_kept = message.header.reliability != Reliability::BestEffort || is_behind_kept;
             self.open.push(shown);
         } else if len > 0 {
             message.written += len;
@@ -438,10 +447,7 @@ impl Model {
     }
 
     fn has_room(&self, len: usize) -> bool {
-        let is_kept = |m: &&Message| match m.header.reliability {
-            Reliability::BestEffort => m.state == State::Queued,
-            _ => matches!(m.state, State::Queued | State::InFlight),
-        };
+        let is_kept = |m: &&Message| m.state == State::Queued || m.state == State::InFlight && m.is_kept;
         let queued = || self.messages.iter().filter(is_kept);
         queued().count() < SLOTS && queued().map(|m| m.payload.len()).sum::<usize>() + len <= BYTES
     }

@@ -2,7 +2,7 @@
 //!
 //! | | over a stream | over datagrams | when the session ends |
 //! |---|---|---|---|
-//! | BestEffort | leaves when it is taken | is retained; if its record is lost it is given up, unless it went in parts | unconfirmed |
+//! | BestEffort | leaves when it is taken, or is retained if others before it are | is retained; if its record is lost it is given up, unless it went in parts | unconfirmed |
 //! | High | is retained until it is acknowledged | the same, and written again when lost | queued again, before all others of its class |
 //! | Guaranteed | as High | as High | withdrawn, as what waits |
 //!

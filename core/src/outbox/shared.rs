@@ -64,21 +64,25 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         let weight = Self::weight(&entry.header, payload.len());
         self.bytes += weight;
         lane.bytes += weight;
-        lane.queue.push_back((entry, payload));
+        lane.ring.push_back((entry, Some(payload)));
     }
 
     #[inline]
     fn front(&self, class: Priority) -> Option<(&Entry, &[u8])> {
-        let (entry, payload) = self.lane(class)?.queue.front()?;
-        Some((entry, payload))
+        let lane = self.lane(class)?;
+        let (entry, payload) = lane.ring.get(lane.taken)?;
+        Some((entry, payload.as_deref()?))
     }
 
     // Without it a copy of the entry is made for each message that leaves, which costs as much again.
     #[inline(always)]
     fn pop(&mut self, class: Priority) -> Option<Entry> {
         let lane = &mut self.lanes.as_mut()?[class as usize];
-        let (entry, payload) = lane.queue.pop_front()?;
-        let weight = Self::weight(&entry.header, payload.len());
+        let (entry, payload) = match lane.taken {
+            0 => lane.ring.pop_front()?,
+            _ => lane.pop_behind()?,
+        };
+        let weight = Self::weight(&entry.header, payload?.len());
         lane.bytes -= weight;
         lane.shrink_if_empty();
         self.messages -= 1;
@@ -89,7 +93,10 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     fn drop_where(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Verdict) {
         let Some(lanes) = &mut self.lanes else { return };
         let lane = &mut lanes[class as usize];
-        lane.queue.retain(|(entry, payload)| {
+        let mut at = 0;
+        lane.ring.retain(|(entry, payload)| {
+            at += 1;
+            let Some(payload) = payload.as_ref().filter(|_| at > lane.taken) else { return true };
             let verdict = verdict(entry);
             if verdict == Verdict::Keep {
                 return true;
@@ -112,8 +119,9 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         mut original: impl FnMut(&mut Header, &[u8]) -> Option<Bytes>,
     ) {
         let Some(lanes) = &mut self.lanes else { return };
-        let Lane { queue, bytes, .. } = &mut lanes[class as usize];
-        for (entry, payload) in queue {
+        let Lane { ring, taken, bytes, .. } = &mut lanes[class as usize];
+        for (entry, payload) in ring.range_mut(*taken..) {
+            let Some(payload) = payload else { continue };
             let before = Self::weight(&entry.header, payload.len());
             if let Some(original) = original(&mut entry.header, payload) {
                 *payload = original;
@@ -131,7 +139,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
 
     #[inline]
     fn len(&self, class: Priority) -> usize {
-        self.lane(class).map_or(0, |lane| lane.queue.len())
+        self.lane(class).map_or(0, |lane| lane.ring.len() - lane.taken)
     }
 
     #[inline]
@@ -159,57 +167,58 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         u32::try_from(self.max_bytes).unwrap_or(u32::MAX)
     }
 
+    #[inline]
     fn retain(&mut self, class: Priority) {
         let Some(lanes) = &mut self.lanes else { return };
         let lane = &mut lanes[class as usize];
-        let Some((entry, payload)) = lane.queue.pop_front() else { return };
-        lane.shrink_if_empty();
+        let Some((entry, Some(payload))) = lane.ring.get(lane.taken) else { return };
         let weight = Self::weight(&entry.header, payload.len());
+        lane.taken += 1;
         lane.bytes -= weight;
         self.messages -= 1;
         self.bytes -= weight;
         self.kept += 1;
         self.kept_bytes += weight;
-        lane.kept.push_back((entry, Some(payload)));
     }
 
     fn retained(&self, class: Priority, from: u64) -> Option<(&Entry, &[u8])> {
-        let kept = &self.lane(class)?.kept;
-        let at = kept.partition_point(|(entry, _)| entry.ordinal < from);
-        kept.range(at..).find_map(|(entry, payload)| Some((entry, payload.as_deref()?)))
+        let lane = self.lane(class)?;
+        let at = lane.find(from);
+        let kept = lane.ring.range(at.min(lane.taken)..lane.taken);
+        kept.into_iter().find_map(|(entry, payload)| Some((entry, payload.as_deref()?)))
     }
 
     fn forget(&mut self, class: Priority, ordinal: u64) {
         let Some(lanes) = &mut self.lanes else { return };
-        let kept = &mut lanes[class as usize].kept;
-        let at = kept.partition_point(|(entry, _)| entry.ordinal < ordinal);
-        let Some((entry, payload)) = kept.get_mut(at) else { return };
+        let lane = &mut lanes[class as usize];
+        let at = lane.find(ordinal);
+        if at >= lane.taken {
+            return;
+        }
+        let (entry, payload) = &mut lane.ring[at];
         let Some(payload) = payload.take_if(|_| entry.ordinal == ordinal) else { return };
         self.kept -= 1;
         self.kept_bytes -= Self::weight(&entry.header, payload.len());
-        while kept.front().is_some_and(|(_, payload)| payload.is_none()) {
-            kept.pop_front();
-        }
-        if kept.is_empty() && kept.capacity() > KEPT {
-            kept.shrink_to(KEPT);
-        }
+        lane.handle_hole();
     }
 
     fn forget_through(&mut self, class: Priority, ordinal: u64) -> u64 {
         let Some(lanes) = &mut self.lanes else { return 0 };
-        let kept = &mut lanes[class as usize].kept;
+        let lane = &mut lanes[class as usize];
         let (mut count, mut bytes) = (0, 0);
-        while let Some((entry, _)) = kept.front()
-            && entry.ordinal <= ordinal
+        while lane.taken > 0
+            && let Some((entry, payload)) = lane.ring.pop_front_if(|(entry, _)| entry.ordinal <= ordinal)
         {
-            if let Some((entry, Some(payload))) = kept.pop_front() {
-                bytes += Self::weight(&entry.header, payload.len());
-                count += 1;
+            lane.taken -= 1;
+            match payload {
+                Some(payload) => {
+                    bytes += Self::weight(&entry.header, payload.len());
+                    count += 1;
+                }
+                None => lane.holes -= 1,
             }
         }
-        if kept.is_empty() && kept.capacity() > KEPT {
-            kept.shrink_to(KEPT);
-        }
+        lane.shrink_if_empty();
         self.kept -= count;
         self.kept_bytes -= bytes;
         count as u64
@@ -218,17 +227,18 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     fn requeue(&mut self, class: Priority) {
         let Some(lanes) = &mut self.lanes else { return };
         let lane = &mut lanes[class as usize];
-        while let Some((entry, payload)) = lane.kept.pop_back() {
-            let Some(payload) = payload else { continue };
-            let weight = Self::weight(&entry.header, payload.len());
-            lane.queue.push_front((entry, payload));
-            lane.bytes += weight;
-            self.messages += 1;
-            self.bytes += weight;
-            self.kept -= 1;
-            self.kept_bytes -= weight;
-        }
-        lane.kept.shrink_to(KEPT);
+        lane.close_holes();
+        let kept = lane
+            .ring
+            .range(..lane.taken)
+            .filter_map(|(entry, payload)| Some(Self::weight(&entry.header, payload.as_ref()?.len())));
+        let bytes: usize = kept.sum();
+        self.messages += lane.taken;
+        self.kept -= lane.taken;
+        lane.taken = 0;
+        lane.bytes += bytes;
+        self.bytes += bytes;
+        self.kept_bytes -= bytes;
     }
 
     fn retained_len(&self) -> usize {
@@ -251,19 +261,59 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     }
 }
 
-/// One class: its queue and the chunk that its small payloads are copied into.
+/// One class: what is retained of it and behind that its queue, in one ring, and the chunk that small payloads are copied
+/// into.
 #[derive(Debug, Default)]
 struct Lane {
-    queue: VecDeque<(Entry, Bytes)>,
+    /// By ordinal. What left behind others that are retained has no payload.
+    ring: VecDeque<(Entry, Option<Bytes>)>,
+    /// How many of the ring are retained, or holes between those.
+    taken: usize,
+    /// How many of these are holes.
+    holes: usize,
     /// Payload bytes in the queue.
     bytes: usize,
-    /// What is retained, by ordinal. What was forgotten behind others has no payload and goes with those before it.
-    kept: VecDeque<(Entry, Option<Bytes>)>,
     /// Always empty; its capacity is what the chunk has left.
     chunk: BytesMut,
 }
 
 impl Lane {
+    /// The place of the first message with this ordinal or a higher one.
+    fn find(&self, ordinal: u64) -> usize {
+        self.ring.partition_point(|(entry, _)| entry.ordinal < ordinal)
+    }
+
+    /// Takes the first message of the queue where others before it are retained.
+    #[cold]
+    fn pop_behind(&mut self) -> Option<(Entry, Option<Bytes>)> {
+        let (entry, payload) = self.ring.get_mut(self.taken)?;
+        let popped = (*entry, payload.take());
+        self.taken += 1;
+        self.handle_hole();
+        Some(popped)
+    }
+
+    /// There is one hole more: those at the front go, and when holes are most of what is there, all.
+    fn handle_hole(&mut self) {
+        self.holes += 1;
+        while self.holes > 0 && self.ring.pop_front_if(|(_, payload)| payload.is_none()).is_some() {
+            self.taken -= 1;
+            self.holes -= 1;
+        }
+        if self.holes > HOLES && self.holes > self.ring.len() / 2 {
+            self.close_holes();
+        }
+        self.shrink_if_empty();
+    }
+
+    fn close_holes(&mut self) {
+        if self.holes > 0 {
+            self.ring.retain(|(_, payload)| payload.is_some());
+            self.taken -= self.holes;
+            self.holes = 0;
+        }
+    }
+
     #[inline]
     fn copy(&mut self, bytes: &[u8]) -> Bytes {
         if bytes.len() > CHUNKED_MAX {
@@ -279,8 +329,8 @@ impl Lane {
 
     #[inline]
     fn shrink_if_empty(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > KEPT {
-            self.queue.shrink_to(KEPT);
+        if self.ring.is_empty() && self.ring.capacity() > KEPT {
+            self.ring.shrink_to(KEPT);
         }
     }
 }
@@ -290,6 +340,9 @@ const CHUNK: usize = 4096;
 
 /// Payloads up to this length share a chunk; at worst a quarter of the chunk stays unused at its end.
 const CHUNKED_MAX: usize = 1024;
+
+/// Holes that are not worth the work to close them.
+const HOLES: usize = 64;
 
 /// Places (80 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again:
 /// growing costs as much again as the push itself.

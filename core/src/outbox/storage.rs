@@ -156,6 +156,11 @@ pub trait Storage {
     fn forget_through(&mut self, class: Priority, ordinal: u64) -> u64;
     /// Moves all retained messages of a class to the front of its queue, in their order.
     fn requeue(&mut self, class: Priority);
+    /// Whether none of a class is retained.
+    #[inline]
+    fn retains_none(&self, class: Priority) -> bool {
+        self.retained_len() == 0 || self.retained(class, 0).is_none()
+    }
     /// Retained messages of all classes. They take room like queued ones, and count in nothing else.
     fn retained_len(&self) -> usize;
     /// Their payload bytes.

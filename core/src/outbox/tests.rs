@@ -86,6 +86,11 @@ for_every_storage! {
     more_urgent_messages_are_never_shed
     nothing_is_shed_where_it_would_not_make_room
     what_expired_goes_before_anything_is_shed
+    high_messages_go_back_to_the_front_in_order_when_a_session_ends
+    what_was_written_once_is_never_called_expired_or_cancelled
+    guaranteed_messages_are_withdrawn_with_their_session
+    what_is_retained_takes_room_until_it_is_acknowledged
+    a_best_effort_message_in_a_lost_datagram_is_given_up_and_a_high_one_is_shown_again
 }
 
 fn messages_of_a_class_leave_in_the_order_of_push<S: Small>() {
@@ -795,6 +800,116 @@ mod heap {
 
 fn at(seconds: u64) -> Instant {
     Instant::from_micros(seconds * 1_000_000)
+}
+
+fn high_messages_go_back_to_the_front_in_order_when_a_session_ends<S: Small>() {
+    let mut outbox = S::small();
+    outbox.handle_session_start(64);
+    for (text, reliability) in [
+        ("first", Reliability::High),
+        ("once", Reliability::BestEffort),
+        ("second", Reliability::High),
+        ("queued", Reliability::BestEffort),
+    ] {
+        push_as(&mut outbox, reliability, 0, text);
+    }
+    (0..3).for_each(|_| drop(take(&mut outbox, 0)));
+    outbox.handle_record_written(0);
+
+    outbox.handle_session_end();
+
+    assert_eq!(*outbox.ledger(), [Fate::Unconfirmed { class: Medium, first: 2, last: 2 }]);
+    assert_eq!((outbox.queued(), outbox.in_flight(), outbox.counters().requeued), (3, 0, 2));
+    assert_balanced(&outbox);
+    outbox.handle_session_start(64);
+    assert_eq!(drain(&mut outbox), ["first", "second", "queued"]);
+    outbox.handle_record_written(0);
+    outbox.handle_ack(1);
+    assert_eq!(outbox.ledger().last(), Some(&Fate::Confirmed { class: Medium, first: 1, last: 4 }));
+    assert!(outbox.is_idle());
+    assert_balanced(&outbox);
+}
+
+fn what_was_written_once_is_never_called_expired_or_cancelled<S: Small>() {
+    let mut outbox = S::small();
+    let [short, cancelled, cleared] =
+        [5, 0, 0].map(|ttl| push_as(&mut outbox, Reliability::High, ttl, "perhaps there"));
+    (0..3).for_each(|_| drop(take(&mut outbox, 0)));
+    outbox.handle_session_end();
+    let never = push_as(&mut outbox, Reliability::High, 0, "never written");
+    assert_eq!(outbox.poll_timeout(), Some(at(5)));
+
+    outbox.handle_timeout(at(5));
+    assert!(!outbox.cancel(cancelled), "it may have been delivered");
+    assert!(outbox.cancel(never));
+    outbox.clear(Reason::PeerGone);
+
+    assert_eq!(
+        *outbox.ledger(),
+        [
+            Fate::unconfirmed(short),
+            Fate::unconfirmed(cancelled),
+            Fate::Dropped { ticket: never, reason: Reason::Cancelled },
+            Fate::unconfirmed(cleared),
+        ]
+    );
+    assert_eq!((outbox.counters().unconfirmed, outbox.counters().dropped()), (3, 1));
+    assert_balanced(&outbox);
+}
+
+fn guaranteed_messages_are_withdrawn_with_their_session<S: Small>() {
+    let mut outbox = S::small();
+    for text in ["in flight", "queued"] {
+        push_as(&mut outbox, Reliability::Guaranteed, 0, text);
+    }
+    take(&mut outbox, 0).unwrap();
+    push_as(&mut outbox, Reliability::BestEffort, 0, "stays");
+
+    outbox.handle_session_end();
+
+    assert!(outbox.ledger().is_empty(), "their lane tells what becomes of them");
+    assert_eq!(outbox.counters().withdrawn, 2);
+    assert_eq!(drain(&mut outbox), ["stays"]);
+    assert_balanced(&outbox);
+}
+
+fn what_is_retained_takes_room_until_it_is_acknowledged<S: Small>() {
+    let mut outbox = S::small();
+    for _ in 0..8 {
+        push_as(&mut outbox, Reliability::High, 0, "x");
+    }
+    drain(&mut outbox);
+    outbox.handle_record_written(0);
+    assert_eq!((outbox.queued(), outbox.held(), outbox.held_bytes()), (0, 8, 8));
+    assert_eq!(push(&mut outbox, Medium, 0, "y"), Err(SendError::QueueFull));
+
+    outbox.handle_ack(1);
+
+    assert_eq!((outbox.held(), outbox.held_bytes()), (0, 0));
+    push(&mut outbox, Medium, 0, "y").unwrap();
+    assert_balanced(&outbox);
+}
+
+fn a_best_effort_message_in_a_lost_datagram_is_given_up_and_a_high_one_is_shown_again<S: Small>() {
+    let mut outbox = S::small();
+    outbox.handle_datagram_session_start(256, 100);
+    let once = push_as(&mut outbox, Reliability::BestEffort, 0, "once");
+    push_as(&mut outbox, Reliability::High, 0, "again");
+    drain(&mut outbox);
+    assert!(outbox.retains_best_effort(Medium, 1, 2) && !outbox.retains_best_effort(Medium, 2, 2));
+
+    let (ordinal, next) = outbox.retained(at(1), Medium, 1, 2).unwrap();
+
+    assert_eq!((ordinal, next.payload), (2, &b"again"[..]));
+    assert_eq!(*outbox.ledger(), [Fate::unconfirmed(once)]);
+    outbox.handle_session_end();
+    assert_eq!(drain(&mut outbox), ["again"]);
+    assert_balanced(&outbox);
+}
+
+fn push_as<S: Small>(outbox: &mut Outbox<S>, reliability: Reliability, ttl: u32, text: &str) -> Ticket {
+    let header = Header { reliability, ..header(Medium, ttl) };
+    outbox.push(at(0), header, Payload::Copied(text.as_bytes())).unwrap()
 }
 
 fn header(priority: Priority, ttl: u32) -> Header {

@@ -6,7 +6,7 @@
 use crate::time::{Duration, Instant};
 
 /// Records with messages that are done before an acknowledgement is sent without waiting.
-const PROMPT: u64 = 64;
+const PROMPT: u64 = 16;
 
 /// How long an acknowledgement waits for company, as `max_ack_delay` of RFC 9000, section 18.2.
 const DELAY: Duration = Duration::from_millis(25);
