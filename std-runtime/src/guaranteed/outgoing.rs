@@ -40,6 +40,8 @@ pub(super) struct Outgoing {
     attached: Option<Attached>,
     classes: [Option<Box<End>>; Priority::ALL.len()],
     counts: Sent,
+    /// Messages that were never delivered, by reason.
+    drops: BTreeMap<Reason, u64>,
     /// Receipts that somebody may wait for.
     receipts: usize,
 }
@@ -109,6 +111,10 @@ impl Outgoing {
 
     pub(super) fn sent(&self) -> Sent {
         self.counts
+    }
+
+    pub(super) fn dropped(&self) -> Vec<(Reason, u64)> {
+        self.drops.iter().map(|(&reason, &count)| (reason, count)).collect()
     }
 
     /// A lane was in the store when it was opened.
@@ -201,6 +207,14 @@ impl Outgoing {
     }
 
     fn resolve(&mut self, receipt: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
+        let reason = match outcome {
+            Outcome::Expired => Some(Reason::Expired),
+            Outcome::Failed(reason) => Some(reason),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            *self.drops.entry(reason).or_default() += 1;
+        }
         let count = match outcome {
             Outcome::Delivered => &mut self.counts.confirmed,
             Outcome::Expired => &mut self.counts.expired,
