@@ -24,6 +24,11 @@ impl Guests {
         self.staying[ticket.class as usize].push_back(ticket.ordinal);
     }
 
+    /// Whether none is queued or in flight.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.staying.iter().all(VecDeque::is_empty)
+    }
+
     /// The outbox tells of a fate, which may be that of guests.
     pub(crate) fn settle(&mut self, fate: Fate) {
         let (class, first, last) = match fate {

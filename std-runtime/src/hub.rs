@@ -204,6 +204,9 @@ impl Hub {
         let all = ByReason::default();
         all.add_all(self.retired_drops.snapshot());
         self.peers().iter().for_each(|peer| all.add_all(peer.lane().dropped()));
+        if let Some(guaranteed) = &self.guaranteed {
+            all.add_all(guaranteed.dropped());
+        }
         all.snapshot()
     }
 

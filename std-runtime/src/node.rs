@@ -262,7 +262,7 @@ impl Node {
                 cipher: peer.as_ref().and_then(|peer| *peer.cipher.borrow()),
                 terms: peer.as_ref().and_then(|peer| peer.lane().terms().copied()),
                 sent: peer.as_ref().map(|peer| peer.sent()).unwrap_or_default(),
-                sent_dropped: peer.as_ref().map(|peer| peer.lane().dropped()).unwrap_or_default(),
+                sent_dropped: peer.as_ref().map(|peer| peer.dropped()).unwrap_or_default(),
                 queued_bytes: peer.as_ref().map_or(0, |peer| peer.lane().outbox.queued_bytes() as u64),
                 received: peer.as_ref().map_or(0, |peer| peer.tally.messages_received.load(Relaxed)),
                 received_dropped: peer.as_ref().map(|peer| peer.tally.dropped()).unwrap_or_default(),

@@ -19,7 +19,7 @@ use hyphal_core::wire::reason::Reason;
 use tokio::sync::watch;
 
 use crate::compression::{Codec, Methods, Taker};
-use crate::counters::{Sent, Tally};
+use crate::counters::{ByReason, Sent, Tally};
 use crate::error::SendError;
 use crate::guaranteed::Lanes;
 use crate::message::Overflow;
@@ -96,6 +96,16 @@ impl Peer {
     /// Which messages of this peer were seen; only its link asks.
     pub(crate) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The messages to the peer that were given up before they had left, by reason.
+    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
+        let all = ByReason::default();
+        all.add_all(self.lane().dropped());
+        if let Some(lanes) = &self.lanes {
+            all.add_all(lanes.dropped());
+        }
+        all.snapshot()
     }
 
     /// What became of the messages sent to the peer.

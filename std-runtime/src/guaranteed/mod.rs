@@ -35,7 +35,7 @@ pub(crate) use self::outgoing::Called;
 use self::outgoing::{Accepted, Outgoing, Storing};
 pub(crate) use self::sending::{Convoy, send};
 use crate::clock;
-use crate::counters::Sent;
+use crate::counters::{ByReason, Sent};
 use crate::error::SendError;
 use crate::hub::Hub;
 use crate::peer::{Lane, Peer};
@@ -54,6 +54,7 @@ struct Peers {
     by_id: HashMap<NodeId, Arc<Lanes>>,
     /// Of lanes that nobody needed any more.
     retired: Sent,
+    retired_drops: Vec<(Reason, u64)>,
     /// How many there may be until those that nobody needs are sought.
     prune_at: usize,
 }
@@ -109,7 +110,8 @@ impl Guaranteed {
                 lanes.outgoing().restore_messages(stored.key.class, &messages);
             }
         }
-        let peers = Peers { by_id: peers, retired: Sent::default(), prune_at: PRUNE_AT };
+        let (retired, retired_drops) = (Sent::default(), Vec::new());
+        let peers = Peers { by_id: peers, retired, retired_drops, prune_at: PRUNE_AT };
         Ok(Self { keeper, peers: RwLock::new(peers) })
     }
 
@@ -134,6 +136,14 @@ impl Guaranteed {
         let mut sent = self.peers.read().unwrap_or_else(PoisonError::into_inner).retired;
         self.all().iter().for_each(|lanes| sent.add(&lanes.sent()));
         sent
+    }
+
+    /// The messages among them that were never delivered, by reason.
+    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
+        let drops = ByReason::default();
+        drops.add_all(self.peers.read().unwrap_or_else(PoisonError::into_inner).retired_drops.clone());
+        self.all().iter().for_each(|lanes| drops.add_all(lanes.dropped()));
+        drops.snapshot()
     }
 
     /// Sees to the time to live of what is stored, until the node ends.
@@ -182,15 +192,18 @@ impl Peers {
         if self.by_id.len() < self.prune_at {
             return;
         }
-        let retired = &mut self.retired;
+        let (retired, drops) = (&mut self.retired, ByReason::default());
+        drops.add_all(std::mem::take(&mut self.retired_drops));
         self.by_id.retain(|_, lanes| {
             let outgoing = lanes.outgoing();
             let is_needed = !outgoing.is_unused() || Arc::strong_count(lanes) > 1;
             if !is_needed {
                 retired.add(&outgoing.sent());
+                drops.add_all(outgoing.dropped());
             }
             is_needed
         });
+        self.retired_drops = drops.snapshot();
         self.prune_at = PRUNE_AT.max(2 * self.by_id.len());
     }
 }
@@ -248,6 +261,11 @@ impl Lanes {
     /// What became of the messages to the peer, and how many are stored.
     pub(crate) fn sent(&self) -> Sent {
         self.outgoing().sent()
+    }
+
+    /// Those that were never delivered, by reason.
+    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
+        self.outgoing().dropped()
     }
 
     fn is_settled(&self) -> bool {

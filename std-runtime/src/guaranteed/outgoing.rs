@@ -40,6 +40,8 @@ pub(super) struct Outgoing {
     attached: Option<Attached>,
     classes: [Option<Box<End>>; Priority::ALL.len()],
     counts: Sent,
+    /// Messages that were never delivered, by reason.
+    drops: BTreeMap<Reason, u64>,
     /// Receipts that somebody may wait for.
     receipts: usize,
 }
@@ -109,6 +111,10 @@ impl Outgoing {
 
     pub(super) fn sent(&self) -> Sent {
         self.counts
+    }
+
+    pub(super) fn dropped(&self) -> Vec<(Reason, u64)> {
+        self.drops.iter().map(|(&reason, &count)| (reason, count)).collect()
     }
 
     /// A lane was in the store when it was opened.
@@ -201,6 +207,14 @@ impl Outgoing {
     }
 
     fn resolve(&mut self, receipt: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
+        let reason = match outcome {
+            Outcome::Expired => Some(Reason::Expired),
+            Outcome::Failed(reason) => Some(reason),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            *self.drops.entry(reason).or_default() += 1;
+        }
         let count = match outcome {
             Outcome::Delivered => &mut self.counts.confirmed,
             Outcome::Expired => &mut self.counts.expired,
@@ -597,7 +611,9 @@ impl Lanes {
                     return Err((number, end.fate_of_expired(number)));
                 }
                 Some(_) => {
-                    if lane.outbox.queued() >= AHEAD || lane.outbox.queued_bytes() >= AHEAD_BYTES {
+                    let is_long = lane.outbox.queued() >= AHEAD || lane.outbox.queued_bytes() >= AHEAD_BYTES;
+                    // However much others send, one at a time has its turn.
+                    if is_long && !lane.outbox.ledger().guests.is_empty() {
                         return Ok(false);
                     }
                     let Some(message) = end.ready.get(&number) else {

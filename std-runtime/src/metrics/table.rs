@@ -25,7 +25,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge("hyphal_uptime_seconds", SECONDS, &[], "Since the node was started.", |s, sink| {
         sink.put([], s.uptime.as_secs_f64());
     }),
-    // Messages that were sent: sent = confirmed + unconfirmed + dropped + queued + in flight.
+    // Messages that were sent: sent = confirmed + unconfirmed + unknown + dropped + queued + in flight + stored.
     counter(
         "hyphal_sent_messages_total",
         COUNT,
@@ -54,6 +54,15 @@ pub(super) const METRICS: &[Metric] = &[
         },
     ),
     counter(
+        "hyphal_sent_unknown_total",
+        COUNT,
+        &[],
+        "Guaranteed messages of which the receiver no longer knows whether they came.",
+        |s, sink| {
+            sink.put([], s.counters.sent.unknown);
+        },
+    ),
+    counter(
         "hyphal_sent_dropped_total",
         COUNT,
         &["reason"],
@@ -67,6 +76,9 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     gauge("hyphal_sent_queued_bytes", BYTES, &[], "Payload bytes that wait to be sent.", |s, sink| {
         sink.put([], s.peers.iter().map(|peer| peer.queued_bytes).sum::<u64>());
+    }),
+    gauge("hyphal_sent_stored", COUNT, &[], "Guaranteed messages in the store.", |s, sink| {
+        sink.put([], s.counters.sent.stored);
     }),
     gauge(
         "hyphal_sent_in_flight",
@@ -329,6 +341,12 @@ pub(super) const METRICS: &[Metric] = &[
             sink.put_peers(|peer| Some(peer.sent.unconfirmed));
         },
     ),
+    counter("hyphal_peer_sent_unknown_total", COUNT, PEER, "As hyphal_sent_unknown_total.", |_, sink| {
+        sink.put_peers(|peer| Some(peer.sent.unknown));
+    }),
+    gauge("hyphal_peer_sent_stored", COUNT, PEER, "As hyphal_sent_stored.", |_, sink| {
+        sink.put_peers(|peer| Some(peer.sent.stored));
+    }),
     counter(
         "hyphal_peer_sent_dropped_total",
         COUNT,
