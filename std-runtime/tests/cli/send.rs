@@ -320,7 +320,7 @@ fn mistakes_are_found_before_anything_is_sent() {
         (&["--to", &own, "hello"], 2, "no peer with the id"),
         (&["--to", &to_own, "hello"], 3, "--ephemeral-key"),
         (&["--broadcast", "hello"], 3, "no peers to broadcast to"),
-        (&["--ephemeral-key", "--to", &to_own, "--type", "3500", "hello"], 2, "no family of message types"),
+        (&["--ephemeral-key", "--to", &to_own, "--type", "3600", "hello"], 2, "no family of message types"),
         (&["--ephemeral-key", "--to", &to_own, "--file", "none.txt"], 1, "cannot read none.txt"),
     ];
     for (arguments, code, expected) in cases {
