@@ -72,7 +72,7 @@ impl SendOptions {
         Self { overflow, ..self }
     }
 
-    /// The same, sealed end to end or not. It costs about a tenth of a millisecond at each end, and 151 bytes and more.
+    /// The same, sealed end to end or not. It costs a few tenths of a millisecond at each end, and 151 bytes and more.
     #[must_use]
     pub const fn seal(self, seal: bool) -> Self {
         Self { seal: Some(seal), ..self }

@@ -74,6 +74,40 @@ fn what_cannot_be_sealed_or_kept_is_said_before_anything_is_sent() {
 }
 
 #[test]
+fn a_guaranteed_message_to_an_absent_peer_stays_in_the_store_until_it_comes() {
+    let home = Home::new();
+    home.keygen("sender");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let peer = format!("{}@127.0.0.1:{port}", home.keygen("peer"));
+    let to =
+        ["send", "--key", "sender.key", "--store", "store", "--to", &peer, "--ttl", "0", "--seal", "--sign"];
+    let guaranteed = ["--reliability", "guaranteed"];
+    let send = |more: &[&str]| home.hyphal(&[&to[..], &guaranteed, more].concat());
+
+    let told = send(&["--timeout", "300ms", "--json", "first"]);
+    let shown = send(&["--timeout", "300ms", "second"]);
+
+    assert_eq!((told.code, shown.code), (Some(4), Some(4)), "{told:?} {shown:?}");
+    let delivery = &serde_json::from_str::<Value>(&told.out).unwrap()["deliveries"][0];
+    assert_eq!(delivery["outcome"], "stored", "{told:?}");
+    assert!(shown.out.starts_with("stored ") && shown.out.contains("stays in the store"), "{shown:?}");
+
+    let address = format!("127.0.0.1:{port}");
+    let own = ["listen", "--key", "peer.key", "--store", "peer-store", "--trust", "open"];
+    let listener = home.start(&[&own[..], &["--listen", &address, "--json", "--count", "3"]].concat());
+    listener.err_after("listening on ");
+    let third = send(&["third"]);
+
+    assert_eq!(third.code, Some(0), "{third:?}");
+    for payload in ["first", "second", "third"] {
+        let line = listener.json();
+        assert_eq!(line["payload"], payload);
+        assert_eq!((&line["is_encrypted"], &line["is_signed"]), (&json!(true), &json!(true)));
+    }
+    assert_eq!(listener.end().0, Some(0));
+}
+
+#[test]
 fn either_reliability_that_needs_no_store_delivers() {
     let home = Home::new();
     let (listener, address) = home.listen(&["--count", "2"]);
@@ -320,7 +354,7 @@ fn mistakes_are_found_before_anything_is_sent() {
         (&["--to", &own, "hello"], 2, "no peer with the id"),
         (&["--to", &to_own, "hello"], 3, "--ephemeral-key"),
         (&["--broadcast", "hello"], 3, "no peers to broadcast to"),
-        (&["--ephemeral-key", "--to", &to_own, "--type", "3500", "hello"], 2, "no family of message types"),
+        (&["--ephemeral-key", "--to", &to_own, "--type", "3600", "hello"], 2, "no family of message types"),
         (&["--ephemeral-key", "--to", &to_own, "--file", "none.txt"], 1, "cannot read none.txt"),
     ];
     for (arguments, code, expected) in cases {

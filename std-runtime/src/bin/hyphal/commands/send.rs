@@ -265,9 +265,7 @@ impl Attempt {
                     return match outcome {
                         Outcome::Delivered => Delivery::new(peer, Fate::Delivered),
                         Outcome::Expired => Delivery::expired(peer, &reach::obstacle(&node, &network, peer).await),
-                        Outcome::Unconfirmed => {
-                            Delivery::unconfirmed(peer, "the session ended before it was confirmed")
-                        }
+                        Outcome::Unconfirmed => Delivery::cut_off(peer),
                         Outcome::Unknown => Delivery::unknown(peer),
                         Outcome::Failed(Reason::PeerLimit) => Delivery::too_long(&node, peer, len).await,
                         Outcome::Failed(reason) => Delivery::failed(peer, reason),
@@ -283,7 +281,8 @@ impl Attempt {
                 obstacle = &mut refusal => {
                     return match is_stored {
                         true => Delivery::stored(peer, Some(obstacle)),
-                        false => Delivery::unreachable(peer, obstacle),
+                        false if receipt.cancel() => Delivery::unreachable(peer, obstacle),
+                        false => Delivery::cut_off(peer),
                     };
                 }
                 _ = looks.tick() => {}
@@ -295,14 +294,16 @@ impl Attempt {
                         };
                         return Delivery::stored(peer, obstacle);
                     }
-                    receipt.cancel();
+                    let is_called_back = receipt.cancel();
                     return if reach::is_up(&node, peer).await {
                         Delivery::unconfirmed(
                             peer,
                             "it was not confirmed in time: the receiving application may be slow",
                         )
-                    } else {
+                    } else if is_called_back {
                         Delivery::unreachable(peer, reach::obstacle(&node, &network, peer).await)
+                    } else {
+                        Delivery::cut_off(peer)
                     };
                 }
             }
@@ -393,6 +394,11 @@ impl Delivery {
             None => "its time to live passed before it could be sent".to_owned(),
         };
         Self { reason: Some(Reason::Expired.name()), detail: Some(detail), ..Self::new(peer, Fate::Expired) }
+    }
+
+    /// It has left, and may have arrived.
+    fn cut_off(peer: NodeId) -> Self {
+        Self::unconfirmed(peer, "the session ended before it was confirmed")
     }
 
     fn unconfirmed(peer: NodeId, detail: &str) -> Self {
