@@ -232,6 +232,9 @@ impl NodeBuilder {
             return Err(StartError::Endpoint(error));
         }
         let identity = self.identity.ok_or(StartError::NoIdentity)?;
+        if identity.delegation().is_some() && self.security == Security::High {
+            return Err(StartError::DelegatedKey);
+        }
         // Without a clock its peers have to judge it.
         let delegation = identity.delegation().copied().filter(|_| self.quality != TimeQuality::None);
         if let Some(Delegation { not_before, not_after, .. }) =

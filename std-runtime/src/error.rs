@@ -169,6 +169,8 @@ pub enum StartError {
     Trust(TrustError),
     /// The operating system gives no random bytes.
     NoRandomness,
+    /// A security of High signs every message, and the node's key is a delegated one, which signs nothing.
+    DelegatedKey,
     /// The node's key is a delegated one that does not count at this moment, or this machine's clock is wrong.
     DelegationExpired {
         /// From when on the key counts.
@@ -201,6 +203,9 @@ impl fmt::Display for StartError {
             Self::Listen { endpoint, error } => write!(f, "cannot listen on {endpoint}: {error}"),
             Self::Trust(error) => error.fmt(f),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
+            Self::DelegatedKey => {
+                f.write_str("a security of High signs every message, and a delegated key signs none")
+            }
             Self::DelegationExpired { not_before, not_after } => write!(
                 f,
                 "the node's key is a delegated one, valid from {} until {} only",

@@ -7,6 +7,7 @@ mod certificates;
 mod compression;
 mod crossing;
 mod datagrams;
+mod delegated;
 mod exchange;
 mod guaranteed;
 mod guaranteed_receipts;

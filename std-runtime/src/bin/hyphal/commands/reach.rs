@@ -115,6 +115,10 @@ impl Obstacle {
             Some(Reason::ClockSkew) => {
                 ("its clock and this one are too far apart".into(), "synchronise the clocks of both machines")
             }
+            Some(Reason::DelegationExpired) => (
+                "a delegated key has ended at one end, has not begun, or meets a node without a clock".into(),
+                "make a new one where that node's own key is: hyphal key delegate; and look at both clocks",
+            ),
             Some(Reason::Version) => {
                 ("it speaks no version of the protocol that this node speaks".into(), "upgrade the older one")
             }

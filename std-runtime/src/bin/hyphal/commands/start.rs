@@ -238,6 +238,11 @@ impl From<StartError> for Failure {
                 "the peer has this node's own id",
                 "use another key for this command: --ephemeral-key or --key PATH",
             ),
+            StartError::DelegatedKey => Self::new(
+                Exit::Setup,
+                error.to_string(),
+                "choose a lower security, or run the node with its own key",
+            ),
             StartError::DelegationExpired { .. } => Self::new(
                 Exit::Setup,
                 error.to_string(),

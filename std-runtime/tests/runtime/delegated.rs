@@ -1,0 +1,78 @@
+//! A node that runs with a delegated key: the same to its peers, except that it signs nothing and starts only while the key counts.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use getrandom::SysRng;
+use hyphal::{Identity, Security, SendError, SendOptions, StartError, Trust, UnixTime};
+use rand_core::UnwrapErr;
+
+use crate::pair::{builder, dialling, identity, listening, up, within};
+
+#[tokio::test]
+async fn messages_are_sealed_to_the_key_of_the_session_and_opened_at_both_ends() {
+    let own = identity();
+    let left = listening(builder().identity(delegated(&own, -60, 3600))).await;
+    let right = dialling(builder(), &left).await;
+    up(&mut left.events(), right.id()).await;
+
+    let sealed = SendOptions::default().seal(true);
+    within(right.send_direct(left.id(), 7, "to it", sealed)).await.unwrap();
+    let to = within(left.recv()).await.unwrap();
+    within(left.send_direct(right.id(), 7, "from it", sealed)).await.unwrap();
+    let from = within(right.recv()).await.unwrap();
+
+    assert_eq!(left.id(), own.id());
+    assert!(to.is_encrypted && from.is_encrypted);
+    assert_eq!((to.payload, from.payload), ("to it".into(), "from it".into()));
+    assert_eq!(from.source, own.id());
+}
+
+#[tokio::test]
+async fn a_pinned_peer_admits_it_by_its_id_and_notices_no_change_of_keys() {
+    let own = identity();
+    let left = listening(builder().trust(Trust::Pinned).known_peer(own.id())).await;
+    let mut events = left.events();
+
+    for key in [own.clone(), delegated(&own, -60, 3600), delegated(&own, -60, 7200)] {
+        let right = dialling(builder().identity(key), &left).await;
+        up(&mut events, own.id()).await;
+        within(right.send_direct(left.id(), 7, "again", SendOptions::default())).await.unwrap();
+        assert_eq!(within(left.recv()).await.unwrap().source, own.id());
+        within(right.shutdown(Duration::from_secs(5))).await;
+    }
+
+    assert_eq!(left.peers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_to_be_signed_is_refused() {
+    let left = listening(builder().identity(delegated(&identity(), -60, 3600))).await;
+    let right = dialling(builder(), &left).await;
+    up(&mut left.events(), right.id()).await;
+
+    let refused = within(left.send_direct(right.id(), 7, "signed", SendOptions::default().sign(true))).await;
+    let high = builder().identity(delegated(&identity(), -60, 3600)).security(Security::High).start().await;
+
+    assert_eq!(refused.err(), Some(SendError::DelegatedKey));
+    assert!(matches!(high.err(), Some(StartError::DelegatedKey)));
+}
+
+#[tokio::test]
+async fn a_key_that_has_ended_or_not_begun_starts_no_node() {
+    for (from, until) in [(-3600, -60), (60, 3600)] {
+        let started = builder().identity(delegated(&identity(), from, until)).start().await;
+
+        let error = started.err().unwrap();
+        assert!(matches!(error, StartError::DelegationExpired { .. }), "{error:?}");
+        assert!(error.to_string().starts_with("the node's key is a delegated one, valid from 20"), "{error}");
+    }
+}
+
+/// A key that stands for the node from and until so many seconds from this moment on.
+fn delegated(own: &Identity, from: i64, until: i64) -> Identity {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    let now = u64::try_from(now).unwrap();
+    let [from, until] =
+        [from, until].map(|seconds| UnixTime::from_micros(now.saturating_add_signed(seconds * 1_000_000)));
+    own.delegate(from, until, &mut UnwrapErr(SysRng)).unwrap()
+}
