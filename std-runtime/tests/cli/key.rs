@@ -93,7 +93,7 @@ fn a_message_of_and_to_a_delegated_key_is_of_and_to_its_node() {
     let to = home.hyphal(&["send", "--ephemeral-key", "--to", &to_delegated, "to it"]);
 
     assert_eq!((from.code, to.code), (Some(0), Some(0)), "{from:?} {to:?}");
-    assert_eq!(anybody.json()["source"], id);
+    assert_eq!(anybody.json()["source_node_id"], id);
     assert!(to_delegated.starts_with(&id), "{to_delegated}");
     assert!(delegated.line().contains("to it"));
 }
