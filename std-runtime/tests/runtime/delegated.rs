@@ -17,10 +17,11 @@ async fn messages_are_sealed_to_the_key_of_the_session_and_opened_at_both_ends()
     up(&mut events, right.id()).await;
 
     let sealed = SendOptions::default().seal(true);
-    within(right.send_direct(left.id(), 7, "to it", sealed)).await.unwrap();
-    let to = within(left.recv()).await.unwrap();
     within(left.send_direct(right.id(), 7, "from it", sealed)).await.unwrap();
     let from = within(right.recv()).await.unwrap();
+    // Before its session is up, the other end would seal to the own key of the node.
+    within(right.send_direct(left.id(), 7, "to it", sealed)).await.unwrap();
+    let to = within(left.recv()).await.unwrap();
 
     assert_eq!(left.id(), own.id());
     assert!(to.is_encrypted && from.is_encrypted);
