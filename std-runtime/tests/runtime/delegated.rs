@@ -12,14 +12,16 @@ use crate::pair::{builder, dialling, identity, listening, up, within};
 async fn messages_are_sealed_to_the_key_of_the_session_and_opened_at_both_ends() {
     let own = identity();
     let left = listening(builder().identity(delegated(&own, -60, 3600))).await;
+    let mut events = left.events();
     let right = dialling(builder(), &left).await;
-    up(&mut left.events(), right.id()).await;
+    up(&mut events, right.id()).await;
 
     let sealed = SendOptions::default().seal(true);
-    within(right.send_direct(left.id(), 7, "to it", sealed)).await.unwrap();
-    let to = within(left.recv()).await.unwrap();
     within(left.send_direct(right.id(), 7, "from it", sealed)).await.unwrap();
     let from = within(right.recv()).await.unwrap();
+    // Before its session is up, the other end would seal to the own key of the node.
+    within(right.send_direct(left.id(), 7, "to it", sealed)).await.unwrap();
+    let to = within(left.recv()).await.unwrap();
 
     assert_eq!(left.id(), own.id());
     assert!(to.is_encrypted && from.is_encrypted);
@@ -47,8 +49,9 @@ async fn a_pinned_peer_admits_it_by_its_id_and_notices_no_change_of_keys() {
 #[tokio::test]
 async fn what_is_to_be_signed_is_refused() {
     let left = listening(builder().identity(delegated(&identity(), -60, 3600))).await;
+    let mut events = left.events();
     let right = dialling(builder(), &left).await;
-    up(&mut left.events(), right.id()).await;
+    up(&mut events, right.id()).await;
 
     let refused = within(left.send_direct(right.id(), 7, "signed", SendOptions::default().sign(true))).await;
     let high = builder().identity(delegated(&identity(), -60, 3600)).security(Security::High).start().await;
