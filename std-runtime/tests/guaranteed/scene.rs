@@ -176,7 +176,8 @@ impl Scene {
             output.lines().map_while(Result::ok).try_for_each(|line| told.send(line)).ok();
         });
         let running = Running { child, lines };
-        self.addresses[own] = Some(running.line("address "));
+        // Afterwards nobody waits for anybody, so that both dial at once when both were killed.
+        self.addresses[own].get_or_insert_with(|| running.line("address "));
         running
     }
 }
