@@ -323,12 +323,10 @@ impl Change<'_> {
     }
 
     fn arrivals(&mut self, batch: &Batch, limit: usize) -> Result<(), redb::Error> {
-        let mut next_use = self.index.next_use();
         let mut count = self.index.receive.len();
-        for (key, arrival) in &batch.arrivals {
+        for (last_used, (key, arrival)) in (self.index.next_use()..).zip(&batch.arrivals) {
             let was_known = self.index.receive.contains_key(key);
-            self.changes.receive.insert(*key, Some(Received { lane: arrival.lane, last_used: next_use }));
-            next_use += 1;
+            self.changes.receive.insert(*key, Some(Received { lane: arrival.lane, last_used }));
             count += usize::from(!was_known);
         }
         // Of those that were there before; what this batch saves is younger than all of them.

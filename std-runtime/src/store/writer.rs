@@ -269,7 +269,7 @@ impl Operation {
     fn answer(self, result: Result<(), StoreFailure>) {
         match self {
             Self::Open { answer, .. } | Self::Close { answer, .. } | Self::Mark { answer, .. } => {
-                tell(answer, result)
+                tell(answer, result);
             }
             Self::Append { room, answer, .. } => {
                 if result.is_ok() {

@@ -35,7 +35,7 @@ fn nothing_that_was_accepted_is_lost_whoever_is_killed_when() {
             }
         }
         // What waits must not wait for further messages, or for nothing.
-        if rng.next_u32() % 3 == 0 {
+        if rng.next_u32().is_multiple_of(3) {
             scene.drain();
         }
         rounds += 1;

@@ -93,11 +93,11 @@ impl TestDisk {
         let mut bytes = state.synced.clone();
         for step in &state.unsynced {
             match step {
-                Step::Length(length) if rng.next_u32() % 2 == 0 => bytes.resize(*length, 0),
+                Step::Length(length) if rng.next_u32().is_multiple_of(2) => bytes.resize(*length, 0),
                 Step::Length(_) => {}
                 Step::Write { offset, bytes: written } => {
                     for (place, sector) in written.chunks(SECTOR).enumerate() {
-                        if rng.next_u32() % 2 == 0 {
+                        if rng.next_u32().is_multiple_of(2) {
                             put(&mut bytes, offset + place * SECTOR, sector);
                         }
                     }
