@@ -355,7 +355,7 @@ impl Lanes {
 
     /// A message is durable, or could not be stored.
     fn handle_stored(
-        &self,
+        self: &Arc<Self>,
         class: Priority,
         id: MessageId,
         message: StoredMessage,
@@ -381,6 +381,11 @@ impl Lanes {
         end.prepare(number, message);
         outgoing.counts.sent += 1;
         outgoing.counts.stored += 1;
+        if outgoing.attached.as_ref().is_some_and(|attached| !attached.keeps) {
+            // Its session came up while the message was on its way to the disk.
+            outgoing.leave(class, number, Outcome::Failed(Reason::NotKept));
+            self.remove_left(&mut outgoing);
+        }
         self.call_link(&outgoing);
         if is_first_to_expire {
             self.keeper.expiry.notify_one();

@@ -42,7 +42,7 @@ async fn a_number_beyond_the_window_ends_the_session_and_one_within_arrives() {
 #[tokio::test]
 async fn a_number_that_came_before_is_dropped_and_the_session_goes_on() {
     let (mut scene, _store, mut hand) = scene().await;
-    let mut talk = Talk::open(&mut hand, 7).await;
+    let talk = Talk::open(&mut hand, 7).await;
 
     for sequence in 2..5 {
         talk.hand.send(&messages(&[(numbered(sequence, 1), b"again")])).await;
