@@ -215,8 +215,8 @@ impl Lanes {
                 continue;
             }
             if end.heard != Some(token) {
-                // The peer has not spoken of the lane in this session: it will be told when it does.
-                end.owes = false;
+                // The peer has not spoken of the lane in this session: it will be told when it does. Or it has already
+                // spoken in the next one, whose link has yet to get the outbox from this one: then that link owes it.
                 continue;
             }
             let mut lane = peer.lane();
