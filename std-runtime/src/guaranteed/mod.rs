@@ -221,7 +221,7 @@ impl Lanes {
 
     /// The link of this token has the peer's outbox, and its session is up. `keeps`: the peer keeps Guaranteed messages.
     pub(crate) fn handle_session_start(self: &Arc<Self>, token: u64, signal: &Arc<Signal>, keeps: bool) {
-        self.incoming().handle_session_start(token);
+        self.incoming().handle_session_start();
         let attached = Attached { token, signal: Arc::clone(signal), keeps };
         let mut outgoing = self.outgoing();
         outgoing.handle_session_start(attached);
@@ -250,6 +250,10 @@ impl Lanes {
 
     #[cold]
     fn feed_outbox(self: &Arc<Self>, hub: &Hub, peer: &Peer, token: u64, now: Instant) {
+        if self.outgoing().attached().is_none_or(|attached| attached.token != token) {
+            // A link whose session makes way leaves the work to the one that has the outbox.
+            return;
+        }
         self.has_work.store(false, Ordering::Release);
         let is_done = self.tell_states(hub, peer, token, now) & self.send_messages(hub, peer, token, now);
         if !is_done {
