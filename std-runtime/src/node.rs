@@ -414,6 +414,9 @@ impl Node {
         for peer in peers.iter() {
             peer.lane().outbox.clear(Reason::Shutdown);
         }
+        // Messages that waited for another session and had left in an earlier one.
+        let unconfirmed = hub.sent().unconfirmed;
+        let sent = Sent { queued: sent.queued - (unconfirmed - sent.unconfirmed), unconfirmed, ..sent };
         hub.inbox.queue.close(true);
         hub.registry.close();
         if let Some(guaranteed) = &hub.guaranteed {

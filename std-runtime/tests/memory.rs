@@ -53,9 +53,12 @@ async fn a_message_of_16_mib_takes_at_most_4_mib_beside_itself_at_each_end() {
 async fn exchange(left: &Node, right: &Node, payload: impl Into<Bytes>) {
     let payload = payload.into();
     let len = payload.len();
-    let (_, receipt) =
-        left.send_direct_tracked(right.id(), 1, payload, SendOptions::default()).await.unwrap();
-    let message = right.recv().await.unwrap();
+    // The receiver comes first: a node with subscriptions keeps no message of which nobody ever asked.
+    let (message, sent) = tokio::join!(
+        right.recv(),
+        left.send_direct_tracked(right.id(), 1, payload, SendOptions::default())
+    );
+    let ((_, receipt), message) = (sent.unwrap(), message.unwrap());
     assert_eq!(message.payload.len(), len);
     drop(message);
     tokio::select! {

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use hyphal::{Event, HealthState, Identity, Outcome, Reason, SendOptions, Timeouts};
+use hyphal::{Event, HealthState, Identity, Outcome, Reason, Reliability, SendOptions, Timeouts};
 
 use crate::pair::{builder, dialling, find, identity, listening, pair, up, within};
 
@@ -43,15 +43,19 @@ async fn a_dropped_node_is_noticed_and_found_again_at_its_address() {
 }
 
 #[tokio::test]
-async fn what_was_sent_and_not_acknowledged_is_unconfirmed_when_the_session_ends() {
+async fn when_a_session_ends_what_was_not_acknowledged_is_unconfirmed_or_as_high_waits_for_the_next() {
     let (left, right) = pair().await;
-    let (_, receipt) = left.send_direct_tracked(right.id(), 1, "x", SendOptions::default()).await.unwrap();
+    let options = |reliability| SendOptions::default().reliability(reliability);
+    let (_, once) =
+        left.send_direct_tracked(right.id(), 1, "x", options(Reliability::BestEffort)).await.unwrap();
+    left.send_direct(right.id(), 1, "y", options(Reliability::High)).await.unwrap();
     within(right.recv()).await.unwrap();
 
     drop(right);
 
-    assert_eq!(within(receipt).await, Outcome::Unconfirmed);
-    assert_eq!(left.counters().sent.unconfirmed, 1);
+    assert_eq!(within(once).await, Outcome::Unconfirmed);
+    let sent = left.counters().sent;
+    assert_eq!((sent.unconfirmed, sent.queued), (1, 1));
 }
 
 #[tokio::test]
