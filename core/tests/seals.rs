@@ -395,6 +395,7 @@ fn bytes_that_come_in_pieces_have_the_signature_of_the_whole() {
 /// `cargo test --release -p hyphal-core --features precomputed-tables --test seals -- --ignored --nocapture`
 #[test]
 #[ignore = "measures"]
+#[expect(clippy::print_stdout, reason = "the figures are its result")]
 fn what_sealing_and_signing_cost() {
     let (source, target) = (Node::of(0x01), Node::of(0x81));
     for len in [64, 1 << 20] {
@@ -429,6 +430,7 @@ fn what_sealing_and_signing_cost() {
 }
 
 /// The best of many short runs, so that what else the machine does counts little.
+#[expect(clippy::disallowed_methods, reason = "what is measured is time")]
 fn micros(rounds: u32, mut act: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..100 {

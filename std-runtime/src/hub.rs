@@ -261,7 +261,7 @@ impl Hub {
         match lane.outbox.push(now, header, Payload::Shared(list)) {
             Ok(_) => drop(lane.wake_link()),
             Err(error) => {
-                tracing::debug!(peer = %peer.id, ?error, "the peer cannot take the revocation list")
+                tracing::debug!(peer = %peer.id, ?error, "the peer cannot take the revocation list");
             }
         }
     }

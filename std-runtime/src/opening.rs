@@ -147,7 +147,7 @@ pub(crate) struct Flow {
 
 enum Body {
     Clear,
-    Sealed { opening: Opening<RingCipher>, chunk: BytesMut },
+    Sealed { opening: Box<Opening<RingCipher>>, chunk: BytesMut },
 }
 
 impl Flow {
@@ -178,7 +178,7 @@ impl Flow {
         let (kind, body) = match begun_with[header_len..].first_chunk() {
             Some(head) if header.is_encrypted => {
                 let (kind, opening) = binding.begin_open::<RingCipher>(&mut { *head })?;
-                (kind, Body::Sealed { opening, chunk: BytesMut::new() })
+                (kind, Body::Sealed { opening: Box::new(opening), chunk: BytesMut::new() })
             }
             _ => (header.message_type, Body::Clear),
         };

@@ -54,10 +54,8 @@ async fn exchange(left: &Node, right: &Node, payload: impl Into<Bytes>) {
     let payload = payload.into();
     let len = payload.len();
     // The receiver comes first: a node with subscriptions keeps no message of which nobody ever asked.
-    let (message, sent) = tokio::join!(
-        right.recv(),
-        left.send_direct_tracked(right.id(), 1, payload, SendOptions::default())
-    );
+    let (message, sent) =
+        tokio::join!(right.recv(), left.send_direct_tracked(right.id(), 1, payload, SendOptions::default()));
     let ((_, receipt), message) = (sent.unwrap(), message.unwrap());
     assert_eq!(message.payload.len(), len);
     drop(message);

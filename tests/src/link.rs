@@ -96,6 +96,7 @@ pub struct Delivered {
 
 /// What one step of reading made of the bytes at hand.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "as the session's own")]
 pub enum Reading {
     /// All that can be used was used.
     Done,

@@ -115,7 +115,7 @@ impl End {
         };
         let Self { identity, config, rng, .. } = self;
         let expect = resumption.map_or(Expect::Id(id), Expect::Resume);
-        self.session = Session::connect(now, Wall::default(), identity, *config, expect, rng);
+        self.session = Session::connect(now, Wall::default(), &*identity, *config, expect, rng);
         Ok(())
     }
 

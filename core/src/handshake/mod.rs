@@ -239,6 +239,10 @@ pub(crate) struct Finished {
 }
 
 /// What the bytes at hand were.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no heap to put an offer on, and one in a session's life"
+)]
 pub(crate) enum Heard {
     /// Not all of a frame, or nothing that is its turn before the caller has answered.
     NeedMore,

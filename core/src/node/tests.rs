@@ -3,12 +3,9 @@
 use super::*;
 use crate::{
     backoff,
-    identity::Identity,
-    ids::{Hints, NodeType, Roles},
+    ids::Hints,
     recovery::{Recovery, recover_from_error},
-    time::{Duration, UnixTime},
-    trust::sign_certificate,
-    wire::{certificate::Certificate, hello::NetworkTag},
+    time::Duration,
 };
 use proptest::prelude::*;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -995,20 +992,7 @@ fn certified(session: SessionRef, until: Instant) -> SessionRef {
 }
 
 fn credential(serial: u64) -> Credential {
-    let network = NetworkTag::of("garden");
-    let authority = Identity::generate(&mut rng());
-    let certificate = Certificate {
-        authority: authority.id(),
-        serial,
-        node: id(1),
-        node_type: NodeType::Hyphae,
-        roles: Roles::NONE,
-        not_before: UnixTime::from_micros(0),
-        not_after: UnixTime::from_micros(1),
-        signature: [0; 64],
-    };
-    let signed = sign_certificate(&authority, network, certificate).unwrap();
-    Credential::verify(&signed, network, &id(1), NodeType::Hyphae).unwrap()
+    Credential::sample(id(1), serial)
 }
 
 fn dialled(token: u64) -> SessionRef {

@@ -135,6 +135,10 @@ pub struct Input<'d> {
 
 /// What arrived.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no heap to put an offer on, and one in a session's life"
+)]
 pub enum Received<'d> {
     /// The input ends within a frame or record: call again with more bytes behind the same ones. `used` is 0.
     NeedMore,

@@ -22,6 +22,25 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// What certificate `serial` of some authority proves of a node, for tests of those who judge and have no keys.
+    #[cfg(test)]
+    pub(crate) fn sample(node: NodeId, serial: u64) -> Self {
+        let network = NetworkTag::of("garden");
+        let authority = Identity::from_seed(&[1; 32]).expect("the seed has a sign bit of 0");
+        let certificate = Certificate {
+            authority: authority.id(),
+            serial,
+            node,
+            node_type: NodeType::Hyphae,
+            roles: Roles::NONE,
+            not_before: UnixTime::from_micros(0),
+            not_after: UnixTime::from_micros(1),
+            signature: [0; 64],
+        };
+        let signed = sign_certificate(&authority, network, certificate).expect("the key is its own");
+        Self::verify(&signed, network, &node, NodeType::Hyphae).expect("just signed")
+    }
+
     /// Verifies a certificate that the node `id`, which calls itself a `node_type`, presents in this network.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::wire::revocation::ListHeader;
 
 const DAY: u64 = 86_400_000_000;
 const NOW: u64 = 20_000 * DAY;
-const SEED: u64 = 0x7472_7573_74;
+const SEED: u64 = 0x74_7275_7374;
 
 #[test]
 fn a_certificate_of_an_authority_of_this_node_admits_whom_it_is_for() {

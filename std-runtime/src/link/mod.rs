@@ -138,7 +138,7 @@ pub(crate) enum Turn {
     /// The peer names a hint; whose it is decides how the handshake goes on.
     Hint(Hint),
     /// The peer has proven itself and awaits the verdict.
-    Offer(Offer),
+    Offer(Box<Offer>),
     /// The session is up and must be announced.
     Up,
     Closed(Closed),

@@ -71,7 +71,7 @@ impl<S> StreamLine<S> {
                 Received::Hint(hint) => return Turn::Hint(hint),
                 Received::Offer(offer) => {
                     reading.advance(used);
-                    return Turn::Offer(offer);
+                    return Turn::Offer(Box::new(offer));
                 }
                 Received::Messages(messages) => match desk.admit(messages, base) {
                     Some((mark, contents)) => {

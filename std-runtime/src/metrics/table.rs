@@ -285,7 +285,7 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     // Peers.
     gauge("hyphal_peers", COUNT, &[], "Peers that the node knows.", |s, sink| {
-        sink.put([], s.peers.len() as u64)
+        sink.put([], s.peers.len() as u64);
     }),
     gauge("hyphal_sessions", COUNT, &[], "Peers with which a session is up.", |s, sink| {
         sink.put([], s.peers.iter().filter(|peer| peer.status.session.is_some()).count() as u64);

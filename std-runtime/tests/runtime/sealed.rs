@@ -134,7 +134,8 @@ async fn whoever_wants_the_whole_message_gets_it_beside_a_stream() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sealed_messages_of_a_batch_arrive_in_order_among_plain_ones() {
     let (left, right) = pair().await;
-    let options = |number: u32| SendOptions::default().seal(number % 3 == 0).sign(number % 5 == 0);
+    let options =
+        |number: u32| SendOptions::default().seal(number.is_multiple_of(3)).sign(number.is_multiple_of(5));
     let outgoing = move |number: u32| Outgoing {
         kind: 1,
         payload: number.to_be_bytes().to_vec().into(),
@@ -149,7 +150,10 @@ async fn sealed_messages_of_a_batch_arrive_in_order_among_plain_ones() {
     for number in 0..300_u32 {
         let message = within(right.recv()).await.unwrap();
         assert_eq!(&message.payload[..], number.to_be_bytes());
-        assert_eq!((message.is_encrypted, message.is_signed), (number % 3 == 0, number % 5 == 0));
+        assert_eq!(
+            (message.is_encrypted, message.is_signed),
+            (number.is_multiple_of(3), number.is_multiple_of(5))
+        );
     }
     assert_eq!(within(sent).await.unwrap(), Ok(300));
 }

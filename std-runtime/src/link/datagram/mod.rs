@@ -38,7 +38,7 @@ impl Desk<OnDatagrams> {
         match received {
             Received::NeedMore | Received::Absorbed => {}
             Received::Hint(hint) => return Taken::Ask(hint, datagram),
-            Received::Offer(offer) => return Taken::Due(Turn::Offer(offer)),
+            Received::Offer(offer) => return Taken::Due(Turn::Offer(Box::new(offer))),
             Received::Messages(messages) if self.peer.is_none() => {
                 // The record that proves the peer may carry its first messages, which wait for the verdict on the session.
                 let mark = messages.mark();
