@@ -28,7 +28,6 @@ impl<S: Storage> Outbox<S> {
                 self.storage.ledger().settle(Fate::Confirmed { class, first: 1, last });
             }
         }
-        self.rest();
     }
 
     /// The first retained message of a class from ordinal `from` up to `last`, with its ordinal, to be written again.
@@ -77,7 +76,6 @@ impl<S: Storage> Outbox<S> {
             self.counters.confirmed += 1;
         }
         self.storage.ledger().settle(Fate::Confirmed { class, first, last });
-        self.rest();
     }
 
     /// All parts of the message of a class that was taken in parts last have arrived: the next one may be.
