@@ -16,6 +16,7 @@ use hyphal_core::sign::{self, SignedBytes};
 use hyphal_core::wire::envelope::{Envelope, EnvelopeHeader, SIGNATURE_LEN};
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::reason::Reason;
+use hyphal_core::wire::revocation::REVOCATIONS;
 use hyphal_core::wire::seal::{CHUNK_LEN, Form, HEAD_LEN, PLAINTEXT_AT};
 
 use crate::assembly::Piece;
@@ -108,7 +109,7 @@ fn check_kind(hub: &Hub, kind: u16) -> Result<(), Reason> {
     let is_refused = match Family::of(kind) {
         None => hub.plan.unknown_types == UnknownTypes::Refuse,
         // What nodes say among themselves they do not seal.
-        Some(family) => family == Family::Delivery,
+        Some(family) => family == Family::Delivery || kind == REVOCATIONS,
     };
     if is_refused { Err(Reason::UnknownType) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
 //! What makes a node's name: the key pair behind a [`NodeId`], the two forms of its public key, and its text form.
 //!
 //! A node's own key pair names it as Ed25519, and as X25519 (the same point in Montgomery form) is the static key of
-//! handshakes; another static key can stand for it by its [delegation](delegation). The Montgomery form forgets the sign of the Edwards x-coordinate, so ids have sign bit 0.
+//! handshakes; another static key can stand for it by its [`Delegation`]. The Montgomery form forgets the sign of the Edwards x-coordinate, so ids have sign bit 0.
 //! Invariant: on canonical prime-order points with sign bit 0, [`static_of_id`] and [`id_of_static`] are inverse to
 //! each other; everything else is refused. What an id proves is not decided here: a finished handshake does that.
 

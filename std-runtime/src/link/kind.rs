@@ -143,6 +143,7 @@ mod tests {
 
         let sizes = (size_of::<OnStream>(), size_of::<OnDatagrams>());
 
-        assert!(sizes.0 <= 3 * 1024 && sizes.1 <= 8 * 1024, "{sizes:?}");
+        // Over datagrams 8 KiB, and the longest frame of a handshake, which is written once and repeated.
+        assert!(sizes.0 <= 3 * 1024 && sizes.1 <= 8 * 1024 + 512, "{sizes:?}");
     }
 }

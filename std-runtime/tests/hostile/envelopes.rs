@@ -213,6 +213,23 @@ async fn a_type_that_is_refused_is_refused_inside_a_seal_too() {
     scene.assert_friend_is_unharmed().await;
 }
 
+#[tokio::test]
+async fn what_nodes_say_among_themselves_is_refused_in_envelopes() {
+    let mut scene = Scene::new().await;
+    let mut hand = Hand::shake(scene.address(), &Papers::new()).await;
+    let plain = Draft::to(scene.victim.id());
+    let lane = Draft { seal: true, kind: 0x0D00, ..plain };
+    let revocations = Draft { sign: true, kind: 0x0A01, sequence: plain.sequence + 1, ..plain };
+
+    hand.send(&whole(1, &lane.bytes())).await;
+    hand.send(&whole(2, &revocations.bytes())).await;
+    hand.send(&message(3, b"after")).await;
+
+    assert_eq!(scene.delivered().await.payload, "after");
+    scene.assert_dropped(Reason::UnknownType, 2);
+    scene.assert_friend_is_unharmed().await;
+}
+
 /// What is done to the chunks of a large seal, and whether it shows before the message is whole.
 #[tokio::test]
 async fn a_large_seal_whose_chunks_are_moved_changed_or_missing_is_dropped_and_its_stream_says_so() {
