@@ -13,7 +13,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ use hyphal_core::identity::Identity;
 use hyphal_core::ids::NodeId;
 use hyphal_core::wire::delegation::Delegation;
 use zeroize::Zeroizing;
+
+use crate::disk;
 
 /// The path that is used where none is configured: `$XDG_DATA_HOME/hyphal/identity.key`, or
 /// `~/.local/share/hyphal/identity.key`; on Windows `%APPDATA%\hyphal\identity.key`.
@@ -64,29 +66,19 @@ pub fn create_private(path: &Path, content: &[u8], existing: Existing) -> Result
     if existing == Existing::Keep && path.symlink_metadata().is_ok() {
         return Err(KeyFileError::Exists { path: path.to_owned() });
     }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    create_directory(directory).map_err(failed("make the directory of"))?;
+    let directory = disk::directory_of(path);
+    disk::create_directory(directory).map_err(failed("make the directory of"))?;
 
     // Created with O_EXCL and mode 0600.
     let mut draft =
         tempfile::Builder::new().prefix(".hyphal-key-").tempfile_in(directory).map_err(failed("create"))?;
     draft.write_all(content).map_err(failed("write"))?;
-    draft.as_file().sync_all().map_err(failed("write"))?;
-    let placed = match existing {
-        Existing::Keep => draft.persist_noclobber(path),
-        Existing::Replace => draft.persist(path),
-    };
-    match placed {
-        Ok(_) => {}
-        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(KeyFileError::Exists { path: path.to_owned() });
+    match disk::place(draft, path, existing == Existing::Replace) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(KeyFileError::Exists { path: path.to_owned() })
         }
-        Err(refused) => return Err(failed("create")(refused.error)),
+        placed => placed.map_err(failed("write")),
     }
-    sync_directory(directory).map_err(failed("write"))
 }
 
 /// Reads the identity of the file, which may be a delegated one, after checking that nobody but its owner can.
@@ -98,7 +90,7 @@ pub fn read(path: &Path) -> Result<Identity, KeyFileError> {
         io::ErrorKind::NotFound => KeyFileError::Missing { path: path.to_owned() },
         _ => KeyFileError::Io { path: path.to_owned(), doing: "read", error },
     };
-    let file = open(path).map_err(failed)?;
+    let file = disk::open_at_once(OpenOptions::new().read(true), path).map_err(failed)?;
     check_access(path, &file)?;
     let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_FILE + 1));
     file.take(LONGEST_FILE as u64 + 1).read_to_end(&mut text).map_err(failed)?;
@@ -368,40 +360,6 @@ fn shown(path: &Path) -> String {
     }
 }
 
-#[cfg(unix)]
-fn create_directory(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-#[cfg(not(unix))]
-fn create_directory(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)
-}
-
-#[cfg(unix)]
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn open(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // Without O_NONBLOCK a named pipe in this place would hold the process until somebody writes to it.
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
-#[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).open(path)
-}
-
 /// Looks at the open file, not at the path: nobody can exchange it in between.
 #[cfg(unix)]
 fn check_access(path: &Path, file: &File) -> Result<(), KeyFileError> {
@@ -431,6 +389,8 @@ fn check_access(path: &Path, file: &File) -> Result<(), KeyFileError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -74,6 +74,7 @@ mod control;
 mod counters;
 mod delegation;
 mod dial;
+mod disk;
 mod error;
 mod event;
 mod farewell;

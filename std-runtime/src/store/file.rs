@@ -12,7 +12,7 @@
 //! The file appears complete or not at all: it is made beside its place, synced and then renamed.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -22,6 +22,7 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use hyphal_core::ids::NodeId;
 
 use super::error::{StoreError, is_full};
+use crate::disk;
 
 /// The name of the file in the store's directory.
 const NAME: &str = "guaranteed.store";
@@ -42,7 +43,7 @@ pub(super) fn open(
     initialise: impl Fn(Arc<dyn Disk>) -> Result<(), StoreError>,
 ) -> Result<(PathBuf, Arc<dyn Disk>), StoreError> {
     let path = directory.join(NAME);
-    create_directory(directory).map_err(|error| StoreError::io(directory, "make", error))?;
+    disk::create_directory(directory).map_err(|error| StoreError::io(directory, "make", error))?;
     // Whoever loses a race for the new file opens that of the other, who has it locked.
     let file = match open_file(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -217,12 +218,14 @@ fn create(
     let disk = Arc::new(Mutex::new(file.try_clone().map_err(failed)?));
     disk.write(0, &header).map_err(failed)?;
     initialise(disk)?;
-    file.sync_all().map_err(failed)?;
-    match draft.persist_noclobber(path) {
-        Ok(_) => sync_directory(directory).map_err(failed),
-        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(refused) => Err(failed(refused.error)),
+    match disk::place(draft, path, false) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        placed => placed.map_err(failed),
     }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    disk::open_at_once(OpenOptions::new().read(true).write(true), path)
 }
 
 fn checked_header(own: NodeId, format: u32) -> [u8; CHECKED] {
@@ -258,38 +261,4 @@ fn read_header(disk: &dyn Disk, path: &Path) -> Result<NodeId, StoreError> {
     let mut node = [0; NodeId::LEN];
     node.copy_from_slice(&bytes[20..CHECKED]);
     Ok(NodeId::from_bytes(node))
-}
-
-#[cfg(unix)]
-fn create_directory(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-#[cfg(not(unix))]
-fn create_directory(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)
-}
-
-#[cfg(unix)]
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn open_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // Without O_NONBLOCK a named pipe in this place would hold the process until somebody opens its other end.
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
-}
-
-#[cfg(not(unix))]
-fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
 }

@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,8 @@ use bytes::Bytes;
 use hyphal_core::time::UnixTime;
 use hyphal_core::wire::certificate::Certificate;
 use hyphal_core::wire::revocation::RevocationList;
+
+use crate::disk;
 
 /// Why a certificate or a list was not read or written.
 #[derive(Debug)]
@@ -204,13 +206,13 @@ fn read(path: &Path, form: &Form) -> Result<Vec<u8>, FileError> {
         io::ErrorKind::NotFound => FileError::Missing { noun: form.noun, path: path.to_owned() },
         _ => FileError::Io { path: path.to_owned(), doing: "read", error },
     };
-    // A pipe in this place would hold the process until somebody writes to it.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
+    let file = disk::open_at_once(OpenOptions::new().read(true), path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
         return Err(damaged(path, form, "it is not a regular file"));
     }
     let most = form.most_bytes * 2 + REMARKS;
     let mut text = Vec::new();
-    File::open(path).map_err(failed)?.take(most as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+    file.take(most as u64 + 1).read_to_end(&mut text).map_err(failed)?;
     if text.len() > most {
         return Err(damaged(path, form, "it is too long"));
     }
@@ -251,24 +253,15 @@ fn write(path: &Path, about: &str, form: &Form, bytes: &[u8], existing: Existing
         let _ = write!(text, "{byte:02x}");
     }
     text.push('\n');
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = disk::directory_of(path);
     let mut draft = tempfile::Builder::new().prefix(".hyphal-").tempfile_in(directory).map_err(failed)?;
     readable_by_all(draft.as_file()).map_err(failed)?;
     draft.write_all(text.as_bytes()).map_err(failed)?;
-    draft.as_file().sync_all().map_err(failed)?;
-    let placed = match existing {
-        Existing::Keep => draft.persist_noclobber(path),
-        Existing::Replace => draft.persist(path),
-    };
-    match placed {
-        Ok(_) => sync_directory(directory).map_err(failed),
-        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
+    match disk::place(draft, path, existing == Existing::Replace) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(FileError::Exists { path: path.to_owned() })
         }
-        Err(refused) => Err(failed(refused.error)),
+        placed => placed.map_err(failed),
     }
 }
 
@@ -281,16 +274,6 @@ fn readable_by_all(file: &File) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn readable_by_all(_: &File) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
