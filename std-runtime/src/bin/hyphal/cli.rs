@@ -3,6 +3,9 @@
 //! Flags that set something in the configuration keep their text: the configuration reads it, by the same rules as in
 //! the file. All other values are parsed here and cannot be wrong afterwards.
 
+mod ca;
+mod key;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,11 +15,11 @@ use hyphal::Overflow;
 use hyphal::address::PeerAddr;
 use hyphal::compression::Method;
 use hyphal::config::{Argument, Sources};
-use hyphal::trust::Roles;
 use hyphal_core::ids::{NodeId, Priority};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::ca::Type;
+pub(crate) use ca::{CaAction, CaArgs, CaDirectory, IssueArgs, ListArgs, RenewArgs, RevokeArgs};
+pub(crate) use key::{BackupArgs, DelegateArgs, KeyArgs, KeyCommand, PassphraseFlags, RestoreArgs};
 
 /// Secure messages between nodes.
 ///
@@ -189,236 +192,6 @@ pub(crate) struct IdArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Let another key stand for the node, back its identity up, and get it back
-///
-/// docs/keys.md tells when to do which.
-#[derive(Debug, Args)]
-pub(crate) struct KeyArgs {
-    #[command(subcommand)]
-    pub(crate) command: KeyCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    Delegate(DelegateArgs),
-    Backup(BackupArgs),
-    Restore(RestoreArgs),
-}
-
-/// Make a key that stands for the node for some days, so that the identity key can stay in a safe place
-///
-/// The new file is used as --key by the node. It signs nothing, and nobody can call it back: it ends by itself.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  hyphal key delegate --key /media/safe/identity.key --out node.key
-  hyphal key delegate --days 7 --out node.key")]
-pub(crate) struct DelegateArgs {
-    /// Write the new key to this file, which must not exist
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) out: PathBuf,
-    /// Days from now until the key ends
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=366))]
-    pub(crate) days: u16,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Write the identity as text that only a passphrase opens: for paper, or a file in another place
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  hyphal key backup | lpr
-  hyphal key backup --out /media/stick/identity.backup
-  hyphal key backup --passphrase-file /run/secrets/backup > identity.backup")]
-pub(crate) struct BackupArgs {
-    /// Write the backup to this file, which must not exist, instead of standard output
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) out: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) passphrase: PassphraseFlags,
-}
-
-/// Get the identity back from a backup, into a key file that does not exist yet
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  hyphal key restore identity.backup
-  hyphal key restore - --out identity.key     # type it, then Ctrl-D")]
-pub(crate) struct RestoreArgs {
-    /// The backup; - reads standard input
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
-    /// Write the key to this file instead of the configured one; it must not exist
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) out: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) passphrase: PassphraseFlags,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Where a passphrase comes from. Never the command line, which others can see.
-#[derive(Debug, Args)]
-pub(crate) struct PassphraseFlags {
-    /// Read the passphrase from the first line of this file, or /dev/fd/N, instead of asking at the terminal
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) passphrase_file: Option<PathBuf>,
-}
-
-/// Be the authority of a network: give nodes certificates and take them back
-///
-/// Works on files only. A node shows its certificate and asks others for theirs with trust.policy = "certified"; docs/trust.md
-/// goes through it step by step.
-#[derive(Debug, Args)]
-pub(crate) struct CaArgs {
-    #[command(subcommand)]
-    pub(crate) action: CaAction,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CaAction {
-    Init(InitArgs),
-    Issue(IssueArgs),
-    Revoke(RevokeArgs),
-    List(ListArgs),
-    Renew(RenewArgs),
-}
-
-/// Where an authority lives.
-#[derive(Debug, Args)]
-pub(crate) struct CaDirectory {
-    /// The directory of the authority [default: authority, beside the default identity key]
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub(crate) dir: Option<PathBuf>,
-}
-
-/// Make a new authority for the network: its key, an empty register and a first list
-///
-/// Prints the authority's id, which nodes name as trust.authorities. Its key signs for the whole network: keep it off line.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  hyphal ca init --network garden --dir ./garden-ca")]
-pub(crate) struct InitArgs {
-    #[command(flatten)]
-    pub(crate) directory: CaDirectory,
-    /// Days until the revocation list is due for an update
-    #[arg(long, value_name = "DAYS", default_value_t = LIST_DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
-    pub(crate) list_days: u32,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Issue a certificate for a node
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  hyphal ca issue ID --node-type hyphae --days 90
-  hyphal ca issue ID --node-type rhizomorph --role relay,time --out relay.certificate")]
-pub(crate) struct IssueArgs {
-    #[command(flatten)]
-    pub(crate) directory: CaDirectory,
-    /// The node's id, as `hyphal id` prints it there
-    #[arg(value_name = "ID")]
-    pub(crate) node: NodeId,
-    /// What the node is; it must say the same of itself
-    #[arg(long, value_enum, value_name = "TYPE")]
-    pub(crate) node_type: Type,
-    /// What it may do: relay, gateway, service, storage, time, operator, role-0 to role-31; several with commas
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]
-    pub(crate) role: Vec<Roles>,
-    /// For how many days it holds
-    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) days: u32,
-    /// Write it to this file too, which must not exist
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) out: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Revoke certificates, and sign a new list
-///
-/// The list is a file beside the register. Copied to one node, it spreads to all that are connected.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  hyphal ca revoke 7
-  hyphal ca revoke ID            # all certificates of that node
-  hyphal ca revoke --refresh     # none, but the list is due for an update")]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["certificates", "refresh"]))]
-pub(crate) struct RevokeArgs {
-    #[command(flatten)]
-    pub(crate) directory: CaDirectory,
-    /// Serials of certificates, or ids of nodes
-    #[arg(value_name = "SERIAL|ID")]
-    pub(crate) certificates: Vec<String>,
-    /// Revoke nothing further, and sign a list that is newer
-    #[arg(long)]
-    pub(crate) refresh: bool,
-    /// Days until the list is due for an update
-    #[arg(long, value_name = "DAYS", default_value_t = LIST_DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
-    pub(crate) list_days: u32,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Show the authority and the certificates that hold
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  hyphal ca list
-  hyphal ca list --all --json | jq '.certificates[] | select(.state == \"revoked\")'")]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    pub(crate) directory: CaDirectory,
-    /// Show expired and revoked ones too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Issue a node's next certificate, with the type and roles of the last
-///
-/// The old one holds until it expires or is revoked.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  hyphal ca renew 7 --days 90
-  hyphal ca renew ID --role relay --out relay.certificate")]
-pub(crate) struct RenewArgs {
-    #[command(flatten)]
-    pub(crate) directory: CaDirectory,
-    /// The serial of the certificate, or the id of the node
-    #[arg(value_name = "SERIAL|ID")]
-    pub(crate) certificate: String,
-    /// Another type than before
-    #[arg(long, value_enum, value_name = "TYPE")]
-    pub(crate) node_type: Option<Type>,
-    /// Other roles than before; several with commas
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]
-    pub(crate) role: Vec<Roles>,
-    /// For how many days it holds
-    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) days: u32,
-    /// Write it to this file too, which must not exist
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) out: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// How long a revocation list counts as new, unless the user says otherwise.
-const LIST_DAYS: u32 = 30;
-
-/// The name of a role.
-fn role(text: &str) -> Result<Roles, String> {
-    Roles::named(text).ok_or_else(|| {
-        "a role is relay, gateway, service, storage, time, operator, or role-0 to role-31".to_owned()
-    })
 }
 
 /// Check key, configuration, clock, ports and peers, and say what to do
