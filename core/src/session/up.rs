@@ -379,7 +379,13 @@ impl<A: Aead> Up<A> {
             // A message too long to share has a record of its own.
             let is_first = encoder.count() == 0;
             let max = if is_first { body_max } else { shared_max };
-            let needs = encoder.written() + encoder.needs(&header, next.payload.len(), place);
+            // An upper bound where it suffices, as it does but for the last messages of a record.
+            let most = encoder.written() + message::MAX_OVERHEAD + next.payload.len();
+            let needs = if most < shared_max.min(credit) {
+                most
+            } else {
+                encoder.written() + encoder.needs(&header, next.payload.len(), place)
+            };
             // What is too long for any record is written in parts, each alone in its record except the last.
             let is_whole = needs <= max && next.payload.len() <= FRAGMENT_LEN;
             let written = if is_whole {

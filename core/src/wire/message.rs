@@ -233,27 +233,29 @@ impl<'b> Encoder<'b> {
     /// Exactly the bytes that [`push`](Self::push) would write next for this message.
     #[inline]
     pub fn needs(&self, header: &MessageHeader, payload_len: usize, place: Place) -> usize {
-        self.flags(header, place).overhead(header, payload_len).saturating_add(payload_len)
+        self.form(header, place).overhead(header, payload_len).saturating_add(payload_len)
     }
 
     /// Writes a message, or returns `false` if it does not fit, contradicts itself, or the encoder is closed.
     #[inline]
     pub fn push(&mut self, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
-        let flags = self.flags(header, place);
-        if flags.is_plain()
-            && let Some(len) = plain_len(payload.len())
+        let form = self.form(header, place);
+        if form.flags.is_brief()
+            && let Some(len) = one_byte(payload.len())
+            && let Some(ttl) = one_byte(header.ttl)
+            && let Some(age) = one_byte(header.age)
             && let Some(room) = self.body.get_mut(self.at..)
-            && let Some((head, room)) = room.split_first_chunk_mut::<PLAIN_OVERHEAD>()
-            && let Some(body) = room.get_mut(..payload.len())
+            && let Some((head, _)) = room.split_first_chunk_mut::<BRIEF_OVERHEAD>()
+            && let Some(overhead) = form.write_brief(len, ttl, age, head)
+            && let Some(body) = room.get_mut(overhead..overhead + payload.len())
         {
-            *head = [flags.0, len];
             body.copy_from_slice(payload);
             self.previous.sequence = Some(header.sequence);
-            self.at += PLAIN_OVERHEAD + payload.len();
+            self.at += overhead + payload.len();
             self.count += 1;
             return true;
         }
-        self.push_any(flags, header, payload, place)
+        self.push_any(form, header, payload, place)
     }
 
     /// Bytes written so far.
@@ -281,17 +283,17 @@ impl<'b> Encoder<'b> {
     }
 
     #[inline(never)]
-    fn push_any(&mut self, flags: Flags, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
+    fn push_any(&mut self, form: Form, header: &MessageHeader, payload: &[u8], place: Place) -> bool {
         if header.part.is_some_and(|part| part.end(payload.len()).is_none())
             || header.full && (header.kind != 0 || header.compressed.is_some())
         {
             return false;
         }
-        let overhead = flags.overhead(header, payload.len());
+        let overhead = form.overhead(header, payload.len());
         let Some(room) = self.body.get_mut(self.at..) else { return false };
         let Some((head, rest)) = room.split_at_mut_checked(overhead) else { return false };
         let Some(body) = rest.get_mut(..payload.len()) else { return false };
-        if flags.write(header, payload.len(), head).is_none() {
+        if form.write(header, payload.len(), head).is_none() {
             return false;
         }
         body.copy_from_slice(payload);
@@ -311,7 +313,7 @@ impl<'b> Encoder<'b> {
     }
 
     #[inline]
-    fn flags(&self, header: &MessageHeader, place: Place) -> Flags {
+    fn form(&self, header: &MessageHeader, place: Place) -> Form {
         let mut flags = header.priority as u8;
         if header.broadcast {
             flags |= BROADCAST;
@@ -327,15 +329,11 @@ impl<'b> Encoder<'b> {
         if self.previous.next_sequence() != Some(header.sequence) {
             flags |= EXPLICIT;
         }
-        if header.ttl != DEFAULT_TTL
-            || header.age != 0
-            || header.part.is_some()
-            || header.compressed.is_some()
-            || header.number.is_some()
-        {
+        let extension = extension_of(header);
+        if extension != 0 {
             flags |= EXTENSION;
         }
-        Flags(flags)
+        Form { flags: Flags(flags), extension }
     }
 }
 
@@ -497,27 +495,41 @@ impl Previous {
     }
 }
 
-/// One message. Plain ones, nearly all of a full record, are read here without a call.
+/// One message. Brief ones, nearly all of a full record, are read here without a call.
 #[inline(always)]
 fn read<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, Reason> {
     if let &[flags, len, ref rest @ ..] = r.rest()
         && let flags = Flags(flags)
-        && flags.is_plain()
+        && flags.is_brief()
         && len < 0x80
         && let Ok(kind) = u16::try_from(previous.kind)
         && let Some(sequence) = previous.next_sequence()
+        && let Some((ttl, age, rest)) =
+            if flags.has(EXTENSION) { read_brief(rest) } else { Some((DEFAULT_TTL, 0, rest)) }
         && let Some((payload, rest)) = rest.split_at_checked(usize::from(len))
     {
         *r = Reader::new(rest);
         previous.sequence = Some(sequence);
         let (priority, broadcast) = (flags.priority(), flags.has(BROADCAST));
-        let (ttl, age) = (DEFAULT_TTL, 0);
         let (full, part, compressed, number) = (false, None, None, None);
         let header =
             MessageHeader { priority, broadcast, kind, full, sequence, ttl, age, part, compressed, number };
         return Ok(Message { header, payload });
     }
     read_any(r, previous)
+}
+
+/// Time to live and age from an extension that names nothing else, and the bytes behind; `None` if it does, or if they take
+/// more than a byte each.
+#[inline(always)]
+fn read_brief(bytes: &[u8]) -> Option<(u32, u32, &[u8])> {
+    let (ttl, age, rest) = match *bytes {
+        [TTL, ttl, ref rest @ ..] => (ttl, 0, rest),
+        [AGE, age, ref rest @ ..] => (BRIEF_TTL, age, rest),
+        [TTL_AND_AGE, ttl, age, ref rest @ ..] => (ttl, age, rest),
+        _ => return None,
+    };
+    (ttl < 0x80 && age < 0x80).then_some((ttl.into(), age.into(), rest))
 }
 
 #[inline(never)]
@@ -631,10 +643,10 @@ impl Flags {
         Priority::ALL[usize::from(self.0 & PRIORITY_MASK)]
     }
 
-    /// Whether the message takes nothing but flags and length before its payload.
+    /// Whether the message takes nothing but flags, length and perhaps an extension before its payload.
     #[inline]
-    const fn is_plain(self) -> bool {
-        self.0 & (SAME_KIND | LAST | EXPLICIT | EXTENSION | FULL) == SAME_KIND
+    const fn is_brief(self) -> bool {
+        self.0 & (SAME_KIND | LAST | EXPLICIT | FULL) == SAME_KIND
     }
 
     /// Whether the message says its type.
@@ -642,21 +654,46 @@ impl Flags {
     const fn has_kind(self) -> bool {
         self.0 & (SAME_KIND | FULL) == 0
     }
+}
+
+/// The bytes that say what form a message has.
+#[derive(Clone, Copy)]
+struct Form {
+    flags: Flags,
+    /// The bits of the extension; 0 where there is none.
+    extension: u8,
+}
+
+impl Form {
+    /// Writes what is before the payload of a brief message and gives its length; `None` if the extension names more.
+    #[inline]
+    fn write_brief(self, len: u8, ttl: u8, age: u8, head: &mut [u8; BRIEF_OVERHEAD]) -> Option<usize> {
+        let (rest, overhead) = match self.extension {
+            0 => ([0, 0, 0], 2),
+            TTL => ([TTL, ttl, 0], 4),
+            AGE => ([AGE, age, 0], 4),
+            TTL_AND_AGE => ([TTL_AND_AGE, ttl, age], 5),
+            _ => return None,
+        };
+        let [extension, first, second] = rest;
+        *head = [self.flags.0, len, extension, first, second];
+        Some(overhead)
+    }
 
     /// Bytes before the payload.
     #[inline]
     fn overhead(self, header: &MessageHeader, payload_len: usize) -> usize {
         let mut len = 1;
-        if self.has_kind() {
+        if self.flags.has_kind() {
             len += varint::len(u64::from(header.kind));
         }
-        if !self.has(LAST) {
+        if !self.flags.has(LAST) {
             len += length_len(payload_len);
         }
-        if self.has(EXPLICIT) {
+        if self.flags.has(EXPLICIT) {
             len += varint::len(header.sequence);
         }
-        if self.has(EXTENSION) {
+        if self.flags.has(EXTENSION) {
             len += 1;
             if header.ttl != DEFAULT_TTL {
                 len += varint::len(u64::from(header.ttl));
@@ -680,18 +717,18 @@ impl Flags {
     #[inline]
     fn write(self, header: &MessageHeader, payload_len: usize, out: &mut [u8]) -> Option<()> {
         let mut w = Writer::new(out);
-        w.u8(self.0)?;
-        if self.has_kind() {
+        w.u8(self.flags.0)?;
+        if self.flags.has_kind() {
             w.varint(u64::from(header.kind))?;
         }
-        if !self.has(LAST) {
+        if !self.flags.has(LAST) {
             w.varint(u64::try_from(payload_len).ok()?)?;
         }
-        if self.has(EXPLICIT) {
+        if self.flags.has(EXPLICIT) {
             w.varint(header.sequence)?;
         }
-        if self.has(EXTENSION) {
-            let present = extension_of(header);
+        if self.flags.has(EXTENSION) {
+            let present = self.extension;
             w.u8(present)?;
             if present & TTL != 0 {
                 w.varint(u64::from(header.ttl))?;
@@ -715,10 +752,10 @@ impl Flags {
     }
 }
 
-/// The length of a plain message's payload as its one byte, if it takes only one.
+/// The value as a varint of one byte, if it takes only one.
 #[inline]
-fn plain_len(payload_len: usize) -> Option<u8> {
-    u8::try_from(payload_len).ok().filter(|&len| len < 0x80)
+fn one_byte(value: impl TryInto<u8>) -> Option<u8> {
+    value.try_into().ok().filter(|&byte| byte < 0x80)
 }
 
 #[inline]
@@ -726,8 +763,11 @@ const fn length_len(payload_len: usize) -> usize {
     varint::len(payload_len as u64)
 }
 
-/// Bytes before the payload of a plain message with a payload of less than 128 bytes.
-const PLAIN_OVERHEAD: usize = 2;
+/// The most bytes before the payload of a brief message: flags, length and extension with time to live and age, a byte each.
+const BRIEF_OVERHEAD: usize = 5;
+
+/// The time to live of a brief message that names none.
+const BRIEF_TTL: u8 = DEFAULT_TTL as u8;
 
 const PRIORITY_MASK: u8 = 0b11;
 const BROADCAST: u8 = 1 << 2;
@@ -742,3 +782,4 @@ const AGE: u8 = 1 << 1;
 const PART: u8 = 1 << 2;
 const COMPRESSED: u8 = 1 << 3;
 const NUMBER: u8 = 1 << 4;
+const TTL_AND_AGE: u8 = TTL | AGE;
