@@ -117,7 +117,15 @@ pub enum Payload<'a> {
     Shared(Bytes),
 }
 
-impl Payload<'_> {
+impl<'a> Payload<'a> {
+    #[inline]
+    pub(crate) fn into_outbox(self) -> outbox::Payload<'a, Bytes> {
+        match self {
+            Self::Copied(bytes) => outbox::Payload::Copied(bytes),
+            Self::Shared(bytes) => outbox::Payload::Shared(bytes),
+        }
+    }
+
     pub(crate) fn for_outbox(&self) -> outbox::Payload<'_, Bytes> {
         match self {
             Self::Copied(bytes) => outbox::Payload::Copied(bytes),

@@ -259,7 +259,7 @@ impl Lane {
             && self.outbox.queued() <= self.low_messages
             && self.outbox.queued_bytes() <= self.low_bytes
             // What is retained takes room, too, and there may be much of it at all times: an eighth of all must be free.
-            && self.outbox.held() <= self.low_messages * 7 / 4
+            && self.outbox.held() <= self.low_messages * SharedStorage::<()>::HELD * 7 / 4
             && self.outbox.held_bytes() <= self.low_bytes / 4 * 7
         {
             self.line.call();

@@ -236,11 +236,16 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
         place.poll_push(cx, overflow, |lane| {
             let now = hub.clock.now();
             let mut numbers = Numbers::new(hub);
-            let mut kind = None;
-            let mut is_packing = false;
+            let mut run: Option<Run> = None;
             let mut pushed = 0;
             let mut read = 0;
             let result = loop {
+                if let Some(run) = &run
+                    && run.is_plain()
+                    && let Err(error) = run.push_all(lane, now, messages, &mut numbers, &mut pushed)
+                {
+                    break Err(error);
+                }
                 if pushed == PART || read >= PART_BYTES {
                     break Ok(Part::More);
                 }
@@ -248,21 +253,15 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
                 if message.options.overflow != overflow || message.options.is_guaranteed() {
                     break Ok(Part::More);
                 }
-                if kind != Some(message.kind) {
-                    if let Err(error) = check(message) {
-                        break Err(error);
-                    }
-                    kind = Some(message.kind);
-                    is_packing = hub.codec.names(message.kind);
+                if let Err(error) = check(message) {
+                    break Err(error);
                 }
-                if message.payload.len() > MAX_MESSAGE as usize {
-                    break Err(SendError::TooLong { max: MAX_MESSAGE });
-                }
-                let needs_envelope = Wishes::of(hub, message.options).need_envelope();
+                let Run { header, is_packing, needs_envelope, .. } =
+                    *run.insert(Run::of(hub, lane, message.kind, message.options));
                 if needs_envelope && closed.is_none() {
                     break Ok(Part::Closing);
                 }
-                let header = header(lane, message.kind, message.options, numbers.peek());
+                let header = Header { sequence: numbers.peek(), ..header };
                 if !needs_envelope {
                     make_room(lane, now, message.options, message.payload.len());
                 }
@@ -295,6 +294,59 @@ impl<'m, I: Iterator<Item = Outgoing<'m>>> SendBatch<'m, I> {
             // On a full queue the rest waits, and this sender keeps its place in line.
             result
         })
+    }
+}
+
+/// Messages of a batch with the same type and options: what is the same for all of them is found out once.
+#[derive(Clone, Copy)]
+struct Run {
+    options: SendOptions,
+    /// Without the number.
+    header: Header,
+    is_packing: bool,
+    needs_envelope: bool,
+}
+
+impl Run {
+    fn of(hub: &Hub, lane: &Lane, kind: u16, options: SendOptions) -> Self {
+        Self {
+            options,
+            header: header(lane, kind, options, 0),
+            is_packing: hub.codec.names(kind),
+            needs_envelope: Wishes::of(hub, options).need_envelope(),
+        }
+    }
+
+    /// Whether the messages are queued as they are, where there is room.
+    fn is_plain(&self) -> bool {
+        !self.is_packing && !self.needs_envelope
+    }
+
+    /// Queues the next messages as long as they belong to the run and there is room: the hot path of small messages.
+    #[inline]
+    fn push_all<'m>(
+        &self,
+        lane: &mut Lane,
+        now: Instant,
+        messages: &mut Peekable<impl Iterator<Item = Outgoing<'m>>>,
+        numbers: &mut Numbers<'_>,
+        pushed: &mut u64,
+    ) -> Result<(), SendError> {
+        let Self { options, header, .. } = *self;
+        while *pushed < PART
+            && let Some(message) = messages.next_if(|message| {
+                message.kind == header.kind
+                    && message.options == options
+                    && message.payload.len() <= MAX_MESSAGE as usize
+                    && lane.outbox.space_for(message.payload.len())
+            })
+        {
+            let payload = message.payload.into_outbox();
+            lane.outbox.push(now, Header { sequence: numbers.peek(), ..header }, payload)?;
+            numbers.advance();
+            *pushed += 1;
+        }
+        Ok(())
     }
 }
 

@@ -217,8 +217,8 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
         usize::from(self.queues[class as usize].len)
     }
 
-    fn is_empty(&self) -> bool {
-        self.used == self.kept
+    fn messages(&self) -> usize {
+        usize::from(self.used - self.kept)
     }
 
     fn bytes(&self) -> usize {
@@ -230,8 +230,8 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
         core::iter::successors(first, |slot| self.slot(slot.behind)).map(|slot| slot.len as usize).sum()
     }
 
-    fn has_room(&self, len: usize) -> bool {
-        usize::from(self.used) < SLOTS && len <= BYTES - self.bytes
+    fn has_room_beside(&self, messages: usize, bytes: usize, len: usize) -> bool {
+        messages + usize::from(self.kept) < SLOTS && len <= BYTES.saturating_sub(bytes + self.kept_bytes)
     }
 
     fn max_payload(&self) -> u32 {

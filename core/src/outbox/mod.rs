@@ -11,6 +11,8 @@ use crate::time::{Duration, Instant};
 use crate::wire::message::{FRAGMENT_LEN, Methods, Part};
 use crate::wire::reason::Reason;
 
+#[cfg(feature = "alloc")]
+mod blocks;
 mod fate;
 mod fixed;
 mod flights;
@@ -155,9 +157,9 @@ impl<S: Storage> Outbox<S> {
             self.drop_expired(now);
         }
         let (lesser, more_urgent) = Priority::ALL.split_at(priority as usize + 1);
-        let queued: usize = more_urgent.iter().map(|&class| self.storage.bytes_in(class)).sum();
-        let kept = queued + self.storage.retained_bytes();
-        let suffices = kept as u64 + len as u64 <= u64::from(self.storage.max_payload());
+        let messages = more_urgent.iter().map(|&class| self.storage.len(class)).sum();
+        let bytes = more_urgent.iter().map(|&class| self.storage.bytes_in(class)).sum();
+        let suffices = self.storage.has_room_beside(messages, bytes, len);
         if suffices {
             for &class in lesser {
                 while !self.storage.has_room(len) && self.storage.len(class) > 0 {
@@ -331,7 +333,7 @@ impl<S: Storage> Outbox<S> {
 
     /// Messages that wait for their turn.
     pub fn queued(&self) -> usize {
-        Priority::ALL.into_iter().map(|class| self.storage.len(class)).sum()
+        self.storage.messages()
     }
 
     /// Messages that take up room: those that wait, and those that are retained.
@@ -406,8 +408,14 @@ impl<S: Storage> Outbox<S> {
     #[inline]
     fn pick(&self) -> Option<Priority> {
         let mut most_urgent = None;
-        for class in Priority::ALL.into_iter().rev() {
-            if self.storage.len(class) == 0 || self.is_blocked(class) {
+        let mut left = self.storage.messages();
+        for &class in Priority::ALL.iter().rev() {
+            if left == 0 {
+                break;
+            }
+            let len = self.storage.len(class);
+            left -= len;
+            if len == 0 || self.is_blocked(class) {
                 continue;
             }
             if self.passed_over[class as usize] >= PATIENCE[class as usize] {

@@ -1,20 +1,23 @@
 //! Storage on the heap, for nodes that have one: queues grow up to a limit and payloads may be shared between peers.
 //!
-//! Small copied payloads go into chunks, one allocation for some sixty messages. Each class fills its own chunk: within
-//! a class messages leave in order, so a waiting Low message cannot keep chunks of long gone Critical ones alive.
-//! Without messages nothing is allocated once [`Storage::release`] was called.
+//! Each class keeps its payloads in blocks of its own: within a class messages leave in order, so a waiting Low message cannot
+//! keep chunks of long gone Critical ones alive. Without messages nothing is allocated once [`Storage::release`] was called.
 
+use super::blocks::{Blocks, Place};
 use super::{CLASSES, Entry, Header, Ledger, Payload, Storage, Verdict};
 use crate::ids::Priority;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// Queues that grow on the heap up to a number of messages and of payload bytes.
 ///
+/// The number of messages is of those that wait; with those that are retained there may be [`HELD`](Self::HELD) times as many,
+/// so that a sender need not wait for each acknowledgement. Bytes count together.
+///
 /// Shared payloads count with their full length, though others may hold the same bytes, and compressed ones with that of
 /// their original, so that [`Outbox::unpack`](super::Outbox::unpack) finds room for it. Beside the payload a message
-/// takes 80 bytes. A chunk of 4 KiB is freed with its last message, so messages that outlive many others of their class
+/// takes 64 bytes. A chunk of 4 KiB is freed with its last message, so messages that outlive many others of their class
 /// (a longer ttl in a queue that is not drained) keep up to 4 KiB each.
 #[derive(Debug)]
 pub struct SharedStorage<L = ()> {
@@ -38,6 +41,9 @@ impl SharedStorage {
 }
 
 impl<L> SharedStorage<L> {
+    /// How many messages may wait and be retained for each that may wait.
+    pub const HELD: usize = 4;
+
     /// The same with a ledger that learns the messages' fates.
     pub const fn with_ledger(max_messages: usize, max_bytes: usize, ledger: L) -> Self {
         Self { lanes: None, messages: 0, bytes: 0, kept: 0, kept_bytes: 0, max_messages, max_bytes, ledger }
@@ -56,33 +62,32 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     #[inline]
     fn push(&mut self, entry: Entry, payload: Payload<'_, Bytes>) {
         let lane = &mut self.lanes.get_or_insert_default()[entry.header.priority as usize];
-        let payload = match payload {
-            Payload::Copied(bytes) => lane.copy(bytes),
-            Payload::Shared(bytes) => bytes,
+        let weight = Self::weight(&entry.header, payload.as_slice().len());
+        let place = match payload {
+            Payload::Copied(bytes) => lane.blocks.copy(bytes),
+            Payload::Shared(bytes) => lane.blocks.share(bytes),
         };
         self.messages += 1;
-        let weight = Self::weight(&entry.header, payload.len());
         self.bytes += weight;
         lane.bytes += weight;
-        lane.ring.push_back((entry, Some(payload)));
+        lane.ring.push_back(Slot { entry, place });
     }
 
     #[inline]
     fn front(&self, class: Priority) -> Option<(&Entry, &[u8])> {
         let lane = self.lane(class)?;
-        let (entry, payload) = lane.ring.get(lane.taken)?;
-        Some((entry, payload.as_deref()?))
+        lane.shown(lane.ring.get(lane.taken)?)
     }
 
     // Without it a copy of the entry is made for each message that leaves, which costs as much again.
     #[inline(always)]
     fn pop(&mut self, class: Priority) -> Option<Entry> {
         let lane = &mut self.lanes.as_mut()?[class as usize];
-        let (entry, payload) = match lane.taken {
+        let Slot { entry, place } = match lane.taken {
             0 => lane.ring.pop_front()?,
             _ => lane.pop_behind()?,
         };
-        let weight = Self::weight(&entry.header, payload?.len());
+        let weight = Self::weight(&entry.header, lane.blocks.remove(place));
         lane.bytes -= weight;
         lane.shrink_if_empty();
         self.messages -= 1;
@@ -92,25 +97,27 @@ impl<L: Ledger> Storage for SharedStorage<L> {
 
     fn drop_where(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Verdict) {
         let Some(lanes) = &mut self.lanes else { return };
-        let lane = &mut lanes[class as usize];
+        let Lane { ring, taken, blocks, bytes, .. } = &mut lanes[class as usize];
         let mut at = 0;
-        lane.ring.retain(|(entry, payload)| {
+        ring.retain(|Slot { entry, place }| {
             at += 1;
-            let Some(payload) = payload.as_ref().filter(|_| at > lane.taken) else { return true };
+            if at <= *taken {
+                return true;
+            }
             let verdict = verdict(entry);
             if verdict == Verdict::Keep {
                 return true;
             }
             self.messages -= 1;
-            let weight = Self::weight(&entry.header, payload.len());
+            let weight = Self::weight(&entry.header, blocks.remove(*place));
             self.bytes -= weight;
-            lane.bytes -= weight;
+            *bytes -= weight;
             if let Verdict::Drop(fate) = verdict {
                 self.ledger.settle(fate);
             }
             false
         });
-        lane.shrink_if_empty();
+        lanes[class as usize].shrink_if_empty();
     }
 
     fn replace_where(
@@ -119,13 +126,14 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         mut original: impl FnMut(&mut Header, &[u8]) -> Option<Bytes>,
     ) {
         let Some(lanes) = &mut self.lanes else { return };
-        let Lane { ring, taken, bytes, .. } = &mut lanes[class as usize];
-        for (entry, payload) in ring.range_mut(*taken..) {
-            let Some(payload) = payload else { continue };
+        let Lane { ring, taken, blocks, bytes, .. } = &mut lanes[class as usize];
+        for Slot { entry, place } in ring.range_mut(*taken..) {
+            let Some(payload) = blocks.payload(*place) else { continue };
             let before = Self::weight(&entry.header, payload.len());
             if let Some(original) = original(&mut entry.header, payload) {
-                *payload = original;
-                let after = Self::weight(&entry.header, payload.len());
+                let after = Self::weight(&entry.header, original.len());
+                blocks.remove(*place);
+                *place = blocks.share(original);
                 *bytes = *bytes - before + after;
                 self.bytes = self.bytes - before + after;
             }
@@ -143,8 +151,8 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     }
 
     #[inline]
-    fn is_empty(&self) -> bool {
-        self.messages == 0
+    fn messages(&self) -> usize {
+        self.messages
     }
 
     #[inline]
@@ -157,9 +165,10 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     }
 
     #[inline]
-    fn has_room(&self, len: usize) -> bool {
-        let free = self.max_bytes.saturating_sub(self.bytes + self.kept_bytes);
-        self.messages + self.kept < self.max_messages && len <= free
+    fn has_room_beside(&self, messages: usize, bytes: usize, len: usize) -> bool {
+        messages < self.max_messages
+            && messages + self.kept < self.max_messages.saturating_mul(Self::HELD)
+            && len <= self.max_bytes.saturating_sub(bytes + self.kept_bytes)
     }
 
     #[inline]
@@ -171,7 +180,9 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     fn retain(&mut self, class: Priority) {
         let Some(lanes) = &mut self.lanes else { return };
         let lane = &mut lanes[class as usize];
-        let Some((entry, Some(payload))) = lane.ring.get(lane.taken) else { return };
+        let Some((entry, payload)) = lane.ring.get(lane.taken).and_then(|slot| lane.shown(slot)) else {
+            return;
+        };
         let weight = Self::weight(&entry.header, payload.len());
         lane.taken += 1;
         lane.bytes -= weight;
@@ -185,7 +196,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         let lane = self.lane(class)?;
         let at = lane.find(from);
         let kept = lane.ring.range(at.min(lane.taken)..lane.taken);
-        kept.into_iter().find_map(|(entry, payload)| Some((entry, payload.as_deref()?)))
+        kept.into_iter().find_map(|slot| lane.shown(slot))
     }
 
     fn forget(&mut self, class: Priority, ordinal: u64) {
@@ -195,10 +206,13 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         if at >= lane.taken {
             return;
         }
-        let (entry, payload) = &mut lane.ring[at];
-        let Some(payload) = payload.take_if(|_| entry.ordinal == ordinal) else { return };
+        let Slot { entry, place } = &mut lane.ring[at];
+        if entry.ordinal != ordinal || place.is_none() {
+            return;
+        }
+        let len = lane.blocks.remove(core::mem::replace(place, Place::NONE));
         self.kept -= 1;
-        self.kept_bytes -= Self::weight(&entry.header, payload.len());
+        self.kept_bytes -= Self::weight(&entry.header, len);
         lane.handle_hole();
     }
 
@@ -207,16 +221,17 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         let lane = &mut lanes[class as usize];
         let (mut count, mut bytes) = (0, 0);
         while lane.taken > 0
-            && let Some((entry, payload)) = lane.ring.pop_front_if(|(entry, _)| entry.ordinal <= ordinal)
+            && let Some(Slot { entry, place }) = lane.ring.front()
+            && entry.ordinal <= ordinal
         {
-            lane.taken -= 1;
-            match payload {
-                Some(payload) => {
-                    bytes += Self::weight(&entry.header, payload.len());
-                    count += 1;
-                }
-                None => lane.holes -= 1,
+            if place.is_none() {
+                lane.holes -= 1;
+            } else {
+                bytes += Self::weight(&entry.header, lane.blocks.remove(*place));
+                count += 1;
             }
+            lane.ring.pop_front();
+            lane.taken -= 1;
         }
         lane.shrink_if_empty();
         self.kept -= count;
@@ -228,10 +243,8 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         let Some(lanes) = &mut self.lanes else { return };
         let lane = &mut lanes[class as usize];
         lane.close_holes();
-        let kept = lane
-            .ring
-            .range(..lane.taken)
-            .filter_map(|(entry, payload)| Some(Self::weight(&entry.header, payload.as_ref()?.len())));
+        let kept = lane.ring.range(..lane.taken).filter_map(|slot| lane.shown(slot));
+        let kept = kept.map(|(entry, payload)| Self::weight(&entry.header, payload.len()));
         let bytes: usize = kept.sum();
         self.messages += lane.taken;
         self.kept -= lane.taken;
@@ -261,33 +274,48 @@ impl<L: Ledger> Storage for SharedStorage<L> {
     }
 }
 
-/// One class: what is retained of it and behind that its queue, in one ring, and the chunk that small payloads are copied
-/// into.
+/// One class: what is retained of it and behind that its queue, in one ring, and their payloads.
 #[derive(Debug, Default)]
 struct Lane {
-    /// By ordinal. What left behind others that are retained has no payload.
-    ring: VecDeque<(Entry, Option<Bytes>)>,
+    /// By ordinal.
+    ring: VecDeque<Slot>,
     /// How many of the ring are retained, or holes between those.
     taken: usize,
     /// How many of these are holes.
     holes: usize,
     /// Payload bytes in the queue.
     bytes: usize,
-    /// Always empty; its capacity is what the chunk has left.
-    chunk: BytesMut,
+    blocks: Blocks,
 }
 
+/// A message. One that left behind others that are retained has no payload: it is a hole.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    entry: Entry,
+    place: Place,
+}
+
+/// One line of the cache of most processors.
+const _: () = assert!(size_of::<Slot>() <= 64);
+
 impl Lane {
+    /// A message and its payload, unless it is a hole.
+    #[inline]
+    fn shown<'a>(&'a self, slot: &'a Slot) -> Option<(&'a Entry, &'a [u8])> {
+        Some((&slot.entry, self.blocks.payload(slot.place)?))
+    }
+
     /// The place of the first message with this ordinal or a higher one.
     fn find(&self, ordinal: u64) -> usize {
-        self.ring.partition_point(|(entry, _)| entry.ordinal < ordinal)
+        self.ring.partition_point(|slot| slot.entry.ordinal < ordinal)
     }
 
     /// Takes the first message of the queue where others before it are retained.
     #[cold]
-    fn pop_behind(&mut self) -> Option<(Entry, Option<Bytes>)> {
-        let (entry, payload) = self.ring.get_mut(self.taken)?;
-        let popped = (*entry, payload.take());
+    fn pop_behind(&mut self) -> Option<Slot> {
+        let slot = self.ring.get_mut(self.taken)?;
+        let popped = *slot;
+        slot.place = Place::NONE;
         self.taken += 1;
         self.handle_hole();
         Some(popped)
@@ -296,7 +324,7 @@ impl Lane {
     /// There is one hole more: those at the front go, and when holes are most of what is there, all.
     fn handle_hole(&mut self) {
         self.holes += 1;
-        while self.holes > 0 && self.ring.pop_front_if(|(_, payload)| payload.is_none()).is_some() {
+        while self.holes > 0 && self.ring.pop_front_if(|slot| slot.place.is_none()).is_some() {
             self.taken -= 1;
             self.holes -= 1;
         }
@@ -308,42 +336,24 @@ impl Lane {
 
     fn close_holes(&mut self) {
         if self.holes > 0 {
-            self.ring.retain(|(_, payload)| payload.is_some());
+            self.ring.retain(|slot| !slot.place.is_none());
             self.taken -= self.holes;
             self.holes = 0;
         }
     }
 
     #[inline]
-    fn copy(&mut self, bytes: &[u8]) -> Bytes {
-        if bytes.len() > CHUNKED_MAX {
-            return Bytes::copy_from_slice(bytes);
-        }
-        if self.chunk.capacity() < bytes.len() {
-            // Reuses the chunk when all its messages have left.
-            self.chunk.reserve(CHUNK);
-        }
-        self.chunk.extend_from_slice(bytes);
-        self.chunk.split().freeze()
-    }
-
-    #[inline]
     fn shrink_if_empty(&mut self) {
         if self.ring.is_empty() && self.ring.capacity() > KEPT {
             self.ring.shrink_to(KEPT);
+            self.blocks.shrink();
         }
     }
 }
 
-/// Bytes of a chunk.
-const CHUNK: usize = 4096;
-
-/// Payloads up to this length share a chunk; at worst a quarter of the chunk stays unused at its end.
-const CHUNKED_MAX: usize = 1024;
-
 /// Holes that are not worth the work to close them.
 const HOLES: usize = 64;
 
-/// Places (80 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again:
+/// Places (64 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again:
 /// growing costs as much again as the push itself.
 const KEPT: usize = 8192;

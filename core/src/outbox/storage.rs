@@ -136,14 +136,25 @@ pub trait Storage {
     }
     /// Messages in the queue.
     fn len(&self, class: Priority) -> usize;
+    /// Messages in all queues.
+    fn messages(&self) -> usize;
     /// Whether all queues are empty.
-    fn is_empty(&self) -> bool;
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.messages() == 0
+    }
     /// Payload bytes in all queues.
     fn bytes(&self) -> usize;
     /// Payload bytes in the queue.
     fn bytes_in(&self, class: Priority) -> usize;
+    /// Whether a payload of this length could be pushed if so many messages with so many bytes were in the queues, beside those
+    /// that are retained.
+    fn has_room_beside(&self, messages: usize, bytes: usize, len: usize) -> bool;
     /// Whether a payload of this length can be pushed now.
-    fn has_room(&self, len: usize) -> bool;
+    #[inline]
+    fn has_room(&self, len: usize) -> bool {
+        self.has_room_beside(self.messages(), self.bytes(), len)
+    }
     /// The longest payload that an empty storage takes.
     fn max_payload(&self) -> u32;
     /// Moves the oldest message of the queue to the retained ones of its class, behind those that are there.

@@ -516,7 +516,8 @@ fn read<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, 
             MessageHeader { priority, broadcast, kind, full, sequence, ttl, age, part, compressed, number };
         return Ok(Message { header, payload });
     }
-    read_any(r, previous)
+    let (header, payload) = read_any(r, previous)?;
+    Ok(Message { header, payload })
 }
 
 /// Time to live and age from an extension that names nothing else, and the bytes behind; `None` if it does, or if they take
@@ -532,8 +533,9 @@ fn read_brief(bytes: &[u8]) -> Option<(u32, u32, &[u8])> {
     (ttl < 0x80 && age < 0x80).then_some((ttl.into(), age.into(), rest))
 }
 
+/// Any message. In parts, so that a brief one need not go through the memory in which this one comes back.
 #[inline(never)]
-fn read_any<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'a>, Reason> {
+fn read_any<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<(MessageHeader, &'a [u8]), Reason> {
     let flags = Flags(r.u8()?);
     let full = flags.has(FULL);
     let kind = match (full, flags.has(SAME_KIND)) {
@@ -567,7 +569,7 @@ fn read_any<'a>(r: &mut Reader<'a>, previous: &mut Previous) -> Result<Message<'
         number,
     };
     *previous = Previous::of(&header);
-    Ok(Message { header, payload })
+    Ok((header, payload))
 }
 
 /// What the extension says.
