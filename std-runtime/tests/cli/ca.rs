@@ -124,7 +124,7 @@ fn a_node_has_one_certificate_that_holds_unless_it_is_renewed() {
     let again = home.hyphal(&issue);
 
     assert_eq!(again.code, Some(1), "{again:?}");
-    assert!(again.err.contains("hyphal ca renew 1"), "{again:?}");
+    assert!(again.err.contains("hyphal ca renew 1 --dir ca;"), "{again:?}");
     assert_eq!(home.hyphal(&["ca", "revoke", "1", "--dir", "ca"]).code, Some(0));
     let renewed = home.hyphal(&["ca", "renew", "1", "--dir", "ca"]);
     assert!(renewed.code == Some(1) && renewed.err.contains("was revoked"), "{renewed:?}");
