@@ -191,6 +191,9 @@ fn a_certified_network_lets_its_nodes_talk_and_nobody_else() {
         "5s",
         "let me in",
     ]);
+    // A fresh key has no certificate, whatever the configuration names for the node's own.
+    let visit = ["--config", "client.toml", "--ephemeral-key", "--timeout", "5s"];
+    let visitor = home.hyphal(&[&["send", "--to", &address][..], &visit, &["let me in, too"]].concat());
     let sent = home.hyphal(&["send", "--config", "client.toml", "--to", &address, "hello"]);
 
     let checks = json(&doctor)["checks"].as_array().unwrap().clone();
@@ -201,6 +204,8 @@ fn a_certified_network_lets_its_nodes_talk_and_nobody_else() {
     );
     assert_eq!(stranger.code, Some(4), "{stranger:?}");
     assert!(stranger.out.contains("a certificate is required"), "{stranger:?}");
+    assert_eq!(visitor.code, Some(4), "{visitor:?}");
+    assert!(visitor.out.contains("a certificate is required"), "{visitor:?}");
     assert_eq!(sent.code, Some(0), "{sent:?}");
     assert_eq!(listener.json()["payload"], "hello");
 }

@@ -194,7 +194,7 @@ pub(crate) struct IdArgs {
     pub(crate) json: bool,
 }
 
-/// Check key, configuration, clock, ports and peers, and say what to do
+/// Check key, configuration, certificate, store, clock, ports and peers, and say what to do
 ///
 /// Changes nothing. Exits with 0 unless a check fails; warnings do not count.
 #[derive(Debug, Args)]
