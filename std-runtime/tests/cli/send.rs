@@ -109,6 +109,25 @@ fn a_guaranteed_message_to_an_absent_peer_stays_in_the_store_until_it_comes() {
 }
 
 #[test]
+fn a_guaranteed_message_is_delivered_when_the_receiver_has_it_in_a_file() {
+    let home = Home::new();
+    home.keygen("sender");
+    home.keygen("peer");
+    let own = ["listen", "--key", "peer.key", "--store", "peer-store", "--listen", "127.0.0.1:0"];
+    let listener = home.start(&[&own[..], &["--output", "inbox", "--count", "1"]].concat());
+    let address = listener.err_after("listening on ");
+    let to = ["send", "--key", "sender.key", "--store", "store", "--reliability", "guaranteed"];
+
+    let sent = home.hyphal(&[&to[..], &["--to", &address, "for the file"]].concat());
+
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let line = listener.line();
+    let file = home.path().join(line.rsplit(' ').next().unwrap());
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "for the file");
+    assert_eq!(listener.end().0, Some(0));
+}
+
+#[test]
 fn either_reliability_that_needs_no_store_delivers() {
     let home = Home::new();
     let (listener, address) = home.listen(&["--count", "2"]);
