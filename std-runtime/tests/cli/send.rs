@@ -370,7 +370,9 @@ fn mistakes_are_found_before_anything_is_sent() {
     let home = Home::new();
     let own = home.keygen("own");
     let to_own = format!("{own}@127.0.0.1:1");
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["--ephemeral-key", "--to", &to_own, "--type", "0x0D00", "hello"], 2, "among themselves"),
+        (&["--ephemeral-key", "--to", &to_own, "--type", "0x10000", "hello"], 2, "from 0x0 to 0xffff"),
         (&["--to", &own, "hello"], 2, "no peer with the id"),
         (
             &["--broadcast", "--reliability", "guaranteed", "hello"],
