@@ -238,14 +238,14 @@ async fn queue(
 
 fn unsendable(error: SendError) -> Failure {
     match error {
-        SendError::UnknownType => Failure::new(
-            Exit::Usage,
-            "--type: no family of message types has this number",
-            "applications use 0 to 255 and 4096 to 65535",
-        ),
         SendError::ReservedType => Failure::new(
             Exit::Usage,
             "--type: nodes use messages of this type among themselves",
+            "applications use 0 to 255 and 4096 to 65535",
+        ),
+        SendError::UnknownType => Failure::new(
+            Exit::Usage,
+            "--type: no family of message types has this number",
             "applications use 0 to 255 and 4096 to 65535",
         ),
         error => Failure::new(Exit::Failed, format!("the message cannot be sent: {error}"), ""),
