@@ -259,26 +259,6 @@ impl NodeBuilder {
             security: self.security,
         };
         let own = identity.id();
-        // Told of what a shutdown waits for.
-        let drained = Arc::new(Notify::new());
-        let guaranteed = match self.store {
-            None => None,
-            Some(directory) => {
-                let limits = StoreLimits {
-                    bytes: self.limits.store_bytes,
-                    receive_lanes: self.limits.store_receive_lanes,
-                };
-                let opened = directory.clone();
-                let open = move || Store::open(&opened, own, limits);
-                // It reads the whole file. A task that did not come to its end has panicked.
-                let opened = tokio::task::spawn_blocking(open).await.expect("opening a store does not panic");
-                let store = opened.map_err(StartError::Store)?;
-                let unreadable = |failure: StoreFailure| {
-                    StartError::Store(StoreError::Corrupt { file: directory, damage: failure.to_string() })
-                };
-                Some(Guaranteed::open(store, Arc::clone(&drained)).await.map_err(unreadable)?)
-            }
-        };
         let subject = Subject { id: identity.id(), node_type: self.node_type, network: session.network };
         let trust = self.trust.load(&subject).map_err(StartError::Trust)?;
         let mut listeners = Vec::with_capacity(self.listen.len());
@@ -303,6 +283,27 @@ impl NodeBuilder {
             }
         };
 
+        // Told of what a shutdown waits for.
+        let drained = Arc::new(Notify::new());
+        // When nothing but a peer can keep the node from starting: who failed with the store open would have to close it.
+        let guaranteed = match self.store {
+            None => None,
+            Some(directory) => {
+                let limits = StoreLimits {
+                    bytes: self.limits.store_bytes,
+                    receive_lanes: self.limits.store_receive_lanes,
+                };
+                let opened = directory.clone();
+                let open = move || Store::open(&opened, own, limits);
+                // It reads the whole file. A task that did not come to its end has panicked.
+                let opened = tokio::task::spawn_blocking(open).await.expect("opening a store does not panic");
+                let store = opened.map_err(StartError::Store)?;
+                let unreadable = |failure: StoreFailure| {
+                    StartError::Store(StoreError::Corrupt { file: directory, damage: failure.to_string() })
+                };
+                Some(Guaranteed::open(store, Arc::clone(&drained)).await.map_err(unreadable)?)
+            }
+        };
         let plan = Plan {
             identity,
             session,
@@ -320,7 +321,12 @@ impl NodeBuilder {
         let core = CoreNode::new(own, policy, GrowingTable::new(self.limits.peers), UnwrapErr(SysRng));
         let mut control = Control::new(Arc::clone(&hub), core, commands);
         for (id, endpoint) in self.peers {
-            control.add_peer(id, endpoint).map_err(|error| StartError::Peer { id, error })?;
+            if let Err(error) = control.add_peer(id, endpoint) {
+                if let Some(guaranteed) = &hub.guaranteed {
+                    guaranteed.close().await;
+                }
+                return Err(StartError::Peer { id, error });
+            }
         }
         let mut addresses = Vec::with_capacity(listeners.len());
         let mut doors = Vec::with_capacity(listeners.len());

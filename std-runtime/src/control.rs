@@ -30,7 +30,7 @@ use crate::hub::Hub;
 use crate::peer::Peer;
 use crate::roster::Reloaded;
 use crate::signal::Signal;
-use crate::trust::TrustState;
+use crate::trust::{TrustState, persist};
 
 pub(crate) type CoreNode = node::Node<GrowingTable, UnwrapErr<SysRng>>;
 
@@ -193,7 +193,7 @@ impl Control {
     /// Puts a roster in the place of the one in force. Checks all of it first: on `Err` nothing has changed.
     fn reload(
         &mut self,
-        mut trust: TrustState,
+        trust: TrustState,
         peers: Vec<(NodeId, Option<Endpoint>)>,
     ) -> Result<Reloaded, ReloadError> {
         // Removals that are not told yet must not count as peers, nor take a peer away again.
@@ -207,10 +207,11 @@ impl Control {
         let listed: BTreeMap<_, _> = self.node.peers().map(|status| (status.id, status)).collect();
         let is_configured = |id: &NodeId| listed.get(id).is_some_and(|status| status.config.is_some());
         let (before, from, to) = (self.hub.trust(), self.node.trust(), trust.policy());
-        trust.authorities.inherit(&before.authorities);
+        let mut expected = trust.clone();
+        expected.authorities.inherit(&before.authorities);
         let reloaded = Reloaded {
             trust: (to != from).then_some((from, to)),
-            certificates: !trust.is_like(&before),
+            certificates: !expected.is_like(&before),
             added: wanted.keys().filter(|id| !is_configured(id)).copied().collect(),
             changed: wanted
                 .iter()
@@ -365,16 +366,35 @@ impl Control {
 
     /// Trusts whom the new settings say, and closes the sessions with all others. Newer lists than those read stay.
     fn set_trust(&mut self, now: Instant, mut trust: TrustState) {
-        trust.authorities.inherit(&self.hub.trust().authorities);
+        let before = self.hub.trust();
+        let read: Vec<_> = trust.authorities.iter().map(|(_, list)| list.map(version)).collect();
+        trust.authorities.inherit(&before.authorities);
+        put_back(&trust, &read);
         let policy = trust.policy();
+        let is_new = policy != before.policy() || !trust.is_like(&before);
         self.hub.set_trust(trust);
         self.node.set_trust(now, policy);
         self.warned.clear();
         self.review(now);
+        if is_new {
+            self.dial_again(now);
+        }
         self.carry_out();
         for (_, list) in self.hub.trust().authorities.iter() {
             if let Some(list) = list {
                 self.pass_on(list.bytes());
+            }
+        }
+    }
+
+    /// Peers that had refused this node's certificate, or whose own was refused, may not do so again: nobody waits any longer.
+    fn dial_again(&mut self, now: Instant) {
+        let is_waiting = |status: &PeerStatus| matches!(status.dial, DialStatus::At(_) | DialStatus::GivenUp);
+        let waiting: Vec<_> = self.node.peers().filter(is_waiting).collect();
+        for status in waiting {
+            if let Some(config) = status.config.filter(|config| config.dial && status.session.is_none()) {
+                let configured = self.node.add_peer(now, status.id, config);
+                debug_assert!(configured.is_ok(), "it is in the listing");
             }
         }
     }
@@ -415,7 +435,11 @@ impl Control {
         }
         self.warned = warnings;
         let looks_again = trust.policy() == Trust::Certified || trust.own().is_some();
-        self.review_at = looks_again.then(|| now.after(REVIEW_PAUSE));
+        // Peers end their sessions when it expires, and the log has to say why.
+        let own_until = trust.own().and_then(|own| trust.authorities.expires_at(own, now, wall));
+        let at = now.after(REVIEW_PAUSE);
+        self.review_at =
+            looks_again.then(|| own_until.filter(|until| *until > now).map_or(at, |until| at.min(until)));
     }
 
     /// Does what the node wants done and tells what happened.
@@ -498,6 +522,32 @@ impl Control {
         if self.hub.is_draining.load(Ordering::Relaxed) {
             self.hub.drained.notify_waiters();
         }
+    }
+}
+
+fn version(list: &Revocations<Bytes>) -> u64 {
+    list.header().version
+}
+
+/// Keeps the lists that count where older ones were read, or none: after a restart an old list would let back in whom a newer one
+/// has revoked.
+fn put_back(trust: &TrustState, read: &[Option<u64>]) {
+    let Some(directory) = trust.settings.revocations.clone() else { return };
+    for ((authority, list), read) in trust.authorities.iter().zip(read) {
+        let Some(list) = list.filter(|list| *read < Some(version(list))).cloned() else { continue };
+        if let Some(read) = read {
+            let newest = version(&list);
+            tracing::warn!(
+                "the revocation list of authority {authority} in {} has version {read} and is older than the one in force: version {newest} is put back",
+                directory.display()
+            );
+        }
+        let directory = directory.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = persist(&directory, &list) {
+                tracing::error!("the newest revocation list is not kept: {error}");
+            }
+        });
     }
 }
 

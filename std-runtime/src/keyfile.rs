@@ -349,8 +349,8 @@ fn parse_hex(text: &[u8], bytes: &mut [u8]) -> Result<(), Damage> {
     Ok(())
 }
 
-/// The path as a shell takes it back.
-fn shown(path: &Path) -> String {
+/// The path as a shell takes it back, for a command that a person is told to run.
+pub fn shown(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,\\".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {

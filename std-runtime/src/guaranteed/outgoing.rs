@@ -65,6 +65,8 @@ struct End {
     leaving: Vec<u64>,
     /// Of what was said of the lane last.
     told: Option<Ticket>,
+    /// Whether the log has it that the peer takes nothing in this session: the peer may say so as often as it likes.
+    is_refused: bool,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,7 @@ impl Outgoing {
         for end in self.classes.iter_mut().flatten() {
             end.forget_ready();
             end.told = None;
+            end.is_refused = false;
             end.is_reading = false;
             if keeps {
                 end.lane.handle_session_start();
@@ -245,6 +248,7 @@ impl End {
             is_reading: false,
             leaving: Vec::new(),
             told: None,
+            is_refused: false,
         }
     }
 
@@ -402,7 +406,7 @@ impl Lanes {
         let mut outgoing = self.outgoing();
         let is_answer = outgoing.attached.as_ref().is_some_and(|attached| attached.token == token);
         let Some(end) = outgoing.end_of(class, state.epoch) else { return Ok(()) };
-        if state.arrived.is_none() {
+        if state.arrived.is_none() && !std::mem::replace(&mut end.is_refused, true) {
             tracing::warn!(
                 peer = %self.id,
                 "the peer takes no Guaranteed messages of class {class:?}; they stay stored until its next session"
@@ -732,3 +736,58 @@ const READ_BYTES: usize = 256 << 10;
 /// Messages, and their bytes, in the peer's outbox beyond which no Guaranteed one is added.
 const AHEAD: usize = 256;
 const AHEAD_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use hyphal_core::ids::NodeId;
+    use tokio::sync::Notify;
+
+    use super::super::Guaranteed;
+    use super::*;
+    use crate::signal::Signal;
+    use crate::store::{LaneKey, Store, StoreLimits};
+
+    #[tokio::test]
+    async fn a_peer_that_says_again_and_again_that_it_takes_nothing_is_one_line_of_the_log_in_a_session() {
+        let (peer, class, epoch) = (NodeId::from_bytes([2; 32]), Priority::Medium, 5);
+        let directory = tempfile::tempdir().unwrap();
+        let limits = StoreLimits { bytes: 1 << 20, receive_lanes: 9 };
+        let store = Store::open(directory.path(), NodeId::from_bytes([1; 32]), limits).unwrap();
+        store.open_lane(LaneKey { node: peer, class }, epoch).await.unwrap();
+        let lanes = Guaranteed::open(store, Arc::new(Notify::new())).await.unwrap().lanes(peer);
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+
+        tracing::subscriber::with_default(subscriber, || {
+            for token in [1, 2] {
+                lanes.handle_session_start(token, &Arc::new(Signal::default()), true);
+                for _ in 0..100 {
+                    let refusal = LaneState { class, epoch, arrived: None };
+                    let _ = lanes.handle_state(&refusal, token);
+                }
+                lanes.handle_session_end(token);
+            }
+        });
+
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("takes no Guaranteed messages").count(), 2, "{text}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

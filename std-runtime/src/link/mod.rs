@@ -101,6 +101,8 @@ pub(crate) struct Desk<S> {
     peer: Option<Arc<Peer>>,
     /// What the peer's certificate is worth, whoever has signed it, since its offer.
     credential: Result<Credential, Reason>,
+    /// Who has proven to be at the other end, before and whether or not it is let in.
+    offered: Option<NodeId>,
     /// Whether the session gets the peer's lane as soon as the one that makes way for it has let go.
     awaits_lane: bool,
     /// Whether the control task has been asked.
@@ -168,6 +170,7 @@ impl<L: Line> Link<L> {
             signal,
             peer: None,
             credential: NO_CERTIFICATE,
+            offered: None,
             awaits_lane: false,
             is_announced: false,
             stalled_since: None,
@@ -474,6 +477,7 @@ impl<S: LinkSession> Desk<S> {
         let (reply, verdict) = oneshot::channel();
         self.credential = offer.credential(self.hub.plan.session.network);
         let (id, dialled, credential) = (offer.id(), offer.dialled(), self.credential);
+        self.offered = Some(id);
         let command = Command::Judge { id, dialled, credential, reply };
         let verdict = match self.hub.control.send(command).await {
             Ok(()) => verdict.await.unwrap_or(Err(Reason::Shutdown)),
@@ -596,7 +600,7 @@ impl<S: LinkSession> Desk<S> {
         }
         let expected = match &self.origin {
             Origin::Dialled(id) => Some(*id),
-            Origin::Accepted { .. } => self.peer.as_ref().map(|peer| peer.id),
+            Origin::Accepted { .. } => self.offered,
         };
         farewell::write_log(&self.hub, expected, &self.remote, self.peer.is_some(), why);
     }

@@ -25,8 +25,11 @@ impl Exposition {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn describe(&self, name: &KeyName, doc: SharedString) {
-        self.metrics().entry(name.as_str().to_owned()).or_default().doc = doc;
+    fn describe(&self, name: &KeyName, kind: Kind, doc: SharedString) {
+        let mut metrics = self.metrics();
+        let series = metrics.entry(name.as_str().to_owned()).or_default();
+        // Also where it has no value: without peers, what is told of each.
+        (series.kind, series.doc) = (kind, doc);
     }
 
     fn register(&self, key: &Key, kind: Kind) -> Arc<AtomicU64> {
@@ -39,11 +42,11 @@ impl Exposition {
 
 impl Recorder for Exposition {
     fn describe_counter(&self, name: KeyName, _unit: Option<Unit>, doc: SharedString) {
-        self.describe(&name, doc);
+        self.describe(&name, Kind::Counter, doc);
     }
 
     fn describe_gauge(&self, name: KeyName, _unit: Option<Unit>, doc: SharedString) {
-        self.describe(&name, doc);
+        self.describe(&name, Kind::Gauge, doc);
     }
 
     fn describe_histogram(&self, _name: KeyName, _unit: Option<Unit>, _doc: SharedString) {}
@@ -171,8 +174,11 @@ mod tests {
         let page = Exposition::default();
 
         page.describe_counter("a_total".into(), None, "none yet".into());
+        page.describe_gauge("b".into(), None, "nor here".into());
 
-        assert_eq!(page.to_string(), "# HELP a_total none yet\n# TYPE a_total counter\n");
+        let described =
+            "# HELP a_total none yet\n# TYPE a_total counter\n# HELP b nor here\n# TYPE b gauge\n";
+        assert_eq!(page.to_string(), described);
     }
 
     const METADATA: Metadata<'static> = Metadata::new("test", Level::INFO, None);

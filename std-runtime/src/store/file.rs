@@ -53,22 +53,41 @@ pub(super) fn open(
         other => other,
     }
     .map_err(|error| StoreError::io(&path, "open", error))?;
+    let disk = claim(file, directory, &path, own)?;
+    Ok((path, disk))
+}
 
-    let metadata = file.metadata().map_err(|error| StoreError::io(&path, "open", error))?;
+/// Whether there is a store in `directory` that `own` could open now, as far as its header tells. Changes nothing.
+pub(super) fn inspect(directory: &Path, own: NodeId) -> Result<bool, StoreError> {
+    let path = directory.join(NAME);
+    match open_file(&path) {
+        Ok(file) => claim(file, directory, &path, own).map(|_| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(StoreError::io(directory, "open", error))
+        }
+        Err(error) => Err(StoreError::io(&path, "open", error)),
+    }
+}
+
+/// Locks the file and looks at whose it is.
+fn claim(file: File, directory: &Path, path: &Path, own: NodeId) -> Result<Arc<dyn Disk>, StoreError> {
+    let metadata = file.metadata().map_err(|error| StoreError::io(path, "open", error))?;
     if !metadata.is_file() {
-        return Err(StoreError::Corrupt { file: path, damage: "it is not a regular file".to_owned() });
+        let damage = "it is not a regular file".to_owned();
+        return Err(StoreError::Corrupt { file: path.to_owned(), damage });
     }
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { directory: directory.to_owned() }),
-        Err(TryLockError::Error(error)) => return Err(StoreError::io(&path, "lock", error)),
+        Err(TryLockError::Error(error)) => return Err(StoreError::io(path, "lock", error)),
     }
     let disk = Arc::new(Mutex::new(file));
-    let found = read_header(&*disk, &path)?;
+    let found = read_header(&*disk, path)?;
     if found != own {
         return Err(StoreError::OtherNode { directory: directory.to_owned(), found, own });
     }
-    Ok((path, disk))
+    Ok(disk)
 }
 
 /// The bytes below the database; a file, or in tests one that fails.

@@ -35,6 +35,15 @@ use self::room::Rooms;
 pub(crate) use self::writer::Commits;
 use self::writer::{Operation, Settled, Shared, Writer};
 
+/// Whether there is a store of the node `own` in `directory`, and none of another node, of a newer release, damaged at its beginning,
+/// or in use. Changes nothing; that the rest of it is whole is seen when a node starts with it.
+///
+/// # Errors
+/// [`StoreError`] says what is wrong and what to do.
+pub fn inspect_store(directory: &Path, own: NodeId) -> Result<bool, StoreError> {
+    file::inspect(directory, own)
+}
+
 /// The open store. Clones share it; the last one to go closes it as [`close`](Self::close) does.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {

@@ -124,7 +124,7 @@ fn a_node_has_one_certificate_that_holds_unless_it_is_renewed() {
     let again = home.hyphal(&issue);
 
     assert_eq!(again.code, Some(1), "{again:?}");
-    assert!(again.err.contains("hyphal ca renew 1"), "{again:?}");
+    assert!(again.err.contains("hyphal ca renew 1 --dir ca;"), "{again:?}");
     assert_eq!(home.hyphal(&["ca", "revoke", "1", "--dir", "ca"]).code, Some(0));
     let renewed = home.hyphal(&["ca", "renew", "1", "--dir", "ca"]);
     assert!(renewed.code == Some(1) && renewed.err.contains("was revoked"), "{renewed:?}");
@@ -191,6 +191,9 @@ fn a_certified_network_lets_its_nodes_talk_and_nobody_else() {
         "5s",
         "let me in",
     ]);
+    // A fresh key has no certificate, whatever the configuration names for the node's own.
+    let visit = ["--config", "client.toml", "--ephemeral-key", "--timeout", "5s"];
+    let visitor = home.hyphal(&[&["send", "--to", &address][..], &visit, &["let me in, too"]].concat());
     let sent = home.hyphal(&["send", "--config", "client.toml", "--to", &address, "hello"]);
 
     let checks = json(&doctor)["checks"].as_array().unwrap().clone();
@@ -201,6 +204,8 @@ fn a_certified_network_lets_its_nodes_talk_and_nobody_else() {
     );
     assert_eq!(stranger.code, Some(4), "{stranger:?}");
     assert!(stranger.out.contains("a certificate is required"), "{stranger:?}");
+    assert_eq!(visitor.code, Some(4), "{visitor:?}");
+    assert!(visitor.out.contains("certificate"), "{visitor:?}");
     assert_eq!(sent.code, Some(0), "{sent:?}");
     assert_eq!(listener.json()["payload"], "hello");
 }

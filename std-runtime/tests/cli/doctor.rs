@@ -101,6 +101,87 @@ fn beside_a_running_node_its_sessions_are_left_alone() {
     assert_ne!(other["peer"], own["id"], "the doctor came with the key of the running node");
 }
 
+/// Its certificate is not for the fresh key that the doctor takes then.
+#[test]
+fn beside_a_running_node_of_a_certified_network_the_peers_are_met_without_its_certificate() {
+    let home = home_with_key();
+    home.keygen("peer");
+    let authority = home.hyphal(&["ca", "init", "--dir", "ca", "--network", "garden"]).out;
+    for (name, key) in [("own", None), ("peer", Some("peer.key"))] {
+        let id = match key {
+            None => home.hyphal(&["id"]),
+            Some(key) => home.hyphal(&["id", "--key", key]),
+        };
+        let out = format!("{name}.certificate");
+        let issue = ["ca", "issue", id.out.trim(), "--node-type", "sclerotia", "--dir", "ca", "--out", &out];
+        assert_eq!(home.hyphal(&issue).code, Some(0));
+        let key = key.map(|key| format!("key = \"{key}\"\n")).unwrap_or_default();
+        let text = format!(
+            "{key}network = \"garden\"\nlisten = [\"127.0.0.1:0\"]\n[trust]\npolicy = \"certified\"\n\
+             authorities = [\"{}\"]\ncertificate = \"{out}\"\n",
+            authority.trim()
+        );
+        home.write(&format!("{name}.toml"), &text);
+    }
+    let peer = home.start(&["node", "--json", "--config", "peer.toml"]);
+    let address = peer.json()["addresses"][0].as_str().unwrap().to_owned();
+    let node = home.start(&["node", "--json", "--config", "own.toml", "--peer", &address]);
+    let own = node.json();
+    let port = own["addresses"][0].as_str().unwrap().split_once('@').unwrap().1.to_owned();
+    peer.event("peer_up");
+
+    let ran =
+        home.hyphal(&["doctor", "--json", "--config", "own.toml", "--listen", &port, "--peer", &address]);
+
+    assert_eq!(
+        (outcome(&ran, "peer"), outcome(&ran, "trust")),
+        ("ok".to_owned(), "warn".to_owned()),
+        "{ran:?}"
+    );
+    assert!(ran.out.contains("is not checked while a node runs here"), "{ran:?}");
+}
+
+#[test]
+fn a_peer_is_told_with_the_profile_and_with_what_an_adaptive_pair_falls_back_to() {
+    let home = home_with_key();
+    let (_peer, address) = home.listen(&["--node-type", "rhizomorph", "--set", "compression.accept=lz4"]);
+
+    let ran = home.hyphal(&["doctor", "--listen", "127.0.0.1:0", "--peer", &address]);
+
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let told = "profile Adaptive, fallen back (the peer takes no Zstandard: compression Low)";
+    assert!(ran.out.contains(told), "{ran:?}");
+}
+
+#[test]
+fn a_store_is_looked_at_and_left_as_it_is() {
+    let home = home_with_key();
+    home.keygen("other");
+    let doctor = |key: &[&str]| {
+        let store = ["doctor", "--json", "--listen", "127.0.0.1:0", "--store", "kept"];
+        home.hyphal(&[&store, key].concat())
+    };
+
+    let missing = doctor(&[]);
+    assert_eq!((missing.code, outcome(&missing, "store")), (Some(0), "ok".to_owned()), "{missing:?}");
+    assert!(!home.path().join("kept").exists());
+
+    let node = home.start(&["node", "--listen", "127.0.0.1:0", "--store", "kept"]);
+    assert!(node.line().starts_with("id "));
+    let taken = doctor(&[]);
+    assert_eq!((taken.code, outcome(&taken, "store")), (Some(3), "fail".to_owned()), "{taken:?}");
+    assert!(taken.out.contains("in use by another process"), "{taken:?}");
+    drop(node);
+
+    let good = doctor(&[]);
+    assert_eq!((good.code, outcome(&good, "store")), (Some(0), "ok".to_owned()), "{good:?}");
+    let foreign = doctor(&["--key", "other.key"]);
+    assert!(foreign.code == Some(3) && foreign.out.contains("belongs to node"), "{foreign:?}");
+    home.write("kept/guaranteed.store", "something else");
+    let damaged = doctor(&[]);
+    assert!(damaged.code == Some(3) && damaged.out.contains("is damaged"), "{damaged:?}");
+}
+
 #[test]
 fn settings_that_make_no_sense_together_are_found() {
     let home = home_with_key();

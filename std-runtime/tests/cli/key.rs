@@ -23,6 +23,48 @@ fn a_delegated_key_has_the_id_of_the_identity_and_says_until_when() {
     assert!(!fs::read_to_string(home.path().join("node.key")).unwrap().contains("hyphal-key-v1"));
 }
 
+/// Typed at a terminal that shows nothing of a passphrase: when the command has ended it shows again what is typed.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_and_ctrl_d_at_the_passphrase_leave_the_terminal_as_it_was() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::tcgetattr;
+    use std::io::Read as _;
+    let home = Home::new();
+    home.keygen("own");
+    for (typed, code, said) in [(b"\x03", 130, "interrupted"), (b"\x04", 2, "no passphrase was typed")] {
+        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&near).unwrap();
+        unlockpt(&near).unwrap();
+        let name = ptsname(&near, Vec::new()).unwrap().into_string().unwrap();
+        let far = || fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
+        let terminal = far();
+        let before = tcgetattr(&terminal).unwrap().local_modes;
+        let own = home.command(&["key", "backup", "--key", "own.key"]);
+        let mut command = std::process::Command::new("setsid");
+        command.arg("--ctty").arg(own.get_program()).args(own.get_args()).current_dir(home.path());
+        command.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
+        let child = command.stdin(far()).stdout(far()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut near = fs::File::from(near);
+        let (mut shown, mut byte) = (Vec::new(), [0]);
+        while !shown.ends_with(b"Passphrase: ") {
+            near.read_exact(&mut byte).unwrap();
+            shown.push(byte[0]);
+        }
+        // It asks before it hides what is typed.
+        while tcgetattr(&terminal).unwrap().local_modes == before {
+            std::thread::yield_now();
+        }
+
+        near.write_all(typed).unwrap();
+        let ran = Ran::new(&child.wait_with_output().unwrap());
+
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        assert!(ran.err.contains(said), "{ran:?}");
+        assert_eq!(tcgetattr(&terminal).unwrap().local_modes, before);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn what_holds_a_key_is_for_its_owner_only() {

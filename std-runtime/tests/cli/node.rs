@@ -30,6 +30,20 @@ fn a_node_for_all_addresses_prints_one_that_is_not_unspecified() {
     assert!(!address.contains("@0.0.0.0:") && !address.ends_with(":0"), "{address}");
 }
 
+#[test]
+fn a_node_that_is_turned_away_is_named_in_the_log() {
+    let home = Home::new();
+    let stranger = home.keygen("stranger");
+    let (node, started) = started(&home, "a", &["--listen", "127.0.0.1:0", "--trust", "pinned"]);
+    let address = started["addresses"][0].as_str().unwrap();
+
+    let refused = home.hyphal(&["ping", "-c", "1", "--key", "stranger.key", address]);
+
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    let logged = node.err_after("connection rejected: ");
+    assert!(logged.contains(&stranger), "{logged}");
+}
+
 #[cfg(unix)]
 #[test]
 fn the_first_signal_drains_and_ends_with_0() {

@@ -114,6 +114,7 @@ fn each_wrong_edit_is_refused_with_its_place_and_nothing_changes() {
         assert!(help.contains(remedy), "{edit}: {help}");
         let logged = node.err_after("configuration not reloaded, the old one stays in force: ");
         assert!(logged.contains(problem) && logged.contains(help), "{edit}: {logged}");
+        assert_eq!(logged.matches(help).count(), 1, "{edit}: {logged}");
     }
     home.write("a.toml", "");
     let refused = node.event("reload_refused");
@@ -227,7 +228,8 @@ fn a_certificate_that_the_file_names_is_taken_when_it_comes_and_when_it_changes(
 
     for serial in [1, 2] {
         issue(serial);
-        assert!(is_empty(&node.event("reloaded")));
+        let reloaded = node.event("reloaded");
+        assert!(is_empty(&reloaded) && reloaded["certificates"] == true, "{reloaded}");
         node.err_after("configuration reloaded");
     }
 }

@@ -91,6 +91,7 @@ fn a_guaranteed_message_to_an_absent_peer_stays_in_the_store_until_it_comes() {
     let delivery = &serde_json::from_str::<Value>(&told.out).unwrap()["deliveries"][0];
     assert_eq!(delivery["outcome"], "stored", "{told:?}");
     assert!(shown.out.starts_with("stored ") && shown.out.contains("stays in the store"), "{shown:?}");
+    assert!(shown.err.contains("with this peer among its peers"), "{shown:?}");
 
     let address = format!("127.0.0.1:{port}");
     let own = ["listen", "--key", "peer.key", "--store", "peer-store", "--trust", "open"];
@@ -104,6 +105,25 @@ fn a_guaranteed_message_to_an_absent_peer_stays_in_the_store_until_it_comes() {
         assert_eq!(line["payload"], payload);
         assert_eq!((&line["is_encrypted"], &line["is_signed"]), (&json!(true), &json!(true)));
     }
+    assert_eq!(listener.end().0, Some(0));
+}
+
+#[test]
+fn a_guaranteed_message_is_delivered_when_the_receiver_has_it_in_a_file() {
+    let home = Home::new();
+    home.keygen("sender");
+    home.keygen("peer");
+    let own = ["listen", "--key", "peer.key", "--store", "peer-store", "--listen", "127.0.0.1:0"];
+    let listener = home.start(&[&own[..], &["--output", "inbox", "--count", "1"]].concat());
+    let address = listener.err_after("listening on ");
+    let to = ["send", "--key", "sender.key", "--store", "store", "--reliability", "guaranteed"];
+
+    let sent = home.hyphal(&[&to[..], &["--to", &address, "for the file"]].concat());
+
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let line = listener.line();
+    let file = home.path().join(line.rsplit(' ').next().unwrap());
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "for the file");
     assert_eq!(listener.end().0, Some(0));
 }
 
@@ -350,8 +370,15 @@ fn mistakes_are_found_before_anything_is_sent() {
     let home = Home::new();
     let own = home.keygen("own");
     let to_own = format!("{own}@127.0.0.1:1");
-    let cases: [(&[&str], i32, &str); 5] = [
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["--ephemeral-key", "--to", &to_own, "--type", "0x0D00", "hello"], 2, "among themselves"),
+        (&["--ephemeral-key", "--to", &to_own, "--type", "0x10000", "hello"], 2, "from 0x0 to 0xffff"),
         (&["--to", &own, "hello"], 2, "no peer with the id"),
+        (
+            &["--broadcast", "--reliability", "guaranteed", "hello"],
+            2,
+            "a broadcast cannot be sent with --reliability guaranteed",
+        ),
         (&["--to", &to_own, "hello"], 3, "--ephemeral-key"),
         (&["--broadcast", "hello"], 3, "no peers to broadcast to"),
         (&["--ephemeral-key", "--to", &to_own, "--type", "3600", "hello"], 2, "no family of message types"),
@@ -389,6 +416,41 @@ fn an_interrupted_send_ends_with_130() {
     let (code, out, err) = sender.end();
     assert_eq!((code, out.len()), (Some(130), 0), "{out:?} {err}");
     assert!(err.contains("interrupted before it was known"), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_send_of_what_is_stored_says_that_it_stays() {
+    let home = Home::new();
+    home.keygen("sender");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("{}@127.0.0.1:{port}", home.keygen("peer"));
+    let guaranteed = ["--store", "store", "--reliability", "guaranteed", "--timeout", "60", "--log", "info"];
+    let sender = home
+        .start(&[&["send", "--key", "sender.key", "--to", &address][..], &guaranteed, &["hello"]].concat());
+    sender.err_after("cannot connect");
+
+    sender.signal(rustix::process::Signal::INT);
+
+    let (code, _, err) = sender.end();
+    assert_eq!(code, Some(130), "{err}");
+    assert!(err.contains("it stays in the store") && !err.contains("cancelled"), "{err}");
+}
+
+#[test]
+fn a_sealed_message_may_be_as_long_as_the_peer_takes_and_longer_than_the_usual_queue() {
+    let home = Home::new();
+    let wide = ["--set", "limits.max_message=64MiB", "--set", "limits.outbox_bytes=64MiB"];
+    let (listener, address) = home.listen(&[&wide[..], &["--output", "inbox", "--count", "1"]].concat());
+    let len = 33 << 20;
+    std::fs::write(home.path().join("long"), vec![7; len]).unwrap();
+
+    let sent = home.hyphal(&["send", "--ephemeral-key", "--to", &address, "--seal", "--file", "long"]);
+
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let line = listener.line();
+    let file = line.rsplit(' ').next().unwrap();
+    assert_eq!(std::fs::metadata(home.path().join(file)).unwrap().len(), len as u64);
 }
 
 fn id_of(address: &str) -> &str {

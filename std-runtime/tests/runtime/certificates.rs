@@ -80,6 +80,38 @@ async fn a_session_ends_when_the_certificate_expires() {
 }
 
 #[tokio::test]
+async fn whoever_refused_an_old_certificate_is_shown_a_new_one_at_once() {
+    let authority = Authority::new();
+    let node = Member::new(&authority, 1, Roles::NONE, DAY);
+    let late = Member::new(&authority, 2, Roles::NONE, Duration::ZERO);
+    let node = listening(node.builder()).await;
+    let late_node = dialling(late.builder(), &node).await;
+    assert_eq!(ending(&late_node).await, Reason::CertificateExpired);
+
+    late.certify(&authority, 3, Roles::NONE, DAY);
+    late_node.set_trust(late.settings()).await.unwrap();
+
+    // By itself it would be dialled again after five minutes.
+    await_session(&late_node, node.id()).await;
+}
+
+#[tokio::test]
+async fn an_older_list_that_is_copied_over_the_newest_is_not_what_a_restart_finds() {
+    let authority = Authority::new();
+    let member = Member::new(&authority, 1, Roles::NONE, DAY);
+    member.keep(&authority.list(5, &[50]));
+    let node = listening(member.builder()).await;
+
+    member.keep(&authority.list(4, &[]));
+    node.set_trust(member.settings()).await.unwrap();
+    await_list(member.directory.path(), authority.key.id(), 5).await;
+
+    std::fs::remove_file(revocations_path(member.directory.path(), &authority.key.id())).unwrap();
+    node.set_trust(member.settings()).await.unwrap();
+    await_list(member.directory.path(), authority.key.id(), 5).await;
+}
+
+#[tokio::test]
 async fn a_revocation_spreads_over_three_nodes_is_kept_and_ends_the_session() {
     let authority = Authority::new();
     let [first, middle, last] = [1, 2, 3].map(|serial| Member::new(&authority, serial, Roles::NONE, DAY));
@@ -230,10 +262,17 @@ struct Member {
 impl Member {
     fn new(authority: &Authority, serial: u64, roles: Roles, lasts: Duration) -> Self {
         let (identity, directory) = (identity(), tempfile::tempdir().unwrap());
+        let member = Self { identity, authority: authority.key.id(), directory };
+        member.certify(authority, serial, roles, lasts);
+        member
+    }
+
+    /// Gives the node another certificate, in the place of the one it has.
+    fn certify(&self, authority: &Authority, serial: u64, roles: Roles, lasts: Duration) {
         let certificate = Certificate {
             authority: authority.key.id(),
             serial,
-            node: identity.id(),
+            node: self.identity.id(),
             node_type: NodeType::Sclerotia,
             roles,
             not_before: UnixTime::from_micros(after(Duration::ZERO).as_micros() - 60_000_000),
@@ -241,8 +280,7 @@ impl Member {
             signature: [0; 64],
         };
         let signed = sign_certificate(&authority.key, Network::of("test"), certificate).unwrap();
-        write_certificate(&directory.path().join("certificate"), &signed, Existing::Keep).unwrap();
-        Self { identity, authority: authority.key.id(), directory }
+        write_certificate(&self.directory.path().join("certificate"), &signed, Existing::Replace).unwrap();
     }
 
     fn settings(&self) -> TrustSettings {

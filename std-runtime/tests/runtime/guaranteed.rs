@@ -98,6 +98,25 @@ fn assert_adds_up(node: &Node) {
 }
 
 #[tokio::test]
+async fn a_node_that_cannot_start_leaves_its_store_to_the_next_attempt() {
+    let place = Place::new();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let wrong = [
+        place.builder().listen(taken.local_addr().unwrap()),
+        place.builder().peer(place.id(), "127.0.0.1:1"),
+        place.builder().key_log("/nowhere/at/all"),
+    ];
+
+    for builder in wrong {
+        let refused = builder.start().await;
+
+        assert!(refused.is_err());
+        let node = place.builder().start().await.expect("the store is free at once");
+        node.shutdown(Duration::ZERO).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_accepted_before_the_peer_was_ever_there_is_delivered_when_it_comes() {
     let (left, right) = (Place::new(), Place::new());
     let sender = left.dial(&right).await;

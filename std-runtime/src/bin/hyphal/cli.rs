@@ -194,7 +194,7 @@ pub(crate) struct IdArgs {
     pub(crate) json: bool,
 }
 
-/// Check key, configuration, clock, ports and peers, and say what to do
+/// Check key, configuration, certificate, store, clock, ports and peers, and say what to do
 ///
 /// Changes nothing. Exits with 0 unless a check fails; warnings do not count.
 #[derive(Debug, Args)]
@@ -276,8 +276,8 @@ pub(crate) struct SendArgs {
     /// What is done so that the message arrives; the default is what the profile of the pair says
     #[arg(long, value_enum, value_name = "CLASS")]
     pub(crate) reliability: Option<ReliabilityArg>,
-    /// The message type, a number; the default is the first one of applications
-    #[arg(long = "type", value_name = "N")]
+    /// The message type, a number as 4096 or 0x1000; the default is the first one of applications
+    #[arg(long = "type", value_name = "N", value_parser = message_type)]
     pub(crate) kind: Option<u16>,
     /// Compress the message, if its receiver takes that and it gets shorter
     #[arg(long, value_enum, value_name = "METHOD")]
@@ -314,7 +314,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// Print messages of this type only; the others are taken and not shown
-    #[arg(long = "type", value_name = "N")]
+    #[arg(long = "type", value_name = "N", value_parser = message_type)]
     pub(crate) kind: Option<u16>,
     /// Print one JSON object a line
     #[arg(long)]
@@ -571,6 +571,15 @@ impl From<OverflowArg> for Overflow {
             OverflowArg::Shed => Self::Shed,
         }
     }
+}
+
+/// Parses a message type, as documents and settings write it: 4096 or 0x1000.
+fn message_type(text: &str) -> Result<u16, &'static str> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "a message type is a number from 0 to 65535, or from 0x0 to 0xffff")
 }
 
 /// Seconds as a plain number, as `ping -i 0.2` takes them, or a span with its unit.

@@ -1,6 +1,7 @@
 //! Payloads in files, one for each message, in a directory that a person chose.
 //!
-//! A file has its name only once it is whole: until then it is a temporary one, which goes with whoever writes it. Names are
+//! A file has its name only once it is whole: until then it is a temporary one, which goes with whoever writes it. Where
+//! Guaranteed messages are taken it outlives a loss of power by then: their sender is told that they never come again. Names are
 //! made of the source and the message's id alone; nothing that a peer writes can choose a path.
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::output::{Exit, Failure};
 #[derive(Clone, Debug)]
 pub(crate) struct Deposit {
     directory: Arc<Path>,
+    is_synced: bool,
 }
 
 /// A whole file.
@@ -27,10 +29,10 @@ pub(crate) struct Stored {
 }
 
 impl Deposit {
-    /// Takes a directory, made if there is none.
-    pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
+    /// Takes a directory, made if there is none. `is_synced`: files wait for the disk, which takes some milliseconds each.
+    pub(crate) fn open(directory: &Path, is_synced: bool) -> Result<Self, Failure> {
         std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
-        Ok(Self { directory: directory.into() })
+        Ok(Self { directory: directory.into(), is_synced })
     }
 
     /// Begins a file.
@@ -38,7 +40,7 @@ impl Deposit {
         let begun = || {
             let file = tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(&self.directory)?;
             let writer = File::from_std(file.as_file().try_clone()?);
-            Ok(Unfinished { directory: Arc::clone(&self.directory), file, writer, len: 0 })
+            Ok(Unfinished { deposit: self.clone(), file, writer, len: 0 })
         };
         begun().map_err(|error| unwritable(&self.directory, &error))
     }
@@ -59,7 +61,7 @@ impl Deposit {
 /// A file that grows. It is removed when it goes before it was finished.
 #[derive(Debug)]
 pub(crate) struct Unfinished {
-    directory: Arc<Path>,
+    deposit: Deposit,
     file: NamedTempFile,
     writer: File,
     len: u64,
@@ -68,18 +70,38 @@ pub(crate) struct Unfinished {
 impl Unfinished {
     /// Appends bytes.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.writer.write_all(bytes).await.map_err(|error| unwritable(&self.directory, &error))?;
+        let written = self.writer.write_all(bytes).await;
+        written.map_err(|error| unwritable(&self.deposit.directory, &error))?;
         self.len += bytes.len() as u64;
         Ok(())
     }
 
     /// Gives the file its name. One of an earlier arrival of the same message is replaced.
     pub(crate) async fn finish(mut self, source: NodeId, id: MessageId) -> Result<Stored, Failure> {
-        self.writer.flush().await.map_err(|error| unwritable(&self.directory, &error))?;
-        let path = self.directory.join(format!("{source}-{id}"));
-        self.file.persist(&path).map_err(|error| unwritable(&self.directory, &error.error))?;
+        let Deposit { directory, is_synced } = self.deposit;
+        let failed = |error: std::io::Error| unwritable(&directory, &error);
+        self.writer.flush().await.map_err(failed)?;
+        if is_synced {
+            self.writer.sync_all().await.map_err(failed)?;
+        }
+        let path = directory.join(format!("{source}-{id}"));
+        self.file.persist(&path).map_err(|refused| failed(refused.error))?;
+        if is_synced {
+            sync_directory(&directory).await.map_err(failed)?;
+        }
         Ok(Stored { path, len: self.len })
     }
+}
+
+/// A renamed file is in its place after a loss of power only once its directory is synced.
+#[cfg(unix)]
+async fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    File::open(directory).await?.sync_all().await
+}
+
+#[cfg(not(unix))]
+async fn sync_directory(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn unwritable(directory: &Path, error: &std::io::Error) -> Failure {

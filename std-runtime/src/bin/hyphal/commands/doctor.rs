@@ -11,8 +11,8 @@ use hyphal::address::{Endpoint, PeerAddr};
 use hyphal::config::{Config, TrustPolicy};
 use hyphal::trust::{self, shown_time};
 use hyphal::{
-    Delegation, Identity, Node, NodeId, Reason, StartError, TimeQuality, Trust, TrustSettings, UnixTime,
-    keyfile,
+    Delegation, Identity, Node, NodeId, Reason, StartError, StoreError, TimeQuality, Trust, TrustSettings,
+    UnixTime, keyfile,
 };
 use hyphal_core::time::Wall;
 use serde::Serialize;
@@ -51,6 +51,7 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<Exit, Failure> {
             checks.push(check);
             is_running |= is_used;
         }
+        checks.extend(check_store(config, identity.as_ref().map(Identity::id), is_running));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(
@@ -99,6 +100,7 @@ enum Subject {
     Trust,
     Clock,
     Port,
+    Store,
     Peer,
 }
 
@@ -249,7 +251,10 @@ fn check_trust(config: &Config, own: Option<NodeId>, checks: &mut Vec<Check>) {
             .map(|own| format!("certificate {} until {}", own.serial(), shown_time(own.not_after())));
         let lists = state.authorities().iter().filter(|(_, list)| list.is_some()).count();
         let until = until.unwrap_or_else(|| "no certificate".to_owned());
-        checks.push(Check::ok(Subject::Trust, format!("{until}, {lists} revocation lists")));
+        checks.push(Check::ok(
+            Subject::Trust,
+            format!("{until}, {lists} revocation {}", if lists == 1 { "list" } else { "lists" }),
+        ));
     }
 }
 
@@ -277,6 +282,27 @@ fn check_port(endpoint: &Endpoint) -> (Check, bool) {
     let is_used = error.kind() == io::ErrorKind::AddrInUse;
     let failure = Failure::from(StartError::Listen { endpoint: endpoint.clone(), error });
     (Check::fail(Subject::Port, failure.message, failure.remedy), is_used)
+}
+
+/// Whether the store, if there is to be one, can be this node's.
+fn check_store(config: &Config, own: Option<NodeId>, is_running: bool) -> Option<Check> {
+    let directory = config.store.directory.as_ref()?;
+    let Some(own) = own else {
+        return Some(Check::warn(
+            Subject::Store,
+            "the store was not checked, because there is no key that it could belong to",
+            "see the key above, then run this again",
+        ));
+    };
+    let shown = directory.display();
+    Some(match hyphal::inspect_store(directory, own) {
+        Ok(true) => Check::ok(Subject::Store, format!("{shown} is this node's")),
+        Ok(false) => Check::ok(Subject::Store, format!("{shown} is made when the node starts")),
+        Err(StoreError::Locked { .. }) if is_running => {
+            Check::ok(Subject::Store, format!("{shown} is in use, by the node that runs here most likely"))
+        }
+        Err(error) => Check::fail(Subject::Store, error.to_string(), error.remedy()),
+    })
 }
 
 async fn check_clock() -> Check {
@@ -331,9 +357,11 @@ async fn check_peers(config: &Config, identity: Option<Identity>, is_running: bo
         return;
     };
     // A second session with the same key would take the place of the running node's.
-    let identity = if is_running { start::fresh_identity() } else { identity };
     let own = identity.id();
-    let mut setup = Setup { config: config.clone(), identity };
+    let mut setup = match is_running {
+        true => Setup::ephemeral(config.clone()),
+        false => Setup { config: config.clone(), identity },
+    };
     setup.dial_only();
     // Reported with the configuration.
     setup.config.peers.retain(|peer| peer.id != own);
@@ -351,9 +379,13 @@ async fn check_peers(config: &Config, identity: Option<Identity>, is_running: bo
         checks.push(match met {
             Ok(()) => Check::ok(
                 Subject::Peer,
-                format!("{peer} proved its id and admits this node{}", rtt(&node, peer).await),
+                format!(
+                    "{peer} proved its id and admits this node{}{}",
+                    rtt(&node, peer).await,
+                    profile(&node, peer)
+                ),
             ),
-            Err(Obstacle { reason: Some(Reason::Untrusted), .. }) if is_running => Check::ok(
+            Err(Obstacle { reason: Some(Reason::Untrusted | Reason::NoCertificate), .. }) if is_running => Check::ok(
                 Subject::Peer,
                 format!(
                     "{peer} proved its id; whether it admits this node is not checked while a node runs here"
@@ -375,6 +407,11 @@ async fn rtt(node: &Node, peer: &PeerAddr) -> String {
     }
 }
 
+/// What follows from the types of both nodes, and where it falls back.
+fn profile(node: &Node, peer: &PeerAddr) -> String {
+    node.terms(peer.id).map_or_else(String::new, |terms| format!("; profile {terms}"))
+}
+
 fn print(checks: &[Check]) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     for check in checks {
@@ -389,6 +426,7 @@ fn print(checks: &[Check]) -> io::Result<()> {
             Subject::Trust => "trust",
             Subject::Clock => "clock",
             Subject::Port => "port",
+            Subject::Store => "store",
             Subject::Peer => "peer",
         };
         writeln!(out, "{style}{word}{style:#}  {subject:<6}  {}", check.message)?;
@@ -403,7 +441,7 @@ fn print(checks: &[Check]) -> io::Result<()> {
 fn exit_of(checks: &[Check]) -> Exit {
     let failed =
         |subject| checks.iter().any(|check| check.outcome == Outcome::Fail && check.subject == subject);
-    if failed(Subject::Config) || failed(Subject::Key) || failed(Subject::Trust) {
+    if failed(Subject::Config) || failed(Subject::Key) || failed(Subject::Trust) || failed(Subject::Store) {
         Exit::Setup
     } else if failed(Subject::Port) || failed(Subject::Clock) {
         Exit::Failed

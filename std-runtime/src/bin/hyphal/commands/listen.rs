@@ -39,7 +39,8 @@ pub(crate) fn run(global: &Global, args: &ListenArgs) -> Result<Exit, Failure> {
 
 async fn serve(setup: &Setup, args: &ListenArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
-    let deposit = args.output.as_deref().map(Deposit::open).transpose()?;
+    let is_synced = setup.config.store.directory.is_some();
+    let deposit = args.output.as_deref().map(|directory| Deposit::open(directory, is_synced)).transpose()?;
     let node = setup.start().await?;
     let printer = Printer {
         out: tokio::io::stdout(),

@@ -268,6 +268,7 @@ enum Line {
         changed: Vec<String>,
         removed: Vec<String>,
         trust: Option<&'static str>,
+        certificates: bool,
         next_start: Vec<&'static str>,
     },
     ReloadRefused {
@@ -290,6 +291,7 @@ impl Line {
                     changed: text(&reloaded.changed),
                     removed: text(&reloaded.removed),
                     trust: reloaded.trust.map(|(_, to)| trust(to)),
+                    certificates: reloaded.certificates,
                     next_start,
                 }
             }

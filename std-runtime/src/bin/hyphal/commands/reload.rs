@@ -157,12 +157,17 @@ impl Outcome {
 
 impl From<ReloadError> for Failure {
     fn from(error: ReloadError) -> Self {
+        let said = error.to_string();
         let remedy = match &error {
-            ReloadError::Peer { .. } => "check the list of peers",
+            // Its sentence ends with what to do.
+            ReloadError::Peer { .. } => {
+                let (problem, remedy) = said.split_once("; ").unwrap_or((&said, ""));
+                return Self::new(Exit::Setup, problem, remedy);
+            }
             ReloadError::Full { .. } => "raise limits.max_peers and start the node anew",
             ReloadError::Trust { remedy, .. } => remedy,
             _ => "",
         };
-        Self::new(Exit::Setup, error.to_string(), remedy)
+        Self::new(Exit::Setup, said.as_str(), remedy)
     }
 }

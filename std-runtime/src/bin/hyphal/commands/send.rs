@@ -29,6 +29,13 @@ pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::load(global, &args.visitor.node, Key::of(args.visitor.ephemeral_key))?;
     let store = setup.config.store.directory.clone();
     setup.dial_only();
+    if args.is_guaranteed() && args.broadcast {
+        return Err(Failure::new(
+            Exit::Usage,
+            "a broadcast cannot be sent with --reliability guaranteed",
+            "send it to each peer with --to, or with --reliability high",
+        ));
+    }
     if args.is_guaranteed() {
         setup.config.store.directory = Some(store.ok_or_else(|| without_store(args))?);
     }
@@ -51,8 +58,13 @@ pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
     output::start_quiet_logs(global, &setup.config.log, "error");
     let payload = read_payload(args)?;
     // What the peer takes is for the peer to say.
-    setup.config.limits.outbox_bytes = setup.config.limits.outbox_bytes.max(payload.len());
+    setup.config.limits.outbox_bytes = setup.config.limits.outbox_bytes.max(room_for(payload.len()));
     start::block_on(&setup.config, serve(&setup, args, payload))
+}
+
+/// Bytes that a payload may take in the queue: sealed and signed, it has an envelope, and 16 bytes more in each 16 KiB.
+fn room_for(len: usize) -> usize {
+    len.saturating_add(len / 512).saturating_add(4096)
 }
 
 /// A Guaranteed message is accepted when it is stored, so there must be a store.
@@ -177,11 +189,12 @@ async fn serve(setup: &Setup, args: &SendArgs, payload: Bytes) -> Result<Exit, F
     }
     start::shut_down(&node, FAREWELL).await;
     if is_interrupted {
-        return Err(Failure::new(
-            Exit::Interrupted,
-            "interrupted before it was known what became of the message; what was not sent of it is cancelled",
-            "",
-        ));
+        let rest = match args.is_guaranteed() {
+            true => "it stays in the store, and is sent when this node runs next",
+            false => "what was not sent of it is cancelled",
+        };
+        let message = format!("interrupted before it was known what became of the message; {rest}");
+        return Err(Failure::new(Exit::Interrupted, message, ""));
     }
     Ok(exit_of(&deliveries))
 }
@@ -225,6 +238,11 @@ async fn queue(
 
 fn unsendable(error: SendError) -> Failure {
     match error {
+        SendError::ReservedType => Failure::new(
+            Exit::Usage,
+            "--type: nodes use messages of this type among themselves",
+            "applications use 0 to 255 and 4096 to 65535",
+        ),
         SendError::UnknownType => Failure::new(
             Exit::Usage,
             "--type: no family of message types has this number",
@@ -265,6 +283,9 @@ impl Attempt {
                     return match outcome {
                         Outcome::Delivered => Delivery::new(peer, Fate::Delivered),
                         Outcome::Expired => Delivery::expired(peer, &reach::obstacle(&node, &network, peer).await),
+                        Outcome::Unconfirmed if is_stored => {
+                            Delivery::unconfirmed(peer, "its time to live passed before it was confirmed")
+                        }
                         Outcome::Unconfirmed => Delivery::cut_off(peer),
                         Outcome::Unknown => Delivery::unknown(peer),
                         Outcome::Failed(Reason::PeerLimit) => Delivery::too_long(&node, peer, len).await,
@@ -420,7 +441,9 @@ impl Delivery {
             Some(obstacle) => (obstacle.reason.map(Reason::name), format!("{stored}: {}", obstacle.message)),
             None => (None, stored.to_owned()),
         };
-        let remedy = Some("run: hyphal node, with the same key and store".to_owned());
+        let remedy = Some(
+            "run hyphal node with the same key and store, and with this peer among its peers".to_owned(),
+        );
         Self { reason, detail: Some(detail), remedy, ..Self::new(peer, Fate::Stored) }
     }
 

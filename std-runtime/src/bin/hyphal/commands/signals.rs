@@ -48,6 +48,19 @@ impl Signals {
     }
 }
 
+/// Has Ctrl-C no longer end the process by itself: for what has to leave the terminal as it was, and hears of it another way.
+#[cfg(unix)]
+pub(crate) fn outlive_ctrl_c() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _context = runtime.enter();
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map(drop)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn outlive_ctrl_c() -> io::Result<()> {
+    Ok(())
+}
+
 /// The wish of a person or a service manager that a node reads its configuration again: SIGHUP, where there is such a thing.
 pub(crate) struct Hangups {
     #[cfg(unix)]

@@ -38,16 +38,20 @@ pub(crate) struct Setup {
 impl Setup {
     /// Reads configuration and key.
     pub(crate) fn load(global: &Global, flags: &NodeFlags, key: Key) -> Result<Self, Failure> {
-        let mut config = configuration(global, flags)?;
-        let identity = match key {
-            Key::File => keyfile::read(&config.key)?,
-            Key::Ephemeral => {
-                // The store is that of the configured key.
-                config.store.directory = None;
-                fresh_identity()
+        let config = configuration(global, flags)?;
+        match key {
+            Key::File => {
+                keyfile::read(&config.key).map(|identity| Self { config, identity }).map_err(Failure::from)
             }
-        };
-        Ok(Self { config, identity })
+            Key::Ephemeral => Ok(Self::ephemeral(config)),
+        }
+    }
+
+    /// A node that is nobody known: store and certificate are those of the configured key.
+    pub(crate) fn ephemeral(mut config: Config) -> Self {
+        config.store.directory = None;
+        config.trust.certificate = None;
+        Self { config, identity: fresh_identity() }
     }
 
     /// Makes it a node that only dials: nobody can connect to it, it knows only peers that it can reach, and leaves the store to a

@@ -69,7 +69,10 @@ fn issue(global: &Global, args: &IssueArgs) -> Result<Exit, Failure> {
                 "the node has certificate {serial}, until {}",
                 shown_time(UnixTime::from_micros(*not_after))
             ),
-            format!("renew it: hyphal ca renew {serial}; or revoke it first: hyphal ca revoke {serial}"),
+            format!(
+                "renew it: hyphal ca renew {serial}{at}; or revoke it first: hyphal ca revoke {serial}{at}",
+                at = named(&args.directory)
+            ),
         ));
     }
     let terms = Terms { node, node_type: args.node_type, roles: roles_of(&args.role), days: args.days };
@@ -81,12 +84,17 @@ fn renew(global: &Global, args: &RenewArgs) -> Result<Exit, Failure> {
     let mut authority = open(global, &args.directory)?;
     let old = find(&authority, &args.certificate)?.into_iter().next_back();
     let old = old.and_then(|serial| entry(&authority, serial)).cloned();
-    let Some(old) = old else { return Err(unknown(&args.certificate)) };
+    let Some(old) = old else { return Err(unknown(&args.certificate, &args.directory)) };
     if old.revoked_at.is_some() {
         return Err(Failure::new(
             Exit::Failed,
             format!("certificate {} was revoked", old.serial),
-            "if the node is to be let in again, issue a new one: hyphal ca issue",
+            format!(
+                "if the node is to be let in again, issue a new one: hyphal ca issue {} --node-type {}{}",
+                old.node,
+                node_type_name(old.node_type.into()),
+                named(&args.directory)
+            ),
         ));
     }
     let node = old.node.parse().map_err(|_| {
@@ -117,7 +125,7 @@ fn revoke(global: &Global, args: &RevokeArgs) -> Result<Exit, Failure> {
     for text in &args.certificates {
         let found = find(&authority, text)?;
         if found.is_empty() {
-            return Err(unknown(text));
+            return Err(unknown(text, &args.directory));
         }
         serials.extend(found);
     }
@@ -166,10 +174,13 @@ fn list(global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
     writeln!(out, "authority  {}", authority.id())?;
     writeln!(out, "network    {}", register.network)?;
     writeln!(out, "list       {}, next update {}", register.list_version, shown_time(next_update))?;
-    if !is_written {
-        writeln!(out, "           {WARN}warn{WARN:#}  it is not written; help: hyphal ca revoke --refresh")?;
-    } else if next_update <= now {
-        writeln!(out, "           {WARN}warn{WARN:#}  it is out of date; help: hyphal ca revoke --refresh")?;
+    let amiss = match is_written {
+        false => Some("it is not written"),
+        true => (next_update <= now).then_some("it is out of date"),
+    };
+    if let Some(amiss) = amiss {
+        let at = named(&args.directory);
+        writeln!(out, "           {WARN}warn{WARN:#}  {amiss}; help: hyphal ca revoke --refresh{at}")?;
     }
     for entry in shown {
         let (style, word) = match entry.state(now) {
@@ -272,12 +283,17 @@ fn entry(authority: &Directory, serial: u64) -> Option<&Entry> {
     authority.register.certificates.iter().find(|entry| entry.serial == serial)
 }
 
-fn unknown(text: &str) -> Failure {
+fn unknown(text: &str, directory: &CaDirectory) -> Failure {
     Failure::new(
         Exit::Failed,
         format!("the authority has issued no certificate {text}"),
-        "see what it has issued: hyphal ca list --all",
+        format!("see what it has issued: hyphal ca list --all{}", named(directory)),
     )
+}
+
+/// The flag that makes a command in a remedy mean the same authority.
+fn named(directory: &CaDirectory) -> String {
+    directory.dir.as_ref().map(|path| format!(" --dir {}", keyfile::shown(path))).unwrap_or_default()
 }
 
 fn node_id(id: NodeId) -> Result<NodeId, Failure> {

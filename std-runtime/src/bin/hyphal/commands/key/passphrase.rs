@@ -6,6 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::super::signals;
 use crate::cli::PassphraseFlags;
 use crate::output::{Exit, Failure};
 
@@ -41,12 +42,24 @@ pub(super) fn ask(flags: &PassphraseFlags) -> Result<Zeroizing<String>, Failure>
 }
 
 fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
-    rpassword::prompt_password(question).map(Zeroizing::new).map_err(|error| {
-        Failure::new(
+    // It raises the signal while the terminal shows nothing of what is typed; a process that ended by it would leave it so.
+    let asked = signals::outlive_ctrl_c().and_then(|()| rpassword::prompt_password(question));
+    asked.map(Zeroizing::new).map_err(|error| match error.kind() {
+        io::ErrorKind::Interrupted => Failure::new(
+            Exit::Interrupted,
+            "interrupted before a passphrase was given; nothing was written",
+            "",
+        ),
+        io::ErrorKind::UnexpectedEof => Failure::new(
+            Exit::Usage,
+            "no passphrase was typed",
+            "type it and press Enter, or pass --passphrase-file PATH",
+        ),
+        _ => Failure::new(
             Exit::Setup,
             format!("there is no terminal to ask for the passphrase at: {error}"),
             "pass --passphrase-file PATH",
-        )
+        ),
     })
 }
 
