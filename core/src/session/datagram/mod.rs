@@ -313,8 +313,8 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
     pub fn frame_id(&self) -> u64 {
         match &self.state {
             State::Handshake(attempt) => attempt.handshake.frame_id(),
-            State::AwaitAccept(waiting) => waiting.frame_id(),
-            State::AwaitProof(waiting) => waiting.frame_id(),
+            State::AwaitAccept(waiting) => waiting.last.frame_id,
+            State::AwaitProof(waiting) => waiting.last.frame_id,
             _ => 0,
         }
     }
@@ -478,8 +478,8 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
     fn attempt_deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Handshake(attempt) => Some(attempt.deadline_at),
-            State::AwaitAccept(waiting) => Some(waiting.deadline_at()),
-            State::AwaitProof(waiting) => Some(waiting.deadline_at()),
+            State::AwaitAccept(waiting) => Some(waiting.last.deadline_at),
+            State::AwaitProof(waiting) => Some(waiting.last.deadline_at),
             State::Up { .. } | State::Farewell(_) | State::Closed => None,
         }
     }

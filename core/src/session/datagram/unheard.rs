@@ -14,13 +14,13 @@ use crate::wire::frame::Kind;
 /// The initiator's wait for Accept.
 pub(super) struct AwaitAccept<A, const N: usize> {
     pub(super) up: Up<A, N>,
-    last: Last,
+    pub(super) last: Last,
 }
 
 /// The responder's wait for a record, which proves that the initiator takes part.
 pub(super) struct AwaitProof<A, const N: usize> {
     pub(super) up: Up<A, N>,
-    last: Last,
+    pub(super) last: Last,
     accept: Accept,
 }
 
@@ -46,14 +46,6 @@ impl<A: Aead, const N: usize> AwaitAccept<A, N> {
         Self { up, last }
     }
 
-    pub(super) fn frame_id(&self) -> u64 {
-        self.last.frame_id
-    }
-
-    pub(super) fn deadline_at(&self) -> Instant {
-        self.last.deadline_at
-    }
-
     /// A handshake packet of this or another attempt came: says whether it calls for the last flight again.
     pub(super) fn handle_packet(&mut self, from: Path, len: usize, frame_id: u64, kind: Kind) -> bool {
         self.up.route().handle_received(from, len);
@@ -76,14 +68,6 @@ impl<A: Aead, const N: usize> AwaitAccept<A, N> {
 impl<A: Aead, const N: usize> AwaitProof<A, N> {
     pub(super) fn new(now: Instant, up: Up<A, N>, last: Last) -> Self {
         Self { up, last, accept: Accept { is_owed: true, due_at: now, timeouts: 0 } }
-    }
-
-    pub(super) fn frame_id(&self) -> u64 {
-        self.last.frame_id
-    }
-
-    pub(super) fn deadline_at(&self) -> Instant {
-        self.last.deadline_at
     }
 
     /// A handshake packet of this or another attempt came: says whether it calls for Accept again.
