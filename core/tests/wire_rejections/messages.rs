@@ -242,18 +242,7 @@ fn a_part_of_a_message_weighs_as_much_as_the_whole() {
 }
 
 fn header(sequence: u64) -> MessageHeader {
-    MessageHeader {
-        priority: Priority::Medium,
-        broadcast: false,
-        kind: 7,
-        full: false,
-        sequence,
-        ttl: 60,
-        age: 0,
-        part: None,
-        compressed: None,
-        number: None,
-    }
+    MessageHeader { kind: 7, sequence, ..MessageHeader::default() }
 }
 
 const SAME_KIND: u8 = 1 << 3;

@@ -73,6 +73,24 @@ pub struct MessageHeader {
     pub number: Option<NonZeroU64>,
 }
 
+impl Default for MessageHeader {
+    /// A message of regular priority for one peer that says nothing which a message need not say.
+    fn default() -> Self {
+        Self {
+            priority: Priority::default(),
+            broadcast: false,
+            kind: 0,
+            full: false,
+            sequence: 0,
+            ttl: DEFAULT_TTL,
+            age: 0,
+            part: None,
+            compressed: None,
+            number: None,
+        }
+    }
+}
+
 /// The place of some of a message's payload in the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
