@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyphal_core::{
     aead::TAG_LEN,
-    ids::{NodeType, Priority},
+    ids::NodeType,
     time::{TimeQuality, UnixTime},
     wire::{
         control::Control,
@@ -74,18 +74,7 @@ fn an_accept_takes_one_byte() {
 }
 
 fn small() -> MessageHeader {
-    MessageHeader {
-        priority: Priority::Medium,
-        broadcast: false,
-        kind: 7,
-        full: false,
-        sequence: 0,
-        ttl: 60,
-        age: 0,
-        part: None,
-        compressed: None,
-        number: None,
-    }
+    MessageHeader { kind: 7, ..MessageHeader::default() }
 }
 
 fn hello() -> Hello {

@@ -57,7 +57,7 @@ pub fn create(path: &Path, identity: &Identity, existing: Existing) -> Result<()
     create_private(path, render(identity).as_bytes(), existing)
 }
 
-/// Writes any secret to a new file, as [`create`] does.
+/// Writes anything that only the owner may read to a file, as [`create`] does with a key: complete or not at all.
 ///
 /// # Errors
 /// As [`create`].

@@ -14,6 +14,7 @@ use hyphal_core::{
 use crate::{
     link::{Delivered, LabOutbox, LinkEnd, Reading, lab_outbox},
     pair::lab_config,
+    scripted::Scripted,
     seed::Seed,
 };
 
@@ -114,6 +115,14 @@ impl Subject {
             }
         }
         self.link.note_events(self.now);
+    }
+
+    /// Hears the whole handshake of `peer`, which dialled it, and gives the records that `peer` hears first.
+    pub fn hear_handshake(&mut self, peer: &mut Scripted) -> Vec<Vec<u8>> {
+        self.hear(&peer.first());
+        let third = peer.third(&self.say());
+        self.hear(&third);
+        peer.hear_records(&self.say())
     }
 
     /// All that it has to say at this moment, one frame or record after another.

@@ -182,27 +182,13 @@ fn established_with_a_slow_application() -> (Subject, Scripted) {
 
 fn dial(mut subject: Subject, seed: &Seed) -> (Subject, Scripted) {
     let mut peer = Scripted::new(seed);
-    subject.hear(&peer.first());
-    let third = peer.third(&subject.say());
-    subject.hear(&third);
-    peer.hear_records(&subject.say());
+    subject.hear_handshake(&mut peer);
     (subject, peer)
 }
 
 /// The header of `len` bytes at `offset` of a message of `total`.
 fn part(sequence: u64, total: u32, offset: u32) -> MessageHeader {
-    MessageHeader {
-        priority: Priority::Medium,
-        broadcast: false,
-        kind: 0x1000,
-        full: false,
-        sequence,
-        ttl: 60,
-        age: 0,
-        part: Some(Part { total, offset }),
-        compressed: None,
-        number: None,
-    }
+    MessageHeader { kind: 0x1000, sequence, part: Some(Part { total, offset }), ..MessageHeader::default() }
 }
 
 /// The plaintext of a record with these messages.

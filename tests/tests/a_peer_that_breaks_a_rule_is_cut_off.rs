@@ -294,28 +294,14 @@ fn assert_cut_off(subject: &mut Subject, peer: &mut Scripted, reason: Reason) {
 fn established() -> (Subject, Scripted) {
     let seed = Seed::of(1);
     let (mut subject, mut peer) = (Subject::accepting(&seed), Scripted::new(&seed));
-    subject.hear(&peer.first());
-    let third = peer.third(&subject.say());
-    subject.hear(&third);
-    let records = peer.hear_records(&subject.say());
+    let records = subject.hear_handshake(&mut peer);
     let (_, body) = RecordHeader::decode(&records[0]).expect("a record");
     assert_eq!(Control::decode(body), Ok(Control::Accept));
     (subject, peer)
 }
 
 fn message_header(kind: u16, sequence: u64) -> MessageHeader {
-    MessageHeader {
-        priority: Default::default(),
-        broadcast: false,
-        kind,
-        full: false,
-        sequence,
-        ttl: 60,
-        age: 0,
-        part: None,
-        compressed: None,
-        number: None,
-    }
+    MessageHeader { kind, sequence, ..MessageHeader::default() }
 }
 
 fn empty(header: RecordHeader) -> Vec<u8> {

@@ -146,10 +146,7 @@ fn a_message_after_a_drain_breaks_the_rules() {
 fn up(seed: &Seed) -> (Subject, Scripted) {
     let mut subject = Subject::accepting(seed);
     let mut peer = Scripted::new(seed);
-    subject.hear(&peer.first());
-    let third = peer.third(&subject.say());
-    subject.hear(&third);
-    peer.hear_records(&subject.say());
+    subject.hear_handshake(&mut peer);
     (subject, peer)
 }
 

@@ -55,9 +55,6 @@ fn an_idle_link_adds_no_delay_to_the_way() {
 fn up(seed: &Seed) -> (Subject, Scripted) {
     let mut subject = Subject::accepting(seed);
     let mut peer = Scripted::new(seed);
-    subject.hear(&peer.first());
-    let third = peer.third(&subject.say());
-    subject.hear(&third);
-    peer.hear_records(&subject.say());
+    subject.hear_handshake(&mut peer);
     (subject, peer)
 }

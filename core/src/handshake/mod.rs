@@ -22,211 +22,36 @@
 //! state behind it is gone afterwards. On `Err` the handshake is over.
 
 mod attempt;
+mod config;
+mod counterpart;
 mod own;
+mod refusal;
 mod resumption;
 
 use rand_core::CryptoRng;
 
-use crate::aead::{Aead, Cipher, TAG_LEN};
-use crate::identity::Identity;
-use crate::ids::{Acquaintance, Hint, Hints, NodeId, NodeType};
-use crate::noise::{self, HandshakeState, KeyPair, Keys, NoiseError, Role, Secret, SplitKey};
-use crate::profile::{Security, Terms};
-use crate::time::{Duration, Instant, UnixTime, Wall};
-use crate::trust::Credential;
-use crate::wire::certificate::Certificate;
-use crate::wire::datagram::ConnectionId;
+use crate::aead::{Aead, TAG_LEN};
+use crate::ids::{Acquaintance, Hint, Hints, NodeId};
+use crate::noise::{self, HandshakeState, KeyPair, Keys, Role, Secret, SplitKey};
+use crate::time::{Instant, Wall};
 use crate::wire::frame::{self, Compression, Decoded, Frame, Header, Kind, Refusal};
-use crate::wire::hello::{Hello, NetworkTag, Versions};
-use crate::wire::message::Methods;
+use crate::wire::hello::{Hello, Versions};
 use crate::wire::reason::Reason;
 
 pub use crate::ids::Resumption;
 pub(crate) use attempt::LinkKind;
+pub use config::{Config, Credentials};
+pub use counterpart::{Counterpart, Offer};
+pub(crate) use refusal::{Refused, Tell, write_refusal};
 pub use resumption::Expect;
 
 use attempt::{Attempt, Prologue};
+use own::{Denial, HELLO_LEN, Own, ProvenKey};
+use refusal::{believable, on_noise};
+
 /// Bytes of the longest frame of a handshake: message 2 of XX, whose hello is shorter than an initiator's.
 pub(crate) const MAX_FLIGHT_LEN: usize =
     frame::HEADER_LEN + 2 * noise::DH_LEN + TAG_LEN + HELLO_LEN + TAG_LEN;
-
-use own::{Denial, HELLO_LEN, Own, ProvenKey};
-
-/// What a node says of itself in every handshake, and what it demands of the other end.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// The network; a peer of another one is rejected.
-    pub network: NetworkTag,
-    /// What this node is in the network.
-    pub node_type: NodeType,
-    /// Random 64 bits drawn at every boot: the epoch of this node's message ids.
-    pub boot_id: u64,
-    /// The longest message payload that this node takes, in bytes.
-    pub max_message: u32,
-    /// The longest record that this node takes, in bytes after its length field; less than 512 counts as 512.
-    pub max_record: u16,
-    /// Bytes of received messages that this node holds at most while its application is not done with them; less than
-    /// `max_record` counts as that.
-    pub window: u32,
-    /// The methods of compression that this node takes: what its hello announces, and all that a peer may use.
-    pub compression: Methods,
-    /// Whether this node keeps Guaranteed messages: takes those of peers, and remembers durably what came of them.
-    pub keeps_guaranteed: bool,
-    /// How often this node lets a peer hear from it: 10 ms to 655 s, the nearest of which counts.
-    pub heartbeat: Duration,
-    /// How long a handshake may take in all.
-    pub handshake_timeout: Duration,
-    /// How far two synchronised clocks may lie apart.
-    pub max_skew: Duration,
-    /// The least security of this end's sessions; [`Minimal`](Security::Minimal) leaves it to the profile of the pair.
-    pub security: Security,
-}
-
-impl Config {
-    /// The shortest heartbeat interval; a shorter one counts as this.
-    pub const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
-}
-
-/// What a node proves itself with in a handshake. An [`Identity`] alone will do where nobody asks for certificates.
-#[derive(Clone, Copy, Debug)]
-pub struct Credentials<'i> {
-    /// The key that is the node.
-    pub identity: &'i Identity,
-    /// What an authority says of it: shown to every peer.
-    pub certificate: Option<&'i Certificate>,
-}
-
-impl<'i> From<&'i Identity> for Credentials<'i> {
-    fn from(identity: &'i Identity) -> Self {
-        Self { identity, certificate: None }
-    }
-}
-
-/// The other end, as a handshake has proven it.
-#[derive(Clone, Copy, Debug)]
-pub struct Counterpart {
-    id: NodeId,
-    key: [u8; noise::DH_LEN],
-    delegated_until: Option<UnixTime>,
-    /// When the first delegation ends that the handshake rests on, this end's or the peer's.
-    expires_at: Option<Instant>,
-    hello: Hello,
-    dialled: bool,
-    cipher: Cipher,
-    terms: Terms,
-    connection_id: ConnectionId,
-}
-
-impl Counterpart {
-    /// Who the peer is.
-    pub fn id(&self) -> NodeId {
-        self.id
-    }
-
-    /// The X25519 key that stands for the peer in this session, its own or a delegated one: what is sealed to the peer is
-    /// sealed to this key.
-    pub fn key(&self) -> &[u8; 32] {
-        &self.key
-    }
-
-    /// Until when the peer's key stands for it, if that is not its own key.
-    pub fn delegated_until(&self) -> Option<UnixTime> {
-        self.delegated_until
-    }
-
-    /// When the session ends because a delegation does, by this end's clock.
-    pub(crate) fn expires_at(&self) -> Option<Instant> {
-        self.expires_at
-    }
-
-    /// What it says of itself.
-    pub fn hello(&self) -> &Hello {
-        &self.hello
-    }
-
-    /// What seals the session's records.
-    pub fn cipher(&self) -> Cipher {
-        self.cipher
-    }
-
-    /// The profile of the pair, and the numbers that the session will run by.
-    pub fn terms(&self) -> &Terms {
-        &self.terms
-    }
-
-    /// Whether this end opened the link.
-    pub fn dialled(&self) -> bool {
-        self.dialled
-    }
-
-    /// What the records to it are addressed with, on a datagram link.
-    pub fn connection_id(&self) -> ConnectionId {
-        self.connection_id
-    }
-}
-
-/// A peer whose key the handshake has proven, asking to be let in.
-///
-/// Made by the handshake only. The session waits until
-/// [`handle_verdict`](crate::session::Session::handle_verdict).
-#[derive(Clone, Copy, Debug)]
-pub struct Offer {
-    peer: Counterpart,
-    certificate: Result<Certificate, Reason>,
-}
-
-impl Offer {
-    /// The certificate that the peer has shown, unverified.
-    ///
-    /// # Errors
-    /// [`Reason::NoCertificate`], or [`Reason::BadCertificate`] for one that does not decode, as a newer form.
-    pub fn certificate(&self) -> Result<&Certificate, Reason> {
-        self.certificate.as_ref().map_err(|reason| *reason)
-    }
-
-    /// What its certificate is worth in this network, whoever the authority is. Takes the time of a signature; ask once, and
-    /// only on a node that looks at certificates at all.
-    ///
-    /// # Errors
-    /// Those of [`certificate`](Self::certificate) and [`Credential::verify`].
-    pub fn credential(&self, network: NetworkTag) -> Result<Credential, Reason> {
-        Credential::verify(self.certificate()?, network, &self.peer.id, self.peer.hello.node_type)
-    }
-}
-
-impl core::ops::Deref for Offer {
-    type Target = Counterpart;
-
-    fn deref(&self) -> &Counterpart {
-        &self.peer
-    }
-}
-
-/// How a handshake failed, and what the other end may hear of it.
-pub(crate) struct Refused {
-    pub(crate) reason: Reason,
-    /// What the protocol attaches to the reason: versions, the time, a delay.
-    pub(crate) detail: u64,
-    /// Whether the other end refused, not this one.
-    pub(crate) by_peer: bool,
-    pub(crate) tell: Tell,
-}
-
-/// Where a refusal can be said.
-pub(crate) enum Tell {
-    /// Nowhere: the link just ends. An initiator that refuses message 2 of XX must not reveal its static key.
-    Nothing,
-    /// In a cleartext frame of the attempt with this id; the other end takes it as a hint.
-    Cleartext(u64),
-    /// In the first record, under this key and to this connection id.
-    Sealed(Cipher, SplitKey, ConnectionId),
-}
-
-impl Refused {
-    fn silently(reason: Reason) -> Self {
-        Self { reason, detail: 0, by_peer: false, tell: Tell::Nothing }
-    }
-}
 
 /// What the handshake leaves behind: keys of both directions, the peer, and what the next handshake can begin with.
 pub(crate) struct Finished {
@@ -318,20 +143,9 @@ impl<A: Aead> Handshake<A> {
         link: LinkKind,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let Credentials { identity, certificate } = credentials;
-        let attempt = Attempt { identity, began_at: now, boot_id: config.boot_id };
-        let own = Own {
-            config,
-            wall,
-            began_at: now,
-            id: identity.id(),
-            certificate: certificate.copied(),
-            delegation: identity.delegation().copied(),
-            dialled: true,
-            connection_id: link.connection_id(),
-            expect: expect.id(),
-            capabilities: capabilities::<A>(&config),
-        };
+        let attempt = Attempt { identity: credentials.identity, began_at: now, boot_id: config.boot_id };
+        let own =
+            Own { dialled: true, expect: expect.id(), ..own::<A>(now, credentials, config, wall, link) };
         let frame_id = rng.next_u64();
         let step = match expect {
             Expect::Anyone | Expect::Id(_) => {
@@ -362,20 +176,8 @@ impl<A: Aead> Handshake<A> {
         link: LinkKind,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let Credentials { identity, certificate } = credentials;
-        let attempt = Attempt { identity, began_at: now, boot_id: config.boot_id };
-        let own = Own {
-            config,
-            wall,
-            began_at: now,
-            id: identity.id(),
-            certificate: certificate.copied(),
-            delegation: identity.delegation().copied(),
-            dialled: false,
-            connection_id: link.connection_id(),
-            expect: None,
-            capabilities: capabilities::<A>(&config),
-        };
+        let attempt = Attempt { identity: credentials.identity, began_at: now, boot_id: config.boot_id };
+        let own = own::<A>(now, credentials, config, wall, link);
         let e = KeyPair::from_secret(attempt.ephemeral(&[], rng));
         let step = Step::AwaitFirst(keys(attempt.static_pair(), e), Patterns::XxOrKk);
         Self { step, own, link, frame_id: 0 }
@@ -644,20 +446,25 @@ impl<A: Aead> Handshake<A> {
     }
 }
 
-/// Writes a frame with a refusal and gives its length.
-pub(crate) fn write_refusal(refusal: &Refusal, frame_id: u64, buf: &mut [u8]) -> usize {
-    let mut payload = [0; Refusal::LEN];
-    let written =
-        refusal.encode(&mut payload).and_then(|_| Header::new(Kind::Refusal, frame_id).encode(&payload, buf));
-    written.expect("the buffer has room for a refusal")
-}
-
-/// What to make of a refusal that anyone on the path can forge. A node has no other reasons to refuse in the clear, and one
-/// that ends all dialling, as that this node was removed, must come from the peer itself.
-fn believable(refusal: Refusal) -> (Reason, u64) {
-    match refusal.reason() {
-        Some(reason @ (Reason::Version | Reason::Limit | Reason::Busy)) => (reason, refusal.detail),
-        _ => (Reason::Busy, 0),
+/// What a responder of this node says and knows when a handshake begins.
+fn own<A: Aead>(
+    now: Instant,
+    Credentials { identity, certificate }: Credentials<'_>,
+    config: Config,
+    wall: Wall,
+    link: LinkKind,
+) -> Own {
+    Own {
+        config,
+        wall,
+        began_at: now,
+        id: identity.id(),
+        certificate: certificate.copied(),
+        delegation: identity.delegation().copied(),
+        dialled: false,
+        connection_id: link.connection_id(),
+        expect: None,
+        capabilities: capabilities::<A>(&config),
     }
 }
 
@@ -699,13 +506,6 @@ fn finish<A: Aead>(noise: &HandshakeState<A>, peer: Counterpart) -> Finished {
         false => (to_initiator, to_responder),
     };
     Finished { peer, sending, receiving, hints, owes_proof }
-}
-
-fn on_noise(error: NoiseError) -> Refused {
-    match error {
-        NoiseError::Refused(reason) => Refused::silently(reason),
-        NoiseError::Misuse(misuse) => unreachable!("the steps go in turn, with all keys and room: {misuse}"),
-    }
 }
 
 /// Bytes of the payload of a frame with message 1 of KK, as this end writes it.

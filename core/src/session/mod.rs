@@ -25,22 +25,25 @@ mod acks;
 mod clock;
 mod credit;
 mod datagram;
+mod farewell;
+mod message;
+mod outcome;
 mod parts;
 mod pulse;
+mod questions;
 mod renewal;
 mod spread;
+mod standing;
 mod up;
 
 use rand_core::CryptoRng;
 
 use crate::aead::Aead;
-use crate::handshake::{self, Finished, Handshake, Heard, LinkKind, Refused, Tell};
-use crate::ids::{Acquaintance, Hint, Hints, NodeId};
+use crate::handshake::{Finished, Handshake, Heard, LinkKind, Refused};
+use crate::ids::{Acquaintance, Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
-use crate::record::{KeyLife, Sealer};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::control::Control;
-use crate::wire::frame::Refusal;
 use crate::wire::reason::Reason;
 use crate::wire::record as layout;
 
@@ -49,8 +52,12 @@ pub use crate::record::SessionKeys;
 pub use crate::time::Wall;
 pub use crate::wire::datagram::ConnectionId;
 pub use datagram::{DatagramSession, MAX_DATAGRAM, Path};
-pub use up::{Mark, Message, Messages};
+pub use message::{Mark, Message, Messages};
+pub use outcome::{Closed, Event, Input, Received};
 
+use farewell::Farewell;
+use outcome::admission;
+use questions::questions;
 use up::{Content, Opened, Up};
 
 /// The shortest buffer that [`Session::poll_transmit`] writes into.
@@ -58,9 +65,6 @@ pub const MIN_TRANSMIT: usize = 512;
 
 /// The longest record that [`Session::poll_transmit`] writes, with its length field: one part of a message.
 pub const MAX_TRANSMIT: usize = up::MAX_SEALED_LEN + layout::MAX_LENGTH_LEN;
-
-/// How long the last bytes of a session may wait to be written.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// One link to one peer, over a stream.
 ///
@@ -90,68 +94,8 @@ enum State<A> {
     AwaitAccept { up: Up<A>, deadline_at: Instant },
     AwaitProof { up: Up<A>, deadline_at: Instant },
     Up { up: Up<A> },
-    Farewell { words: Words<A>, deadline_at: Instant, why: Closed },
+    Farewell(Farewell<A>),
     Closed,
-}
-
-/// The last thing that a session says.
-#[expect(clippy::large_enum_variant, reason = "a state lives in place: there is no heap to box it")]
-enum Words<A> {
-    Refusal { frame_id: u64, refusal: Refusal },
-    Reject { sealer: Sealer<A>, refusal: Refusal },
-    Close { up: Up<A>, reason: Reason },
-}
-
-/// Why and by whom a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closed {
-    /// The reason, this end's or the one that the peer gave.
-    pub reason: Reason,
-    /// Whether the peer ended it.
-    pub by_peer: bool,
-    /// What came with a rejection: see docs/protocol.md, sections 2 and 8; else zero.
-    pub detail: u64,
-}
-
-/// A fact about the session, from [`Session::poll_event`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Both ends are proven and admitted; messages flow.
-    Up(NodeId),
-    /// A round trip to the peer and back, application not included.
-    Rtt(Duration),
-    /// The end. No further event follows.
-    Closed(Closed),
-}
-
-/// What [`Session::handle_input`] made of the bytes.
-#[derive(Debug)]
-pub struct Input<'d> {
-    /// Bytes taken from the front of the input.
-    pub used: usize,
-    /// What they were.
-    pub received: Received<'d>,
-}
-
-/// What arrived.
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is no heap to put an offer on, and one in a session's life"
-)]
-pub enum Received<'d> {
-    /// The input ends within a frame or record: call again with more bytes behind the same ones. `used` is 0.
-    NeedMore,
-    /// Taken; there is nothing for the application.
-    Absorbed,
-    /// The peer names this hint; the session waits for [`Session::handle_hint`] and then for the same bytes again. `used` is 0.
-    Hint(Hint),
-    /// A peer has shown its key; the session waits for [`Session::handle_verdict`].
-    Offer(Offer),
-    /// Messages, opened in place.
-    Messages(Messages<'d>),
-    /// Refused, with the reason; the session says the same to the peer where the protocol allows it, and ends.
-    Dropped(Reason),
 }
 
 impl<A: Aead> Session<A> {
@@ -241,33 +185,23 @@ impl<A: Aead> Session<A> {
             },
             State::AwaitAccept { up, .. } => {
                 let all = bytes.len();
-                let answer = match up.open(&self.config, bytes) {
+                let (used, control) = match up.open(&self.config, bytes) {
                     Ok(None) => return Input { used: 0, received: Received::NeedMore },
                     Ok(Some(opened)) => (opened.used, opened.control()),
                     Err(reason) => (all, Some(Err(reason))),
                 };
-                let reason = match answer {
-                    (used, Some(Ok(Control::Accept))) => {
+                match admission(control) {
+                    Ok(()) => {
                         self.on_accept(now, outbox);
-                        return Input { used, received: Received::Absorbed };
+                        Input { used, received: Received::Absorbed }
                     }
-                    (used, Some(Ok(Control::Reject(refusal)))) => {
-                        let reason = refusal.reason().unwrap_or(Reason::Unspecified);
-                        self.end(outbox, Closed { reason, by_peer: true, detail: refusal.detail });
-                        return Input { used, received: Received::Dropped(reason) };
+                    // Whoever answers without the keys is not the peer: there is nobody to say it to.
+                    Err(why) => {
+                        self.end(outbox, why);
+                        let used = if why.by_peer { used } else { all };
+                        Input { used, received: Received::Dropped(why.reason) }
                     }
-                    // A responder may let us in and at once prefer another session: it says so without an Accept.
-                    (used, Some(Ok(Control::Close { code }))) => {
-                        let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
-                        self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
-                        return Input { used, received: Received::Dropped(reason) };
-                    }
-                    (_, Some(Err(reason))) => reason,
-                    (_, Some(Ok(Control::Drain)) | None) => Reason::Violation,
-                };
-                // Whoever answers without the keys is not the peer: there is nobody to say it to.
-                self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
-                Input { used: all, received: Received::Dropped(reason) }
+                }
             }
             State::AwaitProof { up, .. } => {
                 let all = bytes.len();
@@ -275,7 +209,7 @@ impl<A: Aead> Session<A> {
                     Ok(None) => return Input { used: 0, received: Received::NeedMore },
                     Ok(Some(opened)) => opened,
                     Err(reason) => {
-                        self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
+                        self.end(outbox, Closed::here(reason));
                         return Input { used: all, received: Received::Dropped(reason) };
                     }
                 };
@@ -283,9 +217,9 @@ impl<A: Aead> Session<A> {
                 match opened.control() {
                     // The peer has taken part, and does not stay: then it never was here.
                     Some(Ok(Control::Close { code })) => {
-                        let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
-                        self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
-                        Input { used, received: Received::Dropped(reason) }
+                        let why = Closed::by_peer(code);
+                        self.end(outbox, why);
+                        Input { used, received: Received::Dropped(why.reason) }
                     }
                     Some(Ok(_)) => self.fail(now, Reason::Violation, all),
                     Some(Err(reason)) => self.fail(now, reason, all),
@@ -309,16 +243,13 @@ impl<A: Aead> Session<A> {
                     Ok(Content::Nothing) => Input { used, received: Received::Absorbed },
                     Ok(Content::Messages(messages)) => Input { used, received: Received::Messages(messages) },
                     Ok(Content::Close { code }) => {
-                        let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
-                        self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
+                        self.end(outbox, Closed::by_peer(code));
                         Input { used, received: Received::Absorbed }
                     }
                     Err(reason) => self.fail(now, reason, all),
                 }
             }
-            State::Farewell { .. } | State::Closed => {
-                Input { used: bytes.len(), received: Received::Absorbed }
-            }
+            State::Farewell(_) | State::Closed => Input { used: bytes.len(), received: Received::Absorbed },
         }
     }
 
@@ -358,39 +289,6 @@ impl<A: Aead> Session<A> {
         }
     }
 
-    /// Starts `outbox` for this session, if the session is up: its messages flow from the next [`poll_transmit`](Self::poll_transmit) on.
-    pub fn attach<S: Storage>(&self, outbox: &mut Outbox<S>) {
-        if let State::Up { up, .. } = &self.state {
-            outbox.handle_session_start(up.max_message());
-            outbox.handle_methods(up.peer().hello().methods());
-        }
-    }
-
-    /// The application is done with the messages of the record that `mark` ends and of all before it: the peer may know,
-    /// and may send more.
-    pub fn handle_consumed(&mut self, now: Instant, mark: Mark) {
-        if let State::Up { up, .. } = &mut self.state {
-            up.handle_consumed(now, mark);
-        }
-    }
-
-    /// The caller wants a round trip measured at once, not only with the next heartbeat.
-    pub fn handle_ping_request(&mut self) {
-        if let State::Up { up, .. } = &mut self.state {
-            up.handle_ping_request();
-        }
-    }
-
-    /// The application is done with so many bytes of messages in total, in whatever order: the peer may send more.
-    ///
-    /// Counted as in [`Mark::bytes`], of which each record adds its part. For callers whose applications take messages out of
-    /// order; [`handle_consumed`](Self::handle_consumed) gives credit for all up to its mark by itself.
-    pub fn handle_released(&mut self, total: u64) {
-        if let State::Up { up, .. } = &mut self.state {
-            up.handle_released(total);
-        }
-    }
-
     /// Does what is due at `now`; a deadline that [`poll_timeout`](Self::poll_timeout) gives afterwards lies after `now`,
     /// unless something waits to be written.
     pub fn handle_timeout<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
@@ -400,21 +298,15 @@ impl<A: Aead> Session<A> {
             | State::AwaitProof { deadline_at, .. }
                 if *deadline_at <= now =>
             {
-                let reason = Reason::HandshakeTimeout;
-                self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
+                self.end(outbox, Closed::here(Reason::HandshakeTimeout));
             }
-            State::Up { up, .. } if up.is_silent(now) => self.close(now, Reason::Silent),
-            State::Up { up, .. } if up.is_stalled(now) => self.close(now, Reason::Stalled),
-            State::Up { up, .. } if up.is_expired(now) => self.close(now, Reason::DelegationExpired),
-            State::Up { up, .. } => {
-                up.handle_timeout(now);
-                if up.is_overdue(now) {
-                    let reason = up.reason_to_retire();
+            State::Up { up } => {
+                if let Some(reason) = up.handle_timeout(now) {
                     self.close(now, reason);
                 }
             }
-            State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
-                let why = *why;
+            State::Farewell(farewell) if farewell.deadline_at() <= now => {
+                let why = farewell.why();
                 self.end(outbox, why);
             }
             _ => {}
@@ -460,16 +352,14 @@ impl<A: Aead> Session<A> {
             }
             State::AwaitProof { up, .. } => up.poll_accept(now, buf),
             State::Up { up, .. } => {
-                if up.is_worn() || up.is_drained(outbox) {
-                    let reason = if up.is_worn() { Reason::Worn } else { up.reason_to_retire() };
+                if let Some(reason) = up.reason_to_end(outbox) {
                     self.close(now, reason);
                     return self.poll_transmit(now, outbox, buf);
                 }
                 up.poll_record(now, outbox, buf)
             }
-            State::Farewell { words, why, .. } => {
-                let why = *why;
-                let len = words.write(now, buf);
+            State::Farewell(farewell) => {
+                let (len, why) = (farewell.write(now, buf), farewell.why());
                 self.end(outbox, why);
                 Some(len)
             }
@@ -492,26 +382,15 @@ impl<A: Aead> Session<A> {
         let own = match &self.state {
             State::Handshake { deadline_at, .. }
             | State::AwaitAccept { deadline_at, .. }
-            | State::AwaitProof { deadline_at, .. }
-            | State::Farewell { deadline_at, .. } => Some(*deadline_at),
+            | State::AwaitProof { deadline_at, .. } => Some(*deadline_at),
+            State::Farewell(farewell) => Some(farewell.deadline_at()),
             State::Up { up, .. } => Some(up.deadline_at()),
             State::Closed => return None,
         };
         [own, outbox.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// The next fact that the caller has not heard yet.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(peer) = self.came_up.take() {
-            return Some(Event::Up(peer));
-        }
-        if let State::Up { up } = &mut self.state
-            && let Some(rtt) = up.poll_rtt()
-        {
-            return Some(Event::Rtt(rtt));
-        }
-        self.closed.take().map(Event::Closed)
-    }
+    questions!(Up<A>);
 
     /// Ends the session in good order: the peer hears `reason`. Queued messages stay in the outbox.
     ///
@@ -523,9 +402,9 @@ impl<A: Aead> Session<A> {
             }
             State::Handshake { .. } | State::AwaitAccept { .. } => {
                 self.state = State::Closed;
-                self.closed = Some(Closed { reason, by_peer: false, detail: 0 });
+                self.closed = Some(Closed::here(reason));
             }
-            State::Farewell { .. } | State::Closed => {}
+            State::Farewell(_) | State::Closed => {}
         }
     }
 
@@ -537,41 +416,6 @@ impl<A: Aead> Session<A> {
         match &mut self.state {
             State::Up { up, .. } => up.retire(now, reason),
             _ => self.close(now, reason),
-        }
-    }
-
-    /// The link under the session is gone, at an end of file or an error.
-    pub fn handle_link_lost<S: Storage>(&mut self, outbox: &mut Outbox<S>) {
-        let why = match &self.state {
-            State::Farewell { why, .. } => *why,
-            _ => Closed { reason: Reason::LinkLost, by_peer: true, detail: 0 },
-        };
-        self.end(outbox, why);
-    }
-
-    /// Whether messages can flow.
-    pub fn is_up(&self) -> bool {
-        matches!(self.state, State::Up { .. })
-    }
-
-    /// Whether the session has ended; the link under it can be closed.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
-    }
-
-    /// The proven peer, once the session is up.
-    pub fn peer(&self) -> Option<&Counterpart> {
-        match &self.state {
-            State::Up { up, .. } => Some(up.peer()),
-            _ => None,
-        }
-    }
-
-    /// With which hints either end may dial the other next, while the session is up. Each counts once.
-    pub fn hints(&self) -> Option<Hints> {
-        match &self.state {
-            State::Up { up } => Some(up.hints()),
-            _ => None,
         }
     }
 
@@ -618,28 +462,20 @@ impl<A: Aead> Session<A> {
     }
 
     fn come_up<S: Storage>(&mut self, outbox: &mut Outbox<S>, up: Up<A>) {
-        outbox.handle_session_start(up.max_message());
-        outbox.handle_methods(up.peer().hello().methods());
+        up.start(outbox);
         self.came_up = Some(up.peer().id());
         self.state = State::Up { up };
     }
 
     fn on_refused(&mut self, now: Instant, refused: Refused, used: usize) -> Input<'static> {
-        let Refused { reason, detail, by_peer, tell } = refused;
-        let why = Closed { reason, by_peer, detail };
-        let refusal = Refusal { code: reason.code(), detail };
-        let words = match tell {
-            Tell::Nothing => {
+        let (reason, why) = (refused.reason, Closed::from(&refused));
+        match Farewell::refuse(now, refused) {
+            Some(farewell) => self.state = State::Farewell(farewell),
+            None => {
                 self.state = State::Closed;
                 self.closed = Some(why);
-                return Input { used, received: Received::Dropped(reason) };
             }
-            Tell::Cleartext(frame_id) => Words::Refusal { frame_id, refusal },
-            Tell::Sealed(cipher, key, _) => {
-                Words::Reject { sealer: Sealer::new(now, cipher, &key, KeyLife::of(None)), refusal }
-            }
-        };
-        self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
+        }
         Input { used, received: Received::Dropped(reason) }
     }
 
@@ -648,31 +484,8 @@ impl<A: Aead> Session<A> {
         if let State::Up { up } | State::AwaitProof { up, .. } =
             core::mem::replace(&mut self.state, State::Closed)
         {
-            let why = Closed { reason, by_peer: false, detail: 0 };
-            let words = Words::Close { up, reason };
-            self.state = State::Farewell { words, deadline_at: now.after(FAREWELL), why };
+            self.state = State::Farewell(Farewell::close(now, up, reason));
         }
         Input { used, received: Received::Dropped(reason) }
-    }
-
-    /// The last transition. Everything that the peer has not acknowledged is settled as unconfirmed.
-    fn end<S: Storage>(&mut self, outbox: &mut Outbox<S>, why: Closed) {
-        if !self.is_closed() {
-            self.state = State::Closed;
-            self.closed = Some(why);
-            outbox.handle_session_end();
-        }
-    }
-}
-
-impl<A: Aead> Words<A> {
-    fn write(&mut self, now: Instant, buf: &mut [u8]) -> usize {
-        match self {
-            Self::Refusal { frame_id, refusal } => handshake::write_refusal(refusal, *frame_id, buf),
-            Self::Reject { sealer, refusal } => {
-                up::write_control(sealer, Control::Reject(*refusal), 0, None, buf)
-            }
-            Self::Close { up, reason } => up.write_close(now, *reason, buf),
-        }
     }
 }

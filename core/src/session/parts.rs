@@ -186,19 +186,7 @@ mod tests {
     }
 
     fn whole() -> MessageHeader {
-        let (priority, ttl) = (Priority::Medium, 60);
-        MessageHeader {
-            priority,
-            broadcast: false,
-            kind: 7,
-            full: false,
-            sequence: 7,
-            ttl,
-            age: 0,
-            part: None,
-            compressed: None,
-            number: None,
-        }
+        MessageHeader { kind: 7, sequence: 7, ..MessageHeader::default() }
     }
 
     fn part(total: u32, offset: u32) -> MessageHeader {

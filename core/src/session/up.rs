@@ -5,23 +5,19 @@
 //!
 //! Invariant: a record is checked as a whole before anything of it takes effect.
 
-use core::num::NonZeroU64;
-
 use super::acks::Acks;
-use super::clock::{self, PeerClock};
 use super::credit::{Allowance, Grant};
+use super::message::{Mark, Messages, Source, check, header_of};
 use super::parts::Parts;
-use super::pulse::Pulse;
-use super::renewal::Renewal;
-use super::spread::Spread;
+use super::standing::Standing;
 use crate::aead::{Aead, TAG_LEN};
 use crate::handshake::{Config, Counterpart, Finished};
-use crate::ids::{Hints, MessageId, NodeId, Priority};
+use crate::ids::{Hints, Priority};
 use crate::outbox::{Outbox, Storage};
-use crate::record::{self, KeyLife, Opener, Sealer, SessionKeys};
+use crate::record::{KeyLife, Opener, Sealer, SessionKeys};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Control;
-use crate::wire::message::{self, Compressed, Encoder, FRAGMENT_LEN, MessageHeader, Part, Place};
+use crate::wire::message::{self, Encoder, FRAGMENT_LEN, MessageHeader, Part, Place};
 use crate::wire::reason::Reason;
 use crate::wire::record::{self as layout, Body, RecordHeader};
 
@@ -34,11 +30,9 @@ pub(super) const MAX_SEALED_LEN: usize =
     RecordHeader::MAX_LEN + message::MAX_OVERHEAD + FRAGMENT_LEN + TAG_LEN;
 
 pub(super) struct Up<A> {
-    peer: Counterpart,
+    standing: Standing,
     sealer: Sealer<A>,
     opener: Opener<A>,
-    established_at: Instant,
-    hints: Hints,
     first: First,
     messages: Sequences,
     /// The received messages that are not whole.
@@ -47,10 +41,6 @@ pub(super) struct Up<A> {
     allowance: Allowance,
     grant: Grant,
     acks: Acks,
-    clock: PeerClock,
-    spread: Spread,
-    pulse: Pulse,
-    renewal: Renewal,
 }
 
 /// What is special about the first record of this end, while it is still to be written.
@@ -105,9 +95,8 @@ impl<A: Aead> Up<A> {
             (true, true) => First::Proof,
             (true, false) => First::Ordinary,
         };
-        let spread = Spread::of(record::places(&finished.sending));
         Self {
-            peer: finished.peer,
+            standing: Standing::new(now, finished),
             sealer: Sealer::new(
                 now,
                 finished.peer.cipher(),
@@ -115,50 +104,48 @@ impl<A: Aead> Up<A> {
                 KeyLife::of(finished.peer.terms().security.rekey_after()),
             ),
             opener: Opener::new(finished.peer.cipher(), &finished.receiving),
-            established_at: now,
-            hints: finished.hints,
             first,
             messages: Sequences::default(),
             parts: Parts::default(),
             allowance: Allowance::new(finished.peer.hello().max_record),
             grant: Grant::new(config.window, config.max_record.max(layout::MIN_MAX_LEN)),
             acks: Acks::default(),
-            clock: PeerClock::new(now),
-            spread,
-            pulse: Pulse::new(now, finished.peer.terms(), spread),
-            renewal: Renewal::new(now, spread),
         }
     }
 
     /// Accept has verified: session time starts here.
     pub(super) fn handle_accept(&mut self, now: Instant) {
-        self.established_at = now;
-        self.clock = PeerClock::new(now);
-        self.pulse = Pulse::new(now, self.peer.terms(), self.spread);
-        self.renewal = Renewal::new(now, self.spread);
+        self.standing.handle_accept(now);
     }
 
     /// The initiator's first record has verified. Its silence counts from here.
     pub(super) fn handle_proof(&mut self, now: Instant) {
-        self.pulse = Pulse::new(now, self.peer.terms(), self.spread);
+        self.standing.handle_proof(now);
     }
 
     pub(super) fn hints(&self) -> Hints {
-        self.hints
+        self.standing.hints
     }
 
     /// The keys, which are the first ones until a record was received.
     pub(super) fn keys(&self, frame_id: u64) -> SessionKeys {
-        SessionKeys::of(frame_id, self.peer.dialled(), self.peer.cipher(), &self.sealer, &self.opener)
+        SessionKeys::of(
+            frame_id,
+            self.standing.peer.dialled(),
+            self.standing.peer.cipher(),
+            &self.sealer,
+            &self.opener,
+        )
     }
 
     pub(super) fn peer(&self) -> &Counterpart {
-        &self.peer
+        &self.standing.peer
     }
 
-    /// The longest payload that the peer takes.
-    pub(super) fn max_message(&self) -> u32 {
-        self.peer.hello().max_message
+    /// Has the outbox send to this peer.
+    pub(super) fn start<S: Storage>(&self, outbox: &mut Outbox<S>) {
+        outbox.handle_session_start(self.standing.peer.hello().max_message);
+        outbox.handle_methods(self.standing.peer.hello().methods());
     }
 
     /// Opens the record at the start of `bytes` in place; `None` if it is not all there.
@@ -192,21 +179,13 @@ impl<A: Aead> Up<A> {
         if header.ack.is_some_and(|through| through > self.sealer.count()) {
             return Err(Reason::Violation);
         }
-        let checked = match header.body {
-            Body::Messages => Some(message::check(body, self.messages.read)?),
-            Body::Control => None,
-        };
-        if checked.as_ref().is_some_and(|checked| checked.longest() as u64 > u64::from(config.max_message)) {
-            return Err(Reason::TooLong);
-        }
-        if checked.as_ref().is_some_and(|checked| !config.compression.has_all(checked.methods())) {
-            return Err(Reason::Compression);
-        }
+        let checked = check(config, header.body, body, self.messages.read)?;
         let parts = checked.as_ref().map(|checked| self.parts.after(checked)).transpose()?;
         if checked.is_some() && !self.grant.allows(body.len()) {
             return Err(Reason::Violation);
         }
-        if self.renewal.peer_drains() && checked.as_ref().is_some_and(|checked| checked.count() > 0) {
+        if self.standing.renewal.peer_drains() && checked.as_ref().is_some_and(|checked| checked.count() > 0)
+        {
             return Err(Reason::Violation);
         }
         let control = opened.control().transpose()?;
@@ -214,8 +193,8 @@ impl<A: Aead> Up<A> {
             return Err(Reason::Violation);
         }
 
-        let waited = self.clock.handle_stamp(now, header.clock);
-        if let Some(counter) = self.pulse.handle_record(now, header) {
+        let waited = self.standing.clock.handle_stamp(now, header.clock);
+        if let Some(counter) = self.standing.pulse.handle_record(now, header) {
             self.sealer.handle_opened(counter + 1);
         }
         if let Some(through) = header.ack {
@@ -227,7 +206,7 @@ impl<A: Aead> Up<A> {
         }
         match control {
             Some(Control::Close { code }) => return Ok(Content::Close { code }),
-            Some(Control::Drain) => self.renewal.handle_drain(now),
+            Some(Control::Drain) => self.standing.renewal.handle_drain(now),
             _ => {}
         }
         let Some(checked) = checked.filter(|checked| checked.count() > 0) else {
@@ -237,9 +216,10 @@ impl<A: Aead> Up<A> {
         self.acks.handle_record(*counter, true);
         self.messages.read = checked.last_sequence();
         self.parts = parts.unwrap_or(self.parts);
-        let source = Source { id: self.peer.id(), epoch: self.peer.hello().boot_id, waited };
+        let source =
+            Source { id: self.standing.peer.id(), epoch: self.standing.peer.hello().boot_id, waited };
         let mark = Mark { record: *counter, bytes: self.grant.handle_received(body.len()) };
-        Ok(Content::Messages(Messages { inner: checked.messages(), source, mark }))
+        Ok(Content::Messages(Messages::new(checked.messages(), source, mark)))
     }
 
     pub(super) fn handle_consumed(&mut self, now: Instant, mark: Mark) {
@@ -252,59 +232,41 @@ impl<A: Aead> Up<A> {
     }
 
     pub(super) fn handle_ping_request(&mut self) {
-        self.pulse.handle_ping_request();
+        self.standing.pulse.handle_ping_request();
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// Does what is due, and says with which reason the session ends if it cannot go on.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Reason> {
+        if let Some(reason) = self.standing.failure(now) {
+            return Some(reason);
+        }
         self.acks.handle_timeout(now);
-        self.pulse.handle_timeout(now);
-        self.renewal.handle_timeout(now);
+        self.standing.handle_timeout(now);
+        self.standing.overdue(now)
     }
 
-    pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.pulse.is_silent(now)
-    }
-
-    pub(super) fn is_stalled(&self, now: Instant) -> bool {
-        self.pulse.is_stalled(now)
-    }
-
-    /// Whether a delegation has ended that the session rests on.
-    pub(super) fn is_expired(&self, now: Instant) -> bool {
-        self.peer.expires_at().is_some_and(|at| at <= now)
-    }
-
-    pub(super) fn is_worn(&self) -> bool {
-        self.sealer.is_worn()
-    }
-
-    /// Whether both ends have stopped sending messages and each is done with all of the other's.
-    pub(super) fn is_drained<S: Storage>(&self, outbox: &Outbox<S>) -> bool {
-        self.renewal.is_agreed() && outbox.in_flight() == 0 && self.acks.is_settled()
+    /// With which reason the session ends: its keys are worn, or it has made way and each end is done with all of the other's.
+    pub(super) fn reason_to_end<S: Storage>(&self, outbox: &Outbox<S>) -> Option<Reason> {
+        if self.sealer.is_worn() {
+            return Some(Reason::Worn);
+        }
+        let is_drained =
+            self.standing.renewal.is_agreed() && outbox.in_flight() == 0 && self.acks.is_settled();
+        is_drained.then(|| self.standing.renewal.reason())
     }
 
     /// The session makes way for another one.
     pub(super) fn retire(&mut self, now: Instant, reason: Reason) {
-        self.renewal.retire(now, reason);
-    }
-
-    /// What the session closes with when it has made way.
-    pub(super) fn reason_to_retire(&self) -> Reason {
-        self.renewal.reason()
-    }
-
-    /// Whether the session should make way and the peer keeps it from ending in good order.
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        self.renewal.is_over(now)
+        self.standing.renewal.retire(now, reason);
     }
 
     pub(super) fn deadline_at(&self) -> Instant {
-        let always = self.pulse.due_at().min(self.renewal.due_at());
-        [self.acks.due_at(), self.peer.expires_at()].into_iter().flatten().fold(always, Instant::min)
+        let standing = self.standing.due_at();
+        self.acks.due_at().map_or(standing, |at| standing.min(at))
     }
 
     pub(super) fn poll_rtt(&mut self) -> Option<Duration> {
-        self.pulse.poll_rtt()
+        self.standing.poll_rtt()
     }
 
     /// Writes Accept, once.
@@ -326,29 +288,31 @@ impl<A: Aead> Up<A> {
         if let Some(len) = self.poll_accept(now, buf) {
             return Some(len);
         }
-        if self.renewal.owes_drain() {
-            self.renewal.handle_sent();
+        if self.standing.renewal.owes_drain() {
+            self.standing.renewal.handle_sent();
             return Some(self.write_control(now, Control::Drain, buf));
         }
         let is_proof = self.first == First::Proof;
-        let has_messages = self.renewal.is_young() && outbox.has_next() && !is_proof;
-        let is_due = self.acks.is_urgent() || self.grant.is_urgent() || self.pulse.wants_record() || is_proof;
+        let has_messages = self.standing.renewal.is_young() && outbox.has_next() && !is_proof;
+        let is_due =
+            self.acks.is_urgent() || self.grant.is_urgent() || self.standing.pulse.wants_record() || is_proof;
         if !is_due && !has_messages {
             return None;
         }
         let header = RecordHeader {
             body: Body::Messages,
             rekey: self.sealer.is_rekey_due(now),
-            clock: clock::stamp(self.established_at, now),
+            clock: self.standing.stamp(now),
             ack: self.acks.pending(),
             credit: self.grant.pending(),
-            ping: self.pulse.ping_token(),
-            pong: self.pulse.pong_token(),
+            ping: self.standing.pulse.ping_token(),
+            pong: self.standing.pulse.pong_token(),
         };
         let header_len = header.encoded_len();
         // An upper bound of the record tells how long its length field can get; see `seal` for when it gets shorter.
         let most = header_len + TAG_LEN + most_bytes(outbox);
-        let max_record = usize::from(self.peer.terms().record).min(buf.len() - layout::MAX_LENGTH_LEN);
+        let max_record =
+            usize::from(self.standing.peer.terms().record).min(buf.len() - layout::MAX_LENGTH_LEN);
         let room_at = layout::length_len(most.min(max_record));
         let body_at = room_at + header_len;
         let body_max = max_record - header_len - TAG_LEN;
@@ -364,18 +328,7 @@ impl<A: Aead> Up<A> {
             let Some(next) = outbox.next(now) else { break };
             let is_message = !next.part.is_some_and(|part| part.is_abandonment());
             let place = if queued == usize::from(is_message) { Place::Last } else { Place::Inner };
-            let mut header = MessageHeader {
-                priority: next.header.priority,
-                broadcast: next.header.broadcast,
-                kind: next.header.kind,
-                full: next.header.full,
-                sequence: next.header.sequence,
-                ttl: next.header.ttl,
-                age: ticks(next.waited),
-                part: next.part,
-                compressed: next.header.compressed,
-                number: next.header.number,
-            };
+            let mut header = header_of(&next);
             // A message too long to share has a record of its own.
             let is_first = encoder.count() == 0;
             let max = if is_first { body_max } else { shared_max };
@@ -420,7 +373,7 @@ impl<A: Aead> Up<A> {
         if let Some(through) = header.ack {
             self.acks.handle_sent(through);
         }
-        self.pulse.handle_sent(now, counter, &header);
+        self.standing.pulse.handle_sent(now, counter, &header);
         Some(len)
     }
 
@@ -431,8 +384,8 @@ impl<A: Aead> Up<A> {
 
     fn write_control(&mut self, now: Instant, control: Control, buf: &mut [u8]) -> usize {
         let ack = self.acks.pending();
-        let len = write_control(&mut self.sealer, control, clock::stamp(self.established_at, now), ack, buf);
-        self.pulse.handle_written(now);
+        let len = write_control(&mut self.sealer, control, self.standing.stamp(now), ack, buf);
+        self.standing.pulse.handle_written(now);
         if let Some(through) = ack {
             self.acks.handle_sent(through);
         }
@@ -494,103 +447,3 @@ fn write_part(
         && encoder.push(header, piece, Place::Last);
     is_written.then_some(piece.len())
 }
-
-pub(super) fn ticks(waited: Duration) -> u32 {
-    u32::try_from(waited.as_micros() / layout::TICK.as_micros()).unwrap_or(u32::MAX)
-}
-
-/// The messages of one record, opened in place: nothing of them is copied.
-#[derive(Clone, Debug)]
-pub struct Messages<'d> {
-    inner: message::Messages<'d>,
-    source: Source,
-    mark: Mark,
-}
-
-/// How far a session's messages have come: what [`handle_consumed`](super::Session::handle_consumed) is told when the
-/// application is done with them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark {
-    /// The record's counter.
-    pub record: u64,
-    /// Bytes of all messages received in this session, up to the end of the record, as credit counts them.
-    pub bytes: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Source {
-    pub(super) id: NodeId,
-    pub(super) epoch: u64,
-    pub(super) waited: Duration,
-}
-
-/// One message of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message<'d> {
-    /// Unique together with the source.
-    pub id: MessageId,
-    /// The message type; 0 of a full message, whose envelope says it.
-    pub kind: u16,
-    /// Whether the whole payload is an [`Envelope`](crate::wire::envelope::Envelope), which nobody has looked at yet.
-    pub full: bool,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// Whether it was sent to all peers of the source.
-    pub broadcast: bool,
-    /// Seconds from its sending after which it is worthless; 0 = never.
-    pub ttl: u32,
-    /// How long ago it was sent.
-    pub age: Duration,
-    /// Which part of a message the payload is, if not all of it.
-    pub part: Option<Part>,
-    /// How the whole payload is compressed, if it is.
-    pub compressed: Option<Compressed>,
-    /// The number of a Guaranteed message in its lane.
-    pub number: Option<NonZeroU64>,
-    /// What the application wrote.
-    pub payload: &'d [u8],
-}
-
-impl<'d> Messages<'d> {
-    pub(super) fn new(inner: message::Messages<'d>, source: Source, mark: Mark) -> Self {
-        Self { inner, source, mark }
-    }
-
-    /// Where the record ends, for [`handle_consumed`](super::Session::handle_consumed).
-    pub fn mark(&self) -> Mark {
-        self.mark
-    }
-
-    /// Who sent the messages.
-    pub fn source(&self) -> NodeId {
-        self.source.id
-    }
-}
-
-impl<'d> Iterator for Messages<'d> {
-    type Item = Message<'d>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let message::Message { header, payload } = self.inner.next()?;
-        Some(Message {
-            id: MessageId { epoch: self.source.epoch, sequence: header.sequence },
-            kind: header.kind,
-            full: header.full,
-            priority: header.priority,
-            broadcast: header.broadcast,
-            ttl: header.ttl,
-            age: self.source.waited + layout::TICK * header.age,
-            part: header.part,
-            compressed: header.compressed,
-            number: header.number,
-            payload,
-        })
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Messages<'_> {}

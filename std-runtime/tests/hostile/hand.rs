@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hyphal::{Identity, NodeType, Priority, Reason, TimeQuality, UnixTime};
+use hyphal::{Identity, NodeType, Reason, TimeQuality, UnixTime};
 use hyphal_core::aead::{Aead, ChaChaPoly, TAG_LEN};
 use hyphal_core::noise::{self, HandshakeState, KeyPair, Keys, Role, Secret, SplitKey};
 use hyphal_core::wire::control::Control;
@@ -234,18 +234,7 @@ pub(crate) fn message(sequence: u64, payload: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn message_header(sequence: u64) -> MessageHeader {
-    MessageHeader {
-        priority: Priority::Medium,
-        broadcast: false,
-        kind: 0x1000,
-        full: false,
-        sequence,
-        ttl: 60,
-        age: 0,
-        part: None,
-        compressed: None,
-        number: None,
-    }
+    MessageHeader { kind: 0x1000, sequence, ..MessageHeader::default() }
 }
 
 /// The plaintext of a record with one control message.

@@ -10,7 +10,7 @@ use hyphal_core::wire::frame::{Header, Kind};
 use rand_core::{Rng, SeedableRng};
 use tokio::net::UdpSocket;
 
-use crate::pair::{builder, dialling, find, identity, up, within};
+use crate::pair::{between, builder, dialling, find, first_reason, identity, up, within};
 use crate::weather::{Relay, Weather};
 
 async fn listening() -> Node {
@@ -18,17 +18,17 @@ async fn listening() -> Node {
 }
 
 async fn pair() -> (Node, Node) {
-    let left = listening().await;
-    let mut events = left.events();
-    let right = dialling(builder(), &left).await;
-    let mut of_right = right.events();
-    if right.peers().await[0].status.session.is_none() {
-        up(&mut of_right, left.id()).await;
-    }
-    if left.peers().await.iter().all(|peer| peer.status.session.is_none()) {
-        up(&mut events, right.id()).await;
-    }
-    (left, right)
+    between(listening().await, builder()).await
+}
+
+/// A first packet of this kind with a random message of `N` bytes.
+fn made_up<const N: usize>(kind: Kind, rng: &mut impl Rng) -> [u8; MAX_DATAGRAM] {
+    let mut packet = [0; MAX_DATAGRAM];
+    let at = Packet::encode_header(&[], &mut packet).unwrap();
+    let mut message = [0; N];
+    rng.fill_bytes(&mut message);
+    Header::new(kind, rng.next_u64()).encode(&message, &mut packet[at..]).unwrap();
+    packet
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -203,11 +203,7 @@ async fn a_flood_of_made_up_handshakes_costs_no_state_and_harms_nobody() {
     let (mut sent, mut answered) = (0, 0);
 
     for _ in 0..3000 {
-        let mut packet = [0; MAX_DATAGRAM];
-        let at = Packet::encode_header(&[], &mut packet).unwrap();
-        let mut ephemeral = [0; 32];
-        rng.fill_bytes(&mut ephemeral);
-        Header::new(Kind::Xx1, rng.next_u64()).encode(&ephemeral, &mut packet[at..]).unwrap();
+        let packet = made_up::<32>(Kind::Xx1, &mut rng);
         socket.send_to(&packet, target).await.unwrap();
         sent += packet.len();
         let mut answer = [0; 2048];
@@ -230,12 +226,10 @@ async fn made_up_first_packets_of_a_reconnect_take_a_bounded_number_of_places() 
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(12);
 
     for _ in 0..500 {
-        let mut packet = [0; MAX_DATAGRAM];
-        let at = Packet::encode_header(&[], &mut packet).unwrap();
-        let mut message = [0; 95];
-        rng.fill_bytes(&mut message);
-        Header::new(Kind::Kk1, rng.next_u64()).encode(&message, &mut packet[at..]).unwrap();
-        socket.send_to(&packet, left.local_addrs()[0].socket_addr().unwrap()).await.unwrap();
+        socket
+            .send_to(&made_up::<95>(Kind::Kk1, &mut rng), left.local_addrs()[0].socket_addr().unwrap())
+            .await
+            .unwrap();
     }
     // Somebody else comes in meanwhile.
     let mut events = left.events();
@@ -252,12 +246,10 @@ async fn made_up_first_packets_of_a_reconnect_lock_nobody_out_whose_address_they
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(14);
     for _ in 0..500 {
-        let mut packet = [0; MAX_DATAGRAM];
-        let at = Packet::encode_header(&[], &mut packet).unwrap();
-        let mut message = [0; 95];
-        rng.fill_bytes(&mut message);
-        Header::new(Kind::Kk1, rng.next_u64()).encode(&message, &mut packet[at..]).unwrap();
-        socket.send_to(&packet, left.local_addrs()[0].socket_addr().unwrap()).await.unwrap();
+        socket
+            .send_to(&made_up::<95>(Kind::Kk1, &mut rng), left.local_addrs()[0].socket_addr().unwrap())
+            .await
+            .unwrap();
         // Each is answered, so it has been dealt with.
         within(socket.recv(&mut [0; 100])).await.unwrap();
     }
@@ -295,15 +287,7 @@ async fn an_address_where_nobody_answers_is_told() {
     let endpoint = Endpoint::Udp(silent.local_addr().unwrap().into());
     let node = builder().timeouts(timeouts).peer(identity().id(), endpoint).start().await.unwrap();
 
-    let reason = within(async {
-        loop {
-            if let Some(reason) = node.peers().await[0].status.last_reason {
-                return reason;
-            }
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let reason = first_reason(&node).await;
 
     assert_eq!(reason, Reason::HandshakeTimeout);
 }

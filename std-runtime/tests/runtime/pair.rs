@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use getrandom::SysRng;
-use hyphal::{Event, Events, Identity, Node, NodeBuilder, NodeId, Timeouts, Trust};
+use hyphal::{Event, Events, Identity, Node, NodeBuilder, NodeId, Reason, Timeouts, Trust};
 use rand_core::UnwrapErr;
 
 /// Long enough for a busy machine; a test that waits so long has failed.
@@ -38,8 +38,12 @@ pub(crate) async fn dialling(builder: NodeBuilder, other: &Node) -> Node {
 
 /// Two nodes with a session between them.
 pub(crate) async fn pair() -> (Node, Node) {
-    let left = listening(builder()).await;
-    let (mut events, right) = (left.events(), dialling(builder(), &left).await);
+    between(listening(builder()).await, builder()).await
+}
+
+/// A node that listens and one that dials it, with a session between them.
+pub(crate) async fn between(left: Node, right: NodeBuilder) -> (Node, Node) {
+    let (mut events, right) = (left.events(), dialling(right, &left).await);
     let mut of_right = right.events();
     if right.peers().await.iter().all(|peer| peer.status.session.is_none()) {
         up(&mut of_right, left.id()).await;
@@ -48,6 +52,19 @@ pub(crate) async fn pair() -> (Node, Node) {
         up(&mut events, right.id()).await;
     }
     (left, right)
+}
+
+/// Why the only peer of `node` could not be reached, or was lost, last.
+pub(crate) async fn first_reason(node: &Node) -> Reason {
+    within(async {
+        loop {
+            if let Some(reason) = node.peers().await[0].status.last_reason {
+                return reason;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
 }
 
 /// Waits until the session with `peer` is up.

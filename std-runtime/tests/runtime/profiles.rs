@@ -5,7 +5,7 @@ use hyphal::compression::{Methods, Rule};
 use hyphal::profile::{Compression, Profile, Shortfall};
 use hyphal::{Node, NodeBuilder, Reliability, Security, SendOptions, Terms};
 
-use crate::pair::{builder, dialling, listening, up, within};
+use crate::pair::{between, builder, dialling, listening, up, within};
 
 #[tokio::test]
 async fn every_pair_of_types_comes_up_with_its_profile_at_both_ends_and_talks() {
@@ -111,17 +111,7 @@ async fn a_type_named_with_auto_is_compressed_as_the_profile_says_to_each_peer()
 
 /// Two nodes, of which the second dials, with a session between them.
 async fn pair_of(left: NodeBuilder, right: NodeBuilder) -> (Node, Node) {
-    let left = listening(left).await;
-    let mut events = left.events();
-    let right = right.peer(left.id(), left.local_addrs()[0].to_string()).start().await.unwrap();
-    let mut of_right = right.events();
-    if right.peers().await.iter().all(|peer| peer.status.session.is_none()) {
-        up(&mut of_right, left.id()).await;
-    }
-    if left.peers().await.iter().all(|peer| peer.status.session.is_none()) {
-        up(&mut events, right.id()).await;
-    }
-    (left, right)
+    between(listening(left).await, right).await
 }
 
 /// What the listing of `node` says about `peer`.

@@ -3,7 +3,7 @@
 use hyphal::address::{BadEndpoint, Endpoint};
 use hyphal::{AddPeerError, Outgoing, Reason, SendOptions, StartError};
 
-use crate::pair::{builder, dialling, find, identity, up, within};
+use crate::pair::{builder, dialling, find, first_reason, identity, up, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_of_one_process_exchange_messages_in_memory() {
@@ -52,15 +52,7 @@ async fn a_node_that_ends_in_memory_says_so_and_is_found_again_by_its_name() {
 async fn a_name_in_memory_where_nobody_listens_is_unreachable() {
     let node = builder().peer(identity().id(), "memory://nobody-there").start().await.unwrap();
 
-    let reason = within(async {
-        loop {
-            if let Some(reason) = node.peers().await[0].status.last_reason {
-                return reason;
-            }
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let reason = first_reason(&node).await;
 
     assert_eq!(reason, Reason::Unreachable);
 }

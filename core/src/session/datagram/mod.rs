@@ -18,11 +18,16 @@
 //! as many if a proven peer seems to have moved there.
 
 mod arrivals;
+mod attempt;
+mod body;
+mod farewell;
 mod flight;
 mod loss;
+mod parted;
 mod replay;
 mod route;
 mod rtt;
+mod unheard;
 mod up;
 mod window;
 
@@ -31,42 +36,26 @@ mod tests;
 
 use rand_core::CryptoRng;
 
-use super::{Closed, Event, FAREWELL, Mark, Received};
-use crate::aead::{Aead, TAG_LEN};
-use crate::handshake::{
-    self, Config, Counterpart, Credentials, Expect, Finished, Handshake, Heard, LinkKind, Refused, Tell,
-};
+use super::outcome::admission;
+use super::questions::questions;
+use super::{Closed, Event, Mark, Received};
+use crate::aead::Aead;
+use crate::handshake::{Config, Counterpart, Credentials, Expect, Finished, Handshake, LinkKind, Refused};
 use crate::ids::{Acquaintance, Hints, NodeId};
 use crate::outbox::{Outbox, Storage};
-use crate::record::{KeyLife, Sealer, SessionKeys};
+use crate::record::SessionKeys;
 use crate::time::{Instant, Wall};
-use crate::wire::control::Control;
-use crate::wire::datagram::{self, ConnectionId, MAX_LEN, Packet, Preamble, Truncated};
-use crate::wire::frame::{self, Decoded, Header, Kind, Refusal};
+use crate::wire::datagram::{self, ConnectionId, MAX_LEN};
 use crate::wire::reason::Reason;
-use crate::wire::record::{Body, RecordHeader};
 
-use flight::{Cookie, Flight};
+use attempt::{Attempt, attempt_of};
+use farewell::Farewell;
+use flight::Flight;
 use route::Route;
-use rtt::Rtt;
+use unheard::{AwaitAccept, AwaitProof, Last};
 use up::{Content, Unopened, Up};
 
-/// Where a datagram comes from or goes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Path {
-    /// The address; of IPv4 in its mapped form.
-    pub address: [u8; 16],
-    /// The port.
-    pub port: u16,
-}
-
-impl Path {
-    /// Whether this is a line with two ends, which has no addresses: the default. Nobody can be flooded over it by a forged
-    /// source, so there first packets are not padded and nothing is limited.
-    pub fn is_line(&self) -> bool {
-        *self == Self::default()
-    }
-}
+pub use route::Path;
 
 /// One link to one peer, over datagrams; `N` records with messages can be under way, at most and at least 5.
 ///
@@ -89,42 +78,11 @@ pub struct DatagramSession<A, const N: usize> {
 
 enum State<A, const N: usize> {
     Handshake(Attempt<A>),
-    AwaitAccept { up: Up<A, N>, flight: Option<Flight>, frame_id: u64, deadline_at: Instant },
-    AwaitProof { up: Up<A, N>, flight: Option<Flight>, frame_id: u64, accept: Accept, deadline_at: Instant },
+    AwaitAccept(AwaitAccept<A, N>),
+    AwaitProof(AwaitProof<A, N>),
     Up { up: Up<A, N> },
-    Farewell { words: Words, path: Path, deadline_at: Instant, why: Closed },
+    Farewell(Farewell),
     Closed,
-}
-
-/// A handshake on its way.
-struct Attempt<A> {
-    handshake: Handshake<A>,
-    dialled: bool,
-    flight: Option<Flight>,
-    /// What the next flight answers.
-    heard: Option<Kind>,
-    cookie: Cookie,
-    route: Route,
-    rtt: Rtt,
-    /// Messages that did not verify.
-    forgeries: u8,
-    deadline_at: Instant,
-}
-
-/// Accept, repeated until the initiator is heard.
-struct Accept {
-    is_owed: bool,
-    due_at: Instant,
-    timeouts: u32,
-}
-
-/// The last thing that a session says, sealed.
-struct Words {
-    bytes: [u8; Words::MAX],
-    len: usize,
-    is_owed: bool,
-    /// How often it is said again to a peer that has not heard it.
-    repeats: u8,
 }
 
 impl<A: Aead, const N: usize> DatagramSession<A, N> {
@@ -172,23 +130,13 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
         route: Route,
         handshake: Handshake<A>,
     ) -> Self {
-        let attempt = Attempt {
-            handshake,
-            dialled,
-            flight: None,
-            heard: None,
-            cookie: Cookie::default(),
-            route,
-            rtt: Rtt::default(),
-            forgeries: 0,
-            deadline_at: now.after(config.handshake_timeout),
-        };
+        let deadline_at = now.after(config.handshake_timeout);
         let path = route.path();
         Self {
             config,
             own_cid,
             path,
-            state: State::Handshake(attempt),
+            state: State::Handshake(Attempt::new(handshake, dialled, route, deadline_at)),
             came_up: None,
             closed: None,
             logs_keys: false,
@@ -242,79 +190,33 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
         let State::Handshake(attempt) = &mut self.state else { return };
         match attempt.handshake.handle_verdict(verdict) {
             Ok(None) => {}
-            Ok(Some(finished)) => self.on_finished(now, &finished, None),
+            Ok(Some(finished)) => self.on_finished(now, &finished),
             Err(refused) => {
                 let _ = self.on_refused(now, outbox, refused);
             }
         }
     }
 
-    /// Starts `outbox` for this session, if the session is up.
-    pub fn attach<S: Storage>(&self, outbox: &mut Outbox<S>) {
-        if let State::Up { up } = &self.state {
-            up.start(outbox);
-        }
-    }
-
-    /// The application is done with the messages of the record that `mark` ends and of all that arrived before it.
-    pub fn handle_consumed(&mut self, now: Instant, mark: Mark) {
-        if let State::Up { up } = &mut self.state {
-            up.handle_consumed(now, mark);
-        }
-    }
-
-    /// As [`Session::handle_released`](super::Session::handle_released).
-    pub fn handle_released(&mut self, total: u64) {
-        if let State::Up { up } = &mut self.state {
-            up.handle_released(total);
-        }
-    }
-
-    /// The caller wants a round trip measured at once, not only with the next heartbeat.
-    pub fn handle_ping_request(&mut self) {
-        if let State::Up { up } = &mut self.state {
-            up.handle_ping_request();
-        }
-    }
-
     /// Does what is due at `now`; a deadline that [`poll_timeout`](Self::poll_timeout) gives afterwards lies after `now`,
     /// unless something waits to be written.
     pub fn handle_timeout<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>) {
+        if self.attempt_deadline().is_some_and(|at| at <= now) {
+            self.end(outbox, Closed::here(Reason::HandshakeTimeout));
+        }
         match &mut self.state {
-            State::Handshake(Attempt { deadline_at, .. })
-            | State::AwaitAccept { deadline_at, .. }
-            | State::AwaitProof { deadline_at, .. }
-                if *deadline_at <= now =>
-            {
-                let reason = Reason::HandshakeTimeout;
-                self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
-            }
-            State::Handshake(Attempt { flight, .. }) | State::AwaitAccept { flight, .. } => {
-                if let Some(flight) = flight {
-                    flight.handle_timeout(now);
-                }
-            }
-            State::AwaitProof { flight, accept, .. } => {
-                if let Some(flight) = flight {
-                    flight.handle_timeout(now);
-                }
-                accept.handle_timeout(now);
-            }
-            State::Up { up } if up.is_silent(now) => self.close(now, outbox, Reason::Silent),
-            State::Up { up } if up.is_stalled(now) => self.close(now, outbox, Reason::Stalled),
-            State::Up { up } if up.is_expired(now) => self.close(now, outbox, Reason::DelegationExpired),
+            State::Handshake(attempt) => attempt.handle_timeout(now),
+            State::AwaitAccept(waiting) => waiting.handle_timeout(now),
+            State::AwaitProof(waiting) => waiting.handle_timeout(now),
             State::Up { up } => {
-                up.handle_timeout(now);
-                if up.is_overdue(now) {
-                    let reason = up.reason_to_retire();
+                if let Some(reason) = up.handle_timeout(now) {
                     self.close(now, outbox, reason);
                 }
             }
-            State::Farewell { deadline_at, why, .. } if *deadline_at <= now => {
-                let why = *why;
+            State::Farewell(farewell) if farewell.deadline_at() <= now => {
+                let why = farewell.why();
                 self.end(outbox, why);
             }
-            State::Farewell { .. } | State::Closed => {}
+            State::Farewell(_) | State::Closed => {}
         }
         outbox.handle_timeout(now);
     }
@@ -331,57 +233,28 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
     ) -> Option<usize> {
         let buf = buf.get_mut(..MAX_DATAGRAM)?;
         match &mut self.state {
-            State::Handshake(attempt) => {
-                if attempt.flight.is_none() {
-                    match attempt.handshake.poll_flight(buf) {
-                        Ok(None) => return None,
-                        Ok(Some(handshake::Flight { len, end })) => {
-                            let flight = Flight::new(now, &buf[..len], attempt.heard);
-                            return self.on_flight(now, outbox, flight, end, buf);
-                        }
-                        Err(refused) => {
-                            let _ = self.on_refused(now, outbox, refused);
-                            return None;
-                        }
-                    }
-                }
-                let len = attempt.poll_packet(now, buf)?;
-                self.path = attempt.route.path();
-                Some(len)
+            State::Handshake(_) => self.poll_handshake(now, outbox, buf),
+            State::AwaitAccept(waiting) => {
+                self.path = waiting.up.path();
+                waiting.poll_transmit(now, buf)
             }
-            State::AwaitAccept { up, flight, .. } => {
-                let len = poll_packet(now, up, flight, buf)?;
-                self.path = up.path();
-                Some(len)
-            }
-            State::AwaitProof { up, flight, accept, .. } => {
-                self.path = up.path();
-                if let Some(len) = poll_packet(now, up, flight, buf) {
-                    return Some(len);
-                }
-                if !accept.is_owed {
-                    return None;
-                }
-                accept.handle_written(now, up.rtt());
-                up.write_accept(now, buf)
+            State::AwaitProof(waiting) => {
+                self.path = waiting.up.path();
+                waiting.poll_transmit(now, buf)
             }
             State::Up { up } => {
-                if up.is_worn() || up.is_drained(outbox) {
-                    let reason = if up.is_worn() { Reason::Worn } else { up.reason_to_retire() };
+                if let Some(reason) = up.reason_to_end(outbox) {
                     self.close(now, outbox, reason);
                     return self.poll_transmit(now, outbox, buf);
                 }
                 self.path = up.path();
                 up.poll_record(now, outbox, buf)
             }
-            State::Farewell { words, path, why, .. } => {
-                if !core::mem::take(&mut words.is_owed) {
-                    return None;
-                }
-                self.path = *path;
-                let (len, why) = (words.len, *why);
-                buf[..len].copy_from_slice(&words.bytes[..len]);
-                if words.repeats == 0 {
+            State::Farewell(farewell) => {
+                let len = farewell.poll_transmit(buf)?;
+                self.path = farewell.path();
+                if farewell.is_final() {
+                    let why = farewell.why();
                     self.end(outbox, why);
                 }
                 Some(len)
@@ -397,54 +270,33 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
 
     /// When [`handle_timeout`](Self::handle_timeout) or [`poll_transmit`](Self::poll_transmit) has something to do next, if nothing else happens.
     pub fn poll_timeout<S: Storage>(&self, outbox: &Outbox<S>) -> Option<Instant> {
-        let flight_due_at = |flight: &Option<Flight>| flight.as_ref().and_then(Flight::due_at);
         let own = match &self.state {
-            State::Handshake(Attempt { flight, deadline_at, .. })
-            | State::AwaitAccept { flight, deadline_at, .. } => {
-                [Some(*deadline_at), flight_due_at(flight), None]
-            }
-            State::AwaitProof { flight, accept, deadline_at, .. } => {
-                [Some(*deadline_at), flight_due_at(flight), accept.due_at()]
-            }
-            State::Farewell { deadline_at, .. } => [Some(*deadline_at), None, None],
-            State::Up { up } => [Some(up.deadline_at()), None, None],
+            State::Handshake(attempt) => attempt.flight.as_ref().and_then(Flight::due_at),
+            State::AwaitAccept(waiting) => waiting.due_at(),
+            State::AwaitProof(waiting) => waiting.due_at(),
+            State::Up { up } => Some(up.deadline_at()),
+            State::Farewell(farewell) => Some(farewell.deadline_at()),
             State::Closed => return None,
         };
-        own.into_iter().flatten().chain(outbox.poll_timeout()).min()
+        [own, self.attempt_deadline(), outbox.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// The next fact that the caller has not heard yet.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(peer) = self.came_up.take() {
-            return Some(Event::Up(peer));
-        }
-        if let State::Up { up } = &mut self.state
-            && let Some(rtt) = up.poll_rtt()
-        {
-            return Some(Event::Rtt(rtt));
-        }
-        self.closed.take().map(Event::Closed)
-    }
+    questions!(Up<A, N>);
 
     /// Ends the session in good order: the peer hears `reason`, if the one datagram that says so arrives. Queued messages
     /// stay in the outbox; what flies is settled as unconfirmed.
     pub fn close<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>, reason: Reason) {
-        let why = Closed { reason, by_peer: false, detail: 0 };
-        match &mut self.state {
-            State::Up { up } | State::AwaitProof { up, .. } => {
-                let mut words = Words::new(0);
-                let path = up.path();
-                match up.write_close(now, reason, &mut words.bytes) {
-                    Some(len) => {
-                        words.len = len;
-                        outbox.handle_session_end();
-                        self.state = State::Farewell { words, path, deadline_at: now.after(FAREWELL), why };
-                    }
-                    None => self.end(outbox, why),
-                }
+        let farewell = match &mut self.state {
+            State::Up { up } | State::AwaitProof(AwaitProof { up, .. }) => Farewell::close(now, up, reason),
+            State::Handshake(_) | State::AwaitAccept(_) => None,
+            State::Farewell(_) | State::Closed => return,
+        };
+        match farewell {
+            Some(farewell) => {
+                outbox.handle_session_end();
+                self.state = State::Farewell(farewell);
             }
-            State::Handshake(_) | State::AwaitAccept { .. } => self.end(outbox, why),
-            State::Farewell { .. } | State::Closed => {}
+            None => self.end(outbox, Closed::here(reason)),
         }
     }
 
@@ -456,48 +308,14 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
         }
     }
 
-    /// The link under the session is gone, as a socket that was closed.
-    pub fn handle_link_lost<S: Storage>(&mut self, outbox: &mut Outbox<S>) {
-        let why = match &self.state {
-            State::Farewell { why, .. } => *why,
-            _ => Closed { reason: Reason::LinkLost, by_peer: true, detail: 0 },
-        };
-        self.end(outbox, why);
-    }
-
-    /// Whether messages can flow.
-    pub fn is_up(&self) -> bool {
-        matches!(self.state, State::Up { .. })
-    }
-
-    /// Whether the session has ended; nobody needs its connection id any more.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
-    }
-
     /// Names the attempt, as [`peek`](datagram::peek) finds it in the handshake packets for this session; 0 while it does
     /// not know, and after the handshake's end.
     pub fn frame_id(&self) -> u64 {
         match &self.state {
             State::Handshake(attempt) => attempt.handshake.frame_id(),
-            State::AwaitAccept { frame_id, .. } | State::AwaitProof { frame_id, .. } => *frame_id,
+            State::AwaitAccept(waiting) => waiting.last.frame_id,
+            State::AwaitProof(waiting) => waiting.last.frame_id,
             _ => 0,
-        }
-    }
-
-    /// The proven peer, once the session is up.
-    pub fn peer(&self) -> Option<&Counterpart> {
-        match &self.state {
-            State::Up { up } => Some(up.peer()),
-            _ => None,
-        }
-    }
-
-    /// What the session leaves for the next one of the pair, once it is up.
-    pub fn hints(&self) -> Option<Hints> {
-        match &self.state {
-            State::Up { up } => Some(up.hints()),
-            _ => None,
         }
     }
 
@@ -523,29 +341,9 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
                     Err(refused) => return Received::Dropped(self.on_refused(now, outbox, refused)),
                 }
             }
-            State::AwaitAccept { up, flight, frame_id: own, .. } => {
-                up.route().handle_received(from, datagram.len());
-                frame_id == *own && flight.as_mut().is_some_and(|flight| flight.handle_repetition(kind))
-            }
-            State::AwaitProof { up, flight, frame_id: own, accept, .. } => {
-                up.route().handle_received(from, datagram.len());
-                let is_own = frame_id == *own && matches!(kind, Kind::Xx3 | Kind::Kk1);
-                if is_own {
-                    accept.is_owed = true;
-                    if let Some(flight) = flight {
-                        flight.handle_repetition(kind);
-                    }
-                }
-                is_own
-            }
-            State::Farewell { words, path, .. } => {
-                let is_deaf = from == *path && words.repeats > 0;
-                if is_deaf {
-                    words.repeats -= 1;
-                    words.is_owed = true;
-                }
-                is_deaf
-            }
+            State::AwaitAccept(waiting) => waiting.handle_packet(from, datagram.len(), frame_id, kind),
+            State::AwaitProof(waiting) => waiting.handle_packet(from, datagram.len(), frame_id, kind),
+            State::Farewell(farewell) => farewell.handle_packet(from),
             State::Up { .. } | State::Closed => false,
         };
         if repeated { Received::Absorbed } else { Received::Dropped(Reason::UnexpectedFrame) }
@@ -558,8 +356,9 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
         from: Path,
         datagram: &'d mut [u8],
     ) -> Received<'d> {
-        let (State::AwaitAccept { up, .. } | State::AwaitProof { up, .. } | State::Up { up }) =
-            &mut self.state
+        let (State::AwaitAccept(AwaitAccept { up, .. })
+        | State::AwaitProof(AwaitProof { up, .. })
+        | State::Up { up }) = &mut self.state
         else {
             return Received::Dropped(Reason::UnexpectedFrame);
         };
@@ -572,31 +371,20 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
                 return Received::Dropped(reason);
             }
         };
-        if let State::AwaitAccept { up, .. } = &mut self.state {
-            let why = match opened.control() {
-                Some(Ok(Control::Accept)) => {
+        if let State::AwaitAccept(AwaitAccept { up, .. }) = &mut self.state {
+            return match admission(opened.control()) {
+                Ok(()) => {
                     up.handle_accept(now, &opened);
                     self.come_up(outbox);
-                    return Received::Absorbed;
+                    Received::Absorbed
                 }
-                Some(Ok(Control::Reject(refusal))) => {
-                    let reason = refusal.reason().unwrap_or(Reason::Unspecified);
-                    Closed { reason, by_peer: true, detail: refusal.detail }
-                }
-                Some(Ok(Control::Close { code })) => {
-                    let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
-                    Closed { reason, by_peer: true, detail: 0 }
-                }
-                Some(Err(reason)) => Closed { reason, by_peer: false, detail: 0 },
-                // A responder says nothing else before it has heard of us.
-                Some(Ok(Control::Drain)) | None => {
-                    Closed { reason: Reason::Violation, by_peer: false, detail: 0 }
+                Err(why) => {
+                    self.end(outbox, why);
+                    Received::Dropped(why.reason)
                 }
             };
-            self.end(outbox, why);
-            return Received::Dropped(why.reason);
         }
-        if let State::AwaitProof { up, .. } = &mut self.state {
+        if let State::AwaitProof(AwaitProof { up, .. }) = &mut self.state {
             up.handle_proof(now, from);
             self.come_up(outbox);
         }
@@ -606,8 +394,7 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
             Ok(Content::Messages(messages)) => Received::Messages(messages),
             Ok(Content::Dropped(reason)) => Received::Dropped(reason),
             Ok(Content::Close { code }) => {
-                let reason = Reason::from_code(code).unwrap_or(Reason::Unspecified);
-                self.end(outbox, Closed { reason, by_peer: true, detail: 0 });
+                self.end(outbox, Closed::by_peer(code));
                 Received::Absorbed
             }
             Err(reason) => {
@@ -617,66 +404,54 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
         }
     }
 
-    /// A flight is written for the first time.
-    fn on_flight<S: Storage>(
+    fn poll_handshake<S: Storage>(
         &mut self,
         now: Instant,
         outbox: &mut Outbox<S>,
-        flight: Flight,
-        end: Option<Result<Finished, Refused>>,
         buf: &mut [u8],
     ) -> Option<usize> {
         let State::Handshake(attempt) = &mut self.state else { return None };
-        match end {
-            None => {
-                let is_refusal = flight.is_refusal();
-                attempt.flight = Some(flight);
-                let len = attempt.poll_packet(now, buf);
-                self.path = attempt.route.path();
-                if is_refusal {
-                    // An unknown hint. On a line the same session goes on; elsewhere the next attempt comes to the gate.
-                    attempt.flight = None;
-                    if !self.path.is_line() {
-                        let reason = Reason::UnknownHint;
-                        self.end(outbox, Closed { reason, by_peer: false, detail: 0 });
-                    }
-                }
-                len
+        let end = match attempt.poll_flight(now, buf) {
+            Ok(Some(Ok(finished))) => {
+                self.on_finished(now, &finished);
+                return self.poll_transmit(now, outbox, buf);
             }
-            Some(Ok(finished)) => {
-                self.on_finished(now, &finished, Some(flight));
-                self.poll_transmit(now, outbox, buf)
-            }
-            Some(Err(refused)) => {
-                attempt.flight = Some(flight);
-                let len = attempt.poll_packet(now, buf);
-                self.path = attempt.route.path();
+            Ok(Some(Err(refused))) => Some(refused),
+            Ok(None) => None,
+            Err(refused) => {
                 let _ = self.on_refused(now, outbox, refused);
-                len
+                return None;
             }
+        };
+        let len = attempt.poll_packet(now, buf);
+        self.path = attempt.route.path();
+        if let Some(refused) = end {
+            let _ = self.on_refused(now, outbox, refused);
+        } else if attempt.drop_refusal() && !self.path.is_line() {
+            // An unknown hint. On a line the same session goes on; elsewhere the next attempt comes to the gate.
+            self.end(outbox, Closed::here(Reason::UnknownHint));
         }
+        len
     }
 
     /// The handshake is over, with a last flight if it is this end's.
-    fn on_finished(&mut self, now: Instant, finished: &Finished, flight: Option<Flight>) {
-        let State::Handshake(attempt) = &self.state else { return };
+    fn on_finished(&mut self, now: Instant, finished: &Finished) {
+        let State::Handshake(attempt) = &mut self.state else { return };
         let Attempt { route, rtt, deadline_at, dialled, .. } = *attempt;
         let frame_id = attempt.handshake.frame_id();
+        let last = Last { flight: attempt.flight.take(), frame_id, deadline_at };
         let up = Up::new(now, &self.config, finished, self.own_cid, route, rtt);
         if self.logs_keys {
             self.keys = Some(up.keys(frame_id));
         }
         self.state = match dialled {
-            true => State::AwaitAccept { up, flight, frame_id, deadline_at },
-            false => {
-                let accept = Accept { is_owed: true, due_at: now, timeouts: 0 };
-                State::AwaitProof { up, flight, frame_id, accept, deadline_at }
-            }
+            true => State::AwaitAccept(AwaitAccept::new(up, last)),
+            false => State::AwaitProof(AwaitProof::new(now, up, last)),
         };
     }
 
     fn come_up<S: Storage>(&mut self, outbox: &mut Outbox<S>) {
-        if let State::AwaitAccept { up, .. } | State::AwaitProof { up, .. } =
+        if let State::AwaitAccept(AwaitAccept { up, .. }) | State::AwaitProof(AwaitProof { up, .. }) =
             core::mem::replace(&mut self.state, State::Closed)
         {
             up.start(outbox);
@@ -687,193 +462,28 @@ impl<A: Aead, const N: usize> DatagramSession<A, N> {
 
     /// Ends the handshake, telling the peer where it can be told.
     fn on_refused<S: Storage>(&mut self, now: Instant, outbox: &mut Outbox<S>, refused: Refused) -> Reason {
-        let Refused { reason, detail, by_peer, tell } = refused;
-        let why = Closed { reason, by_peer, detail };
-        let refusal = Refusal { code: reason.code(), detail };
-        let words = match tell {
-            Tell::Nothing => None,
-            Tell::Cleartext(frame_id) => Words::refusal(frame_id, &refusal),
-            Tell::Sealed(cipher, key, cid) => {
-                Words::reject(&mut Sealer::<A>::new(now, cipher, &key, KeyLife::of(None)), cid, refusal)
-            }
+        let (reason, why) = (refused.reason, Closed::from(&refused));
+        let path = match &self.state {
+            State::Handshake(attempt) => attempt.route.path(),
+            _ => self.path,
         };
-        match words {
-            Some(words) => {
-                let path = self.attempt_path();
-                self.state = State::Farewell { words, path, deadline_at: now.after(FAREWELL), why };
-            }
+        match Farewell::refuse::<A>(now, refused, path) {
+            Some(farewell) => self.state = State::Farewell(farewell),
             None => self.end(outbox, why),
         }
         reason
     }
 
-    fn attempt_path(&self) -> Path {
+    /// When the handshake ends, whatever has become of it.
+    fn attempt_deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Handshake(attempt) => attempt.route.path(),
-            _ => self.path,
-        }
-    }
-
-    /// The last transition. Everything that the peer has not acknowledged is settled as unconfirmed.
-    fn end<S: Storage>(&mut self, outbox: &mut Outbox<S>, why: Closed) {
-        if !self.is_closed() {
-            self.state = State::Closed;
-            self.closed = Some(why);
-            outbox.handle_session_end();
+            State::Handshake(attempt) => Some(attempt.deadline_at),
+            State::AwaitAccept(waiting) => Some(waiting.last.deadline_at),
+            State::AwaitProof(waiting) => Some(waiting.last.deadline_at),
+            State::Up { .. } | State::Farewell(_) | State::Closed => None,
         }
     }
 }
 
 /// The longest datagram that a session writes, and what [`DatagramSession::poll_transmit`] needs.
 pub const MAX_DATAGRAM: usize = MAX_LEN;
-
-/// Messages that may fail to verify in one handshake: each costs what a true one costs.
-const MOST_FORGERIES: u8 = 8;
-
-impl<A: Aead> Attempt<A> {
-    fn handle_packet<'d>(
-        &mut self,
-        now: Instant,
-        frame_id: u64,
-        kind: Kind,
-        datagram: &mut [u8],
-    ) -> Result<Received<'d>, Refused> {
-        let stray = Ok(Received::Dropped(Reason::UnexpectedFrame));
-        if !self.handshake.awaits(kind, frame_id) {
-            let is_own = frame_id == self.handshake.frame_id();
-            let repeats = is_own && self.flight.as_mut().is_some_and(|flight| flight.handle_repetition(kind));
-            return if repeats { Ok(Received::Absorbed) } else { stray };
-        }
-        let Some(frame) = Packet::decode(datagram).ok().and_then(|packet| packet.frame_mut(datagram)) else {
-            return stray;
-        };
-        if kind == Kind::Retry {
-            let taken = cookie_of(frame).is_some_and(|cookie| self.cookie.take(cookie));
-            let Some(flight) = self.flight.as_mut().filter(|_| taken) else { return stray };
-            flight.handle_retry();
-            return Ok(Received::Absorbed);
-        }
-        match self.handshake.handle_bytes(frame) {
-            Ok(Heard::NeedMore) => stray,
-            Ok(Heard::Hint(hint)) => Ok(Received::Hint(hint)),
-            Ok(Heard::Absorbed(_)) => {
-                self.on_heard(now, kind);
-                Ok(Received::Absorbed)
-            }
-            Ok(Heard::Offer(_, offer)) => {
-                self.on_heard(now, kind);
-                Ok(Received::Offer(offer))
-            }
-            // Somebody else's, as the true one may still come.
-            Err(refused) if self.handshake.awaits(kind, frame_id) && self.forgeries < MOST_FORGERIES => {
-                self.forgeries += 1;
-                Ok(Received::Dropped(refused.reason))
-            }
-            Err(refused) => Err(refused),
-        }
-    }
-
-    /// A packet had its turn, and the last flight its answer.
-    fn on_heard(&mut self, now: Instant, kind: Kind) {
-        if let Some(round_trip) = self.flight.as_ref().and_then(|flight| flight.round_trip(now)) {
-            self.rtt.handle_sample(round_trip, core::time::Duration::ZERO);
-        }
-        self.flight = None;
-        self.heard = Some(kind);
-        match kind {
-            // It was sent in answer to what only who receives there can know.
-            Kind::Xx3 => self.route.handle_proof(),
-            // Another attempt begins.
-            Kind::Refusal => (self.heard, self.cookie) = (None, Cookie::default()),
-            _ => {}
-        }
-    }
-
-    fn poll_packet(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
-        let flight = self.flight.as_mut()?;
-        // So that nobody can answer with more than what it got.
-        let pads = self.dialled && self.heard.is_none() && !self.route.path().is_line();
-        let len = flight.poll_packet(now, &self.rtt, &self.cookie, pads, self.route.room(), buf)?;
-        self.route.handle_sent(len);
-        Some(len)
-    }
-}
-
-/// Writes the last flight of a handshake again, if it is owed.
-fn poll_packet<A: Aead, const N: usize>(
-    now: Instant,
-    up: &mut Up<A, N>,
-    flight: &mut Option<Flight>,
-    buf: &mut [u8],
-) -> Option<usize> {
-    let rtt = *up.rtt();
-    let room = up.route().room();
-    let len = flight.as_mut()?.poll_packet(now, &rtt, &Cookie::default(), false, room, buf)?;
-    up.route().handle_sent(len);
-    Some(len)
-}
-
-/// The attempt and the kind of a handshake packet's frame.
-fn attempt_of(datagram: &[u8]) -> Result<(u64, Kind), Reason> {
-    match datagram::peek(datagram, 0)? {
-        datagram::Peek::Handshake { frame_id, kind } => Ok((frame_id, kind)),
-        datagram::Peek::Record { .. } => Err(Reason::UnexpectedFrame),
-    }
-}
-
-/// The payload of a retry.
-fn cookie_of(frame: &[u8]) -> Option<&[u8]> {
-    match frame::decode(frame, frame::MAX_UNAUTHENTICATED) {
-        Ok(Decoded::Frame { frame, .. }) => Some(frame.payload),
-        _ => None,
-    }
-}
-
-impl Accept {
-    fn handle_timeout(&mut self, now: Instant) {
-        if self.due_at <= now && !self.is_owed {
-            self.is_owed = true;
-            self.timeouts = self.timeouts.saturating_add(1);
-        }
-    }
-
-    fn handle_written(&mut self, now: Instant, rtt: &Rtt) {
-        self.is_owed = false;
-        self.due_at = now.after(rtt.handshake_timeout(self.timeouts));
-    }
-
-    fn due_at(&self) -> Option<Instant> {
-        (!self.is_owed).then_some(self.due_at)
-    }
-}
-
-impl Words {
-    const MAX: usize = 256;
-    /// How often a Reject is repeated to an initiator that repeats itself.
-    const REPEATS: u8 = 3;
-
-    fn new(repeats: u8) -> Self {
-        Self { bytes: [0; Self::MAX], len: 0, is_owed: true, repeats }
-    }
-
-    fn refusal(frame_id: u64, refusal: &Refusal) -> Option<Self> {
-        let mut words = Self::new(0);
-        let mut payload = [0; Refusal::LEN];
-        refusal.encode(&mut payload)?;
-        words.len = Packet::encode(&Header::new(Kind::Refusal, frame_id), &payload, &mut words.bytes)?;
-        Some(words)
-    }
-
-    fn reject<A: Aead>(sealer: &mut Sealer<A>, cid: ConnectionId, refusal: Refusal) -> Option<Self> {
-        let mut words = Self::new(Self::REPEATS);
-        let preamble = Preamble { phase: false, cid, counter: Truncated::of(0, None) };
-        let at = preamble.encode(&mut words.bytes)?;
-        let header = RecordHeader { body: Body::Control, ..RecordHeader::default() };
-        let mut end = at + header.encode(&mut words.bytes[at..])?;
-        end += Control::Reject(refusal).encode(&mut words.bytes[end..])? + TAG_LEN;
-        let (preamble, sealed) = words.bytes[..end].split_at_mut(at);
-        sealer.seal(preamble, sealed);
-        words.len = end;
-        Some(words)
-    }
-}

@@ -9,7 +9,22 @@
 //! A stranger gets no more bytes than it sent; an address that a proven peer seems to have moved to gets three times as
 //! much as came from there (RFC 9000, sections 8.1 and 9.3), so that nobody can be flooded by forged source addresses.
 
-use super::Path;
+/// Where a datagram comes from or goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    /// The address; of IPv4 in its mapped form.
+    pub address: [u8; 16],
+    /// The port.
+    pub port: u16,
+}
+
+impl Path {
+    /// Whether this is a line with two ends, which has no addresses: the default. Nobody can be flooded over it by a forged
+    /// source, so there first packets are not padded and nothing is limited.
+    pub fn is_line(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route {

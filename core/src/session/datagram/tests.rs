@@ -218,7 +218,7 @@ impl Scene {
     fn run_events(&mut self, of: usize) {
         let mut buf = [0; MAX_DATAGRAM];
         let End { session, outbox, closed, .. } = &mut self.ends[of];
-        if matches!(session.state, State::Farewell { .. })
+        if matches!(session.state, State::Farewell(_))
             && let Some(len) = session.poll_transmit(self.now, outbox, &mut buf)
         {
             while let Some(event) = session.poll_event() {

@@ -11,13 +11,12 @@
 //! be written can be written again from it. One command at a time works here.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
-use hyphal::keyfile;
+use hyphal::keyfile::{self, KeyFileError};
 use hyphal::trust::{
     self, Certificate, Existing, ListHeader, Network, RevocationList, Roles, revocations_path,
     sign_certificate, sign_revocations,
@@ -314,12 +313,10 @@ impl Directory {
         let path = self.path.join(REGISTER);
         let failed = |error: std::io::Error| failure("write", &path, &error);
         let text = serde_json::to_vec_pretty(&register).map_err(std::io::Error::from).map_err(failed)?;
-        let mut draft =
-            tempfile::Builder::new().prefix(".hyphal-register-").tempfile_in(&self.path).map_err(failed)?;
-        draft.write_all(&text).map_err(failed)?;
-        draft.as_file().sync_all().map_err(failed)?;
-        draft.persist(&path).map_err(|refused| failed(refused.error))?;
-        sync(&self.path).map_err(failed)?;
+        keyfile::create_private(&path, &text, keyfile::Existing::Replace).map_err(|error| match error {
+            KeyFileError::Io { error, .. } => failed(error),
+            other => other.into(),
+        })?;
         self.register = register;
         Ok(())
     }
@@ -364,6 +361,7 @@ fn for_owner_only(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The directory has its name after a crash only once the one above it is synced.
 #[cfg(unix)]
 fn sync(directory: &Path) -> std::io::Result<()> {
     File::open(directory)?.sync_all()
