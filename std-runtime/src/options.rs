@@ -15,7 +15,7 @@ pub struct Limits {
     pub handshakes: usize,
     /// Peers that the node knows at once, strangers included (16,384).
     pub peers: usize,
-    /// Messages that wait for one peer (8,192).
+    /// Messages that wait for one peer (8,192); with those under way there may be four times as many.
     pub outbox_messages: usize,
     /// Payload bytes that wait for one peer (32 MiB); at least `max_message`.
     pub outbox_bytes: usize,

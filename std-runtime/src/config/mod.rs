@@ -340,7 +340,7 @@ settings! {
         max_connections_per_address: usize = 128, Number::<usize>::plain(1, 1_000_000);
         /// Accepted connections whose handshake is not finished. One IPv4 address or IPv6 /64 takes a quarter of them at most.
         max_handshakes: usize = 256, Number::<usize>::plain(1, 100_000);
-        /// Messages that wait to be sent to one peer; those under way do not count.
+        /// Messages that wait to be sent to one peer; those under way do not count, up to three times as many.
         outbox_messages: usize = 8192, Number::<usize>::plain(1, 16_777_216);
         /// Payload bytes that wait to be sent to one peer; at least `limits.max_message`.
         outbox_bytes: usize = 32 * 1024 * 1024, Number::<usize>::bytes(KIB, 4 * GIB - 1);

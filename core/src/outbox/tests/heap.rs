@@ -9,6 +9,26 @@ fn an_idle_outbox_takes_little() {
 }
 
 #[test]
+fn what_is_under_way_leaves_its_place_to_what_waits_up_to_four_times_as_much() {
+    let mut outbox = Outbox::new(SharedStorage::new(2, 256));
+    outbox.handle_session_start(256);
+    let header = Header { reliability: Reliability::High, ..header(Medium, 60) };
+    for _ in 0..8 {
+        outbox.push(at(0), header, Payload::Copied(b"xx")).unwrap();
+        let len = outbox.next(at(0)).unwrap().payload.len();
+        outbox.take(len);
+    }
+    outbox.handle_record_written(0);
+
+    let refused = outbox.push(at(0), header, Payload::Copied(b"xx"));
+
+    assert_eq!((refused, outbox.held()), (Err(SendError::QueueFull), 8));
+    outbox.handle_ack(1);
+    outbox.push(at(0), header, Payload::Copied(b"xx")).unwrap();
+    assert_balanced(&outbox);
+}
+
+#[test]
 fn a_compressed_payload_counts_as_its_original() {
     let mut outbox = Outbox::new(SharedStorage::new(8, 256));
     let push = |outbox: &mut Outbox<_>, original| {

@@ -17,6 +17,7 @@ for_every_storage! {
     the_least_urgent_and_oldest_messages_are_shed_first
     more_urgent_messages_are_never_shed
     nothing_is_shed_where_it_would_not_make_room
+    nothing_is_shed_where_more_urgent_messages_have_all_places
     what_expired_goes_before_anything_is_shed
     what_is_retained_takes_room_until_it_is_acknowledged
 }
@@ -207,6 +208,19 @@ fn nothing_is_shed_where_it_would_not_make_room<S: Small>() {
     assert!(outbox.make_room(at(0), 56, Medium));
 }
 
+fn nothing_is_shed_where_more_urgent_messages_have_all_places<S: Small>() {
+    let mut outbox = S::small();
+    for class in [High, High, High, High, High, High, High, Low] {
+        push(&mut outbox, class, 60, "x").unwrap();
+    }
+    assert!(outbox.make_room(at(0), 1, Medium), "the Low one goes");
+    push(&mut outbox, High, 60, "x").unwrap();
+
+    assert!(!outbox.make_room(at(0), 1, Medium));
+
+    assert_eq!((outbox.queued(), outbox.counters().shed), (8, 1));
+}
+
 fn what_expired_goes_before_anything_is_shed<S: Small>() {
     let mut outbox = S::small();
     push(&mut outbox, Low, 0, "old").unwrap();
@@ -222,12 +236,13 @@ fn what_expired_goes_before_anything_is_shed<S: Small>() {
 
 fn what_is_retained_takes_room_until_it_is_acknowledged<S: Small>() {
     let mut outbox = S::small();
+    let text = "x".repeat(32);
     for _ in 0..8 {
-        push_as(&mut outbox, Reliability::High, 0, "x");
+        push_as(&mut outbox, Reliability::High, 0, &text);
     }
     drain(&mut outbox);
     outbox.handle_record_written(0);
-    assert_eq!((outbox.queued(), outbox.held(), outbox.held_bytes()), (0, 8, 8));
+    assert_eq!((outbox.queued(), outbox.held(), outbox.held_bytes()), (0, 8, 256));
     assert_eq!(push(&mut outbox, Medium, 0, "y"), Err(SendError::QueueFull));
 
     outbox.handle_ack(1);
