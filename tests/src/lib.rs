@@ -9,6 +9,7 @@ pub mod net;
 pub mod network;
 pub mod packets;
 pub mod pair;
+pub mod papers;
 pub mod scripted;
 pub mod seed;
 pub mod subject;
