@@ -144,6 +144,14 @@ impl PacketEnd {
         }
     }
 
+    /// There is another session, which knows nothing of the one before.
+    fn begin(&mut self) {
+        self.up = None;
+        self.closed = None;
+        self.mark = None;
+        self.assemblies.clear();
+    }
+
     fn take(&mut self, now: Instant, message: &Message<'_>) {
         let payload = match message.part {
             None => message.payload.to_vec(),
@@ -171,6 +179,7 @@ impl PacketEnd {
                 broadcast: message.broadcast,
                 ttl: message.ttl,
                 age: message.age,
+                full: message.full,
                 part: None,
                 compressed: message.compressed,
                 payload,
@@ -235,6 +244,8 @@ pub struct PacketPair {
     pub network: VirtualNetwork,
     pipe: PipeId,
     ends: [PacketEnd; 2],
+    /// Whether nothing that is sent from now on arrives.
+    pub is_dark: bool,
     /// What stands before the dialled end's sessions.
     pub gate: Gate,
     ephemerals: Chance,
@@ -257,7 +268,7 @@ impl PacketPair {
         let rng = ephemerals.generator();
         ends[0].session =
             Some(LabSession::connect(network.now(), *wall, identity, *config, to, cid, setup.expect, rng));
-        Self { network, pipe, ends, gate, ephemerals, replies: Vec::new() }
+        Self { network, pipe, ends, is_dark: false, gate, ephemerals, replies: Vec::new() }
     }
 
     /// Two strangers on a pipe of these conditions, whose handshake is over.
@@ -285,6 +296,17 @@ impl PacketPair {
     /// The virtual clock.
     pub const fn now(&self) -> Instant {
         self.network.now()
+    }
+
+    /// The dialling end dials again; its session, and what the peer's had sent of unfinished messages, is over.
+    pub fn redial(&mut self, expect: Expect) {
+        let (now, to) = (self.now(), self.ends[1].address);
+        let end = &mut self.ends[0];
+        let cid = ConnectionId::new(&[7]).expect("an id of one byte");
+        let EndSetup { wall, identity, config, .. } = &end.setup;
+        let rng = self.ephemerals.generator();
+        end.session = Some(LabSession::connect(now, *wall, identity, *config, to, cid, expect, rng));
+        end.begin();
     }
 
     /// Queues a message at one end.
@@ -382,7 +404,7 @@ impl PacketPair {
         if let Some(len) = session.poll_transmit(now, &mut end.outbox, &mut buffer) {
             let to = session.path();
             end.sent.push((to, buffer[..len].to_vec()));
-            if self.ends[side.other() as usize].address == to {
+            if self.ends[side.other() as usize].address == to && !self.is_dark {
                 self.network.send_packet(self.pipe, side, &buffer[..len]);
             }
             return true;
@@ -423,8 +445,7 @@ impl PacketPair {
         let rng = self.ephemerals.generator();
         end.session = Some(LabSession::accept(now, *wall, identity, *config, from, cid, rng));
         end.accepted += 1;
-        end.up = None;
-        end.closed = None;
+        end.begin();
         true
     }
 
