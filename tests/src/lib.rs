@@ -5,6 +5,7 @@
 //! never looks inside a machine. Each behaviour that the protocol promises has one file under `tests/`.
 
 pub mod envelopes;
+pub mod lanes;
 pub mod link;
 pub mod net;
 pub mod network;

@@ -2,7 +2,10 @@
 //!
 //! It decides nothing: verdicts, acknowledgements and the choice of the outbox belong to whoever drives it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
+};
 
 use hyphal_core::{
     aead::ChaChaPoly,
@@ -104,6 +107,8 @@ pub struct Delivered {
     pub age: Duration,
     /// Whether the payload is an envelope.
     pub full: bool,
+    /// Its number, if it is a message of a lane.
+    pub number: Option<NonZeroU64>,
     /// Which part of a message it is, if not all of it.
     pub part: Option<Part>,
     /// How the whole payload is compressed, if it is.
@@ -207,6 +212,7 @@ impl LinkEnd {
                         ttl: message.ttl,
                         age: message.age,
                         full: message.full,
+                        number: message.number,
                         part: message.part,
                         compressed: message.compressed,
                         payload: message.payload.to_vec(),

@@ -17,11 +17,12 @@ use hyphal_core::{
     session::{self, Expect, Resumption, Session},
     time::{Duration, Instant, UnixTime},
     trust::{Credential, Policy},
-    wire::{reason::Reason, revocation::REVOCATIONS},
+    wire::{delivery, reason::Reason, revocation::REVOCATIONS},
 };
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
+    lanes::{Disk, Handed, Lanes},
     link::{Delivered, LabOutbox, LinkEnd, Reading, lab_outbox, reliable},
     network::{Arrival, Side, StreamConditions, StreamId, VirtualNetwork},
     pair::lab_config,
@@ -54,6 +55,8 @@ struct Inhabited {
     identity: Identity,
     config: Config,
     papers: Papers,
+    /// Where it keeps Guaranteed messages, if it does.
+    disk: Option<Disk>,
     process: Option<Process>,
 }
 
@@ -73,6 +76,8 @@ pub struct Process {
     pub unheard: Vec<Unheard>,
     /// The epoch of its messages.
     pub boot_id: u64,
+    /// The lanes of Guaranteed messages, if it keeps any.
+    pub lanes: Option<Lanes>,
     peers: BTreeMap<NodeId, Peer>,
     links: BTreeMap<StreamId, Link>,
     next_token: u64,
@@ -125,7 +130,7 @@ impl Net {
 
     /// Settles a node with this identity, perhaps one that lives elsewhere too, and starts it.
     pub fn settle_identity(&mut self, identity: Identity, config: Config) -> Home {
-        self.homes.push(Inhabited { identity, config, papers: Papers::default(), process: None });
+        self.homes.push(Inhabited { identity, config, papers: Papers::default(), disk: None, process: None });
         self.start(self.homes.len() - 1);
         self.homes.len() - 1
     }
@@ -152,6 +157,46 @@ impl Net {
     /// What the node at `home` shows of itself and admits others by.
     pub fn papers(&mut self, home: Home) -> &mut Papers {
         &mut self.homes[home].papers
+    }
+
+    /// The node at `home` keeps Guaranteed messages from its next sessions on.
+    pub fn give_disk(&mut self, home: Home) {
+        let disk = Disk::default();
+        self.process(home).lanes = Some(Lanes::restore(&disk));
+        self.homes[home].disk = Some(disk);
+    }
+
+    /// Where the node at `home` keeps Guaranteed messages.
+    ///
+    /// # Panics
+    /// If it keeps none.
+    pub fn disk(&self, home: Home) -> &Disk {
+        self.homes[home].disk.as_ref().expect("it keeps Guaranteed messages")
+    }
+
+    /// Stores a Guaranteed message from one node to another, and says which number it has.
+    ///
+    /// # Panics
+    /// If the node does not run or keeps none.
+    pub fn send_guaranteed(&mut self, from: Home, to: Home, class: Priority, payload: &[u8]) -> u64 {
+        let (to, epoch) = (self.id(to), self.chance.below(u64::MAX));
+        let (lanes, disk) = self.lanes(from);
+        lanes.accept(disk, to, class, epoch, payload)
+    }
+
+    /// The application of the node at `home` has committed a message that it holds.
+    ///
+    /// # Panics
+    /// If the node does not run, keeps none, or the application does not hold so many.
+    pub fn commit(&mut self, home: Home, at: usize) -> Handed {
+        let (lanes, disk) = self.lanes(home);
+        lanes.commit(disk, at)
+    }
+
+    fn lanes(&mut self, home: Home) -> (&mut Lanes, &mut Disk) {
+        let Inhabited { process, disk, .. } = &mut self.homes[home];
+        let lanes = process.as_mut().and_then(|process| process.lanes.as_mut());
+        lanes.zip(disk.as_mut()).expect("it runs and keeps Guaranteed messages")
     }
 
     /// The operator of the node at `home` gives it a revocation list.
@@ -204,6 +249,7 @@ impl Net {
             filtered: Vec::new(),
             unheard: Vec::new(),
             boot_id,
+            lanes: inhabited.disk.as_ref().map(Lanes::restore),
             peers: BTreeMap::new(),
             links: BTreeMap::new(),
             next_token: 1,
@@ -333,11 +379,12 @@ impl Net {
     /// Everything that the node at `home` has to do at this moment; says whether there was anything.
     fn turn(&mut self, home: Home) -> bool {
         let now = self.now();
-        let Inhabited { papers, process, .. } = &mut self.homes[home];
+        let Inhabited { papers, disk, process, .. } = &mut self.homes[home];
         let Some(process) = process else { return false };
         let mut any = process.serve_deadlines(now);
-        any |= process.read(now, papers, &mut self.fingerprint);
+        any |= process.read(now, papers, disk, &mut self.fingerprint);
         any |= process.hear_events(now, papers);
+        process.feed(now, disk);
         any |= process.transmit(now, &mut self.network, &mut self.buffer);
         any |= process.hear_events(now, papers);
         for (stream, side) in process.bury() {
@@ -372,11 +419,12 @@ impl Net {
     /// Gives the node at `home` its end of a stream; whoever dialled expects somebody.
     fn open_link(&mut self, home: Home, stream: StreamId, side: Side, expect: Option<Expect>) {
         let now = self.now();
-        let Inhabited { identity, papers, process, .. } = &mut self.homes[home];
+        let Inhabited { identity, papers, disk, process, .. } = &mut self.homes[home];
         let process = process.as_mut().expect("the node runs");
         let config = session::Config {
             heartbeat: self.heartbeat,
             node_type: papers.node_type,
+            keeps_guaranteed: disk.is_some(),
             ..lab_config(process.boot_id)
         };
         let (wall, credentials) = (papers.wall(now), papers.credentials(identity));
@@ -479,7 +527,13 @@ impl Process {
         true
     }
 
-    fn read(&mut self, now: Instant, papers: &mut Papers, fingerprint: &mut Fingerprint) -> bool {
+    fn read(
+        &mut self,
+        now: Instant,
+        papers: &mut Papers,
+        disk: &mut Option<Disk>,
+        fingerprint: &mut Fingerprint,
+    ) -> bool {
         let mut readings = Vec::new();
         self.with_links(|link, outbox| match link.end.read(now, outbox) {
             Reading::Done => {}
@@ -506,6 +560,9 @@ impl Process {
                             Ok(()) if message.kind == REVOCATIONS => {
                                 self.hear_list(now, papers, token, &message.payload);
                             }
+                            Ok(()) if is_of_lane(&message) => {
+                                self.hear_lane(now, disk, token, source, &message);
+                            }
                             Ok(()) => self.delivered.push((source, message)),
                             Err(reason) => self.filtered.push((message.id, reason)),
                         }
@@ -515,6 +572,40 @@ impl Process {
             }
         }
         any
+    }
+
+    /// A word about a lane, or one of its messages.
+    fn hear_lane(
+        &mut self,
+        now: Instant,
+        disk: &mut Option<Disk>,
+        token: u64,
+        source: NodeId,
+        message: &Delivered,
+    ) {
+        let heard = match (&mut self.lanes, disk) {
+            (Some(lanes), Some(disk)) if message.number.is_none() => {
+                lanes.handle_word(disk, source, token, message)
+            }
+            (Some(lanes), _) => lanes.take(source, token, message),
+            (None, _) => Err(Reason::NotKept),
+        };
+        if let Err(reason) = heard {
+            self.filtered.push((message.id, reason));
+            let link = self.links.values_mut().find(|link| link.token == token);
+            if let (Reason::Malformed | Reason::Violation, Some(link)) = (reason, link) {
+                link.end.session.close(now, reason);
+            }
+        }
+    }
+
+    /// Has the lanes put into the outboxes what they have to say and may send.
+    fn feed(&mut self, now: Instant, disk: &mut Option<Disk>) {
+        let Self { lanes: Some(lanes), peers, next_sequence, .. } = self else { return };
+        let Some(disk) = disk else { return };
+        for (id, peer) in peers {
+            lanes.feed(disk, now, *id, &mut peer.outbox, next_sequence);
+        }
     }
 
     fn hear_list(&mut self, now: Instant, papers: &mut Papers, token: u64, list: &[u8]) {
@@ -623,6 +714,10 @@ impl Process {
             link.counts_for = Some(id);
             link.inherits_from = None;
             link.end.session.attach(&mut peer.outbox);
+            let keeps = link.end.session.peer().is_some_and(|offer| offer.hello().keeps_guaranteed());
+            if let Some(lanes) = self.lanes.as_mut().filter(|_| keeps) {
+                lanes.handle_session_start(id, link.token);
+            }
         }
     }
 
@@ -648,6 +743,9 @@ impl Process {
         let link = self.link(stream);
         let (token, dialling, counts_for) = (link.token, link.dialling.take(), link.counts_for.take());
         let inherits_from = link.inherits_from.take();
+        if let (Some(id), Some(lanes)) = (counts_for, &mut self.lanes) {
+            lanes.handle_session_end(id, token);
+        }
         if let Some(id) = counts_for.or(inherits_from) {
             self.node.handle_peer_down(now, &id, token, reason);
         } else if let Some(id) = dialling {
@@ -727,4 +825,8 @@ impl Process {
             }
         }
     }
+}
+
+fn is_of_lane(message: &Delivered) -> bool {
+    message.number.is_some() || delivery::is_delivery(message.kind)
 }

@@ -180,6 +180,7 @@ impl PacketEnd {
                 ttl: message.ttl,
                 age: message.age,
                 full: message.full,
+                number: message.number,
                 part: None,
                 compressed: message.compressed,
                 payload,

@@ -188,7 +188,7 @@ fn two_nodes(seed: &Seed) -> Net {
         net.settle_node(Config { trust: Trust::Open, ..Config::default() });
     }
     net.introduce(0, 1, PeerConfig::default());
-    net.introduce(1, 0, PeerConfig { dial: seed.number() % 2 == 0, ..PeerConfig::default() });
+    net.introduce(1, 0, PeerConfig { dial: seed.number().is_multiple_of(2), ..PeerConfig::default() });
     net
 }
 
