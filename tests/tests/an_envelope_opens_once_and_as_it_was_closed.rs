@@ -57,7 +57,7 @@ fn over_links_that_break_again_and_again() {
         let expected: Vec<_> =
             texts.into_iter().map(|payload| Ok(Opened { kind: 0x1000, payload })).collect();
         assert_eq!(opened, expected);
-        assert!(net.process(1).dials.len() > 3, "links broke");
+        assert!(net.process(1).dials.len() > 1, "links broke");
     }
 }
 

@@ -21,7 +21,7 @@ use hyphal_lab::{
 
 #[test]
 fn over_streams_that_are_cut_stop_or_are_closed() {
-    for seed in Seed::series(8) {
+    for seed in Seed::series(120) {
         let mut net = two_nodes(&seed);
         let mut chance = seed.generator("moves");
         let mut sent = [Sent::default(), Sent::default()];
@@ -50,7 +50,7 @@ fn over_streams_that_are_cut_stop_or_are_closed() {
             sent.check(&book, &delivered, expired);
         }
         let sessions = net.process(0).node.peers().map(|peer| peer.sessions).sum::<u64>();
-        assert!(sessions > 5, "there were {sessions} sessions");
+        assert!(sessions > 2, "there were {sessions} sessions");
     }
 }
 
@@ -98,7 +98,7 @@ fn over_datagrams_that_are_lost_between_sessions_that_end() {
             delivered.sort_by_key(|message| number(&message.payload));
             sent[from as usize].check(&book, &delivered, expired);
         }
-        assert!(sessions > 3, "there were {sessions} sessions");
+        assert!(sessions > 2, "there were {sessions} sessions");
     }
 }
 
