@@ -223,7 +223,10 @@ impl PacketEnd {
             Received::NeedMore => panic!("a datagram is all there"),
             Received::Absorbed => {}
             Received::Hint(_) => panic!("a hint is asked about once"),
-            Received::Offer(_) => session.handle_verdict(now, &mut self.outbox, self.setup.verdict),
+            Received::Offer(offer) => {
+                let answer = self.setup.answer(now, &offer);
+                session.handle_verdict(now, &mut self.outbox, answer);
+            }
             Received::Dropped(reason) => self.dropped.push(reason),
             Received::Messages(messages) => {
                 let mark = messages.mark();
@@ -264,11 +267,12 @@ impl PacketPair {
         let [opener, target] = setup.ends;
         let (from, to) = if setup.line { (Path::default(), Path::default()) } else { (OPENER, TARGET) };
         let mut ends = [PacketEnd::new(opener, from), PacketEnd::new(target, to)];
-        let EndSetup { wall, identity, config, .. } = &ends[0].setup;
+        let own = &ends[0].setup;
         let cid = ConnectionId::new(&[7]).expect("an id of one byte");
-        let rng = ephemerals.generator();
+        let (now, rng) = (network.now(), ephemerals.generator());
+        let (credentials, config) = (own.credentials(), own.config);
         ends[0].session =
-            Some(LabSession::connect(network.now(), *wall, identity, *config, to, cid, setup.expect, rng));
+            Some(LabSession::connect(now, own.wall, credentials, config, to, cid, setup.expect, rng));
         Self { network, pipe, ends, is_dark: false, gate, ephemerals, replies: Vec::new() }
     }
 
@@ -304,9 +308,9 @@ impl PacketPair {
         let (now, to) = (self.now(), self.ends[1].address);
         let end = &mut self.ends[0];
         let cid = ConnectionId::new(&[7]).expect("an id of one byte");
-        let EndSetup { wall, identity, config, .. } = &end.setup;
-        let rng = self.ephemerals.generator();
-        end.session = Some(LabSession::connect(now, *wall, identity, *config, to, cid, expect, rng));
+        let (own, rng) = (&end.setup, self.ephemerals.generator());
+        let (credentials, config) = (own.credentials(), own.config);
+        end.session = Some(LabSession::connect(now, own.wall, credentials, config, to, cid, expect, rng));
         end.begin();
     }
 
@@ -441,10 +445,9 @@ impl PacketPair {
                 Admission::Admit => {}
             }
         }
-        let EndSetup { wall, identity, config, .. } = &end.setup;
+        let (own, rng) = (&end.setup, self.ephemerals.generator());
         let cid = ConnectionId::new(&[8, 9]).expect("an id of two bytes");
-        let rng = self.ephemerals.generator();
-        end.session = Some(LabSession::accept(now, *wall, identity, *config, from, cid, rng));
+        end.session = Some(LabSession::accept(now, own.wall, own.credentials(), own.config, from, cid, rng));
         end.accepted += 1;
         end.begin();
         true

@@ -74,6 +74,7 @@ impl Authority {
 }
 
 /// What a node shows of itself, and goes by.
+#[derive(Clone)]
 pub struct Papers {
     /// What it calls itself.
     pub node_type: NodeType,

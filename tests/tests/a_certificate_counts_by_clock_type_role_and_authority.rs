@@ -3,15 +3,17 @@
 use hyphal_core::{
     ids::{NodeType, Roles},
     node::{PeerConfig, PeerStatus},
+    session::Expect,
     time::{Duration, Instant, TimeQuality, UnixTime},
     trust::{Authorities, Policy},
     wire::{certificate::Certificate, reason::Reason},
 };
 use hyphal_lab::{
     net::{Home, Net},
-    network::StreamConditions,
+    network::{PacketConditions, StreamConditions},
+    packets::{PacketPair, PacketSetup},
     papers::{Authority, Papers, at},
-    seed::Seed,
+    seed::{Odds, Seed},
 };
 
 /// Who judges.
@@ -125,6 +127,53 @@ fn a_node_without_a_clock_refuses_what_had_expired_when_its_newest_list_was_made
     let list = scene.authority.list(1, &[], at(DAY));
     scene.net.publish(HOST, &list).expect("it is news");
     assert_eq!(scene.refusal_when_guest_dials(), Some(Reason::CertificateExpired));
+}
+
+/// A hello with a certificate is the longest one, and any flight of the handshake may be lost.
+#[test]
+fn over_datagrams_that_are_lost_it_lets_in_and_keeps_out_as_well() {
+    for seed in Seed::series(8) {
+        let mut chance = seed.generator("certificates");
+        let authority = Authority::new(&mut chance);
+        let is_good = seed.number().is_multiple_of(2);
+        let valid =
+            if is_good { at(Duration::ZERO)..at(DAY) } else { UnixTime::from_micros(0)..at(Duration::ZERO) };
+        let conditions = PacketConditions {
+            delay: Duration::from_millis(10),
+            jitter: Duration::from_millis(20),
+            loss: Odds::percent(10),
+            duplicate: Odds::percent(10),
+            ..PacketConditions::default()
+        };
+        let mut setup = PacketSetup { conditions, ..PacketSetup::new(&seed) };
+        for (serial, end) in (1..).zip(&mut setup.ends) {
+            let valid = if serial == 1 { valid.clone() } else { at(Duration::ZERO)..at(DAY) };
+            let certificate = authority.certificate(serial, end.identity.id(), valid);
+            let papers = Papers::of(&authority, Policy::default());
+            end.papers = Some(Papers { certificate: Some(certificate), ..papers });
+        }
+        let mut pair = PacketPair::with(&seed, setup);
+        let target = pair.target().id;
+
+        // An attempt that only loses its datagrams is followed by another one.
+        for _ in 0..10 {
+            pair.drive_until(Duration::from_secs(10), |pair| {
+                pair.opener().closed.is_some() || pair.opener().up.is_some()
+            });
+            match pair.opener().closed {
+                Some((_, closed)) if closed.reason == Reason::HandshakeTimeout => {
+                    pair.redial(Expect::Id(target))
+                }
+                _ => break,
+            }
+        }
+
+        let told = pair.opener().closed.map(|(_, closed)| (closed.reason, closed.by_peer));
+        assert_eq!(told, (!is_good).then_some((Reason::CertificateExpired, true)));
+        assert_eq!(pair.opener().up.is_some(), is_good);
+        pair.drive_for(Duration::from_secs(1));
+        assert_eq!(pair.target().up.is_some(), is_good);
+    }
 }
 
 /// Two nodes with good certificates that do not know of each other.
