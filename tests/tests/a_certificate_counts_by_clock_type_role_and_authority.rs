@@ -35,7 +35,8 @@ fn nodes_with_certificates_of_one_authority_meet_in_any_weather() {
 
 #[test]
 fn one_that_is_wrong_is_refused_with_the_reason_by_whoever_was_dialled_and_silently_by_whoever_dialled() {
-    let cases: [(Reason, fn(&mut Scene)); 10] = [
+    type Change = fn(&mut Scene);
+    let cases: [(Reason, Change); 10] = [
         (Reason::NoCertificate, |scene| scene.guest().certificate = None),
         (Reason::BadCertificate, |scene| scene.change(|certificate| certificate.signature[7] ^= 1)),
         (Reason::BadCertificate, |scene| scene.change(|certificate| certificate.roles = Roles::from_bits(1))),
@@ -45,7 +46,7 @@ fn one_that_is_wrong_is_refused_with_the_reason_by_whoever_was_dialled_and_silen
         }),
         (Reason::WrongRole, |scene| scene.guest().node_type = NodeType::Hyphae),
         (Reason::WrongRole, |scene| {
-            scene.net.papers(HOST).authorities = scene.asks_for(Roles::from_bits(0b11))
+            scene.net.papers(HOST).authorities = scene.asks_for(Roles::from_bits(0b11));
         }),
         (Reason::Untrusted, |scene| {
             let id = scene.net.id(GUEST);
@@ -162,7 +163,7 @@ fn over_datagrams_that_are_lost_it_lets_in_and_keeps_out_as_well() {
             });
             match pair.opener().closed {
                 Some((_, closed)) if closed.reason == Reason::HandshakeTimeout => {
-                    pair.redial(Expect::Id(target))
+                    pair.redial(Expect::Id(target));
                 }
                 _ => break,
             }
