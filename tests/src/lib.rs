@@ -4,11 +4,14 @@
 //! same seed repeats it bit for bit. It models links and drives the public API of `hyphal-core` as a runtime would; it
 //! never looks inside a machine. Each behaviour that the protocol promises has one file under `tests/`.
 
+pub mod envelopes;
+pub mod lanes;
 pub mod link;
 pub mod net;
 pub mod network;
 pub mod packets;
 pub mod pair;
+pub mod papers;
 pub mod scripted;
 pub mod seed;
 pub mod subject;

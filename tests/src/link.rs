@@ -2,7 +2,10 @@
 //!
 //! It decides nothing: verdicts, acknowledgements and the choice of the outbox belong to whoever drives it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
+};
 
 use hyphal_core::{
     aead::ChaChaPoly,
@@ -26,25 +29,41 @@ pub struct Book {
     pub fates: Vec<Fate>,
 }
 
+/// What became of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its receiver is done with it.
+    Confirmed,
+    /// It was written, and nobody knows whether it arrived.
+    Unconfirmed,
+    /// It was never written.
+    Dropped(Reason),
+}
+
 impl Book {
-    /// The class and ordinal of every message that was confirmed.
-    pub fn confirmed(&self) -> BTreeSet<(Priority, u64)> {
-        let (mut settled, mut confirmed) = (BTreeSet::new(), BTreeSet::new());
+    /// What became of each message that has met its fate, by class and ordinal: the first word on it counts, as fates of
+    /// many tell of whichever had none before.
+    pub fn outcomes(&self) -> BTreeMap<(Priority, u64), Outcome> {
+        let mut outcomes = BTreeMap::new();
         for fate in &self.fates {
-            match *fate {
-                Fate::Dropped { ticket, .. } => {
-                    settled.insert((ticket.class, ticket.ordinal));
+            let (class, span, outcome) = match *fate {
+                Fate::Dropped { ticket, reason } => {
+                    (ticket.class, ticket.ordinal..=ticket.ordinal, Outcome::Dropped(reason))
                 }
-                Fate::Unconfirmed { class, first, last } => {
-                    settled.extend((first..=last).map(|ordinal| (class, ordinal)));
-                }
-                Fate::Confirmed { class, first, last } => {
-                    let told = (first..=last).map(|ordinal| (class, ordinal));
-                    confirmed.extend(told.filter(|name| settled.insert(*name)));
-                }
+                Fate::Unconfirmed { class, first, last } => (class, first..=last, Outcome::Unconfirmed),
+                Fate::Confirmed { class, first, last } => (class, first..=last, Outcome::Confirmed),
+            };
+            for ordinal in span {
+                outcomes.entry((class, ordinal)).or_insert(outcome);
             }
         }
-        confirmed
+        outcomes
+    }
+
+    /// The class and ordinal of every message that was confirmed.
+    pub fn confirmed(&self) -> BTreeSet<(Priority, u64)> {
+        let outcomes = self.outcomes().into_iter();
+        outcomes.filter(|(_, outcome)| *outcome == Outcome::Confirmed).map(|(name, _)| name).collect()
     }
 }
 
@@ -86,6 +105,10 @@ pub struct Delivered {
     pub ttl: u32,
     /// How old it was.
     pub age: Duration,
+    /// Whether the payload is an envelope.
+    pub full: bool,
+    /// Its number, if it is a message of a lane.
+    pub number: Option<NonZeroU64>,
     /// Which part of a message it is, if not all of it.
     pub part: Option<Part>,
     /// How the whole payload is compressed, if it is.
@@ -188,6 +211,8 @@ impl LinkEnd {
                         broadcast: message.broadcast,
                         ttl: message.ttl,
                         age: message.age,
+                        full: message.full,
+                        number: message.number,
                         part: message.part,
                         compressed: message.compressed,
                         payload: message.payload.to_vec(),

@@ -3,27 +3,30 @@
 //! The driver does what a runtime does and decides nothing itself. A session runs on an outbox of its own until the node
 //! has said that it stays, so that of two sessions with one peer only one ever writes the peer's messages.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use hyphal_core::{
     filter::Filter,
     identity::Identity,
-    ids::{MessageId, NodeId},
+    ids::{MessageId, NodeId, Priority},
     node::{
         Action, Config, GrowingTable, LinkReport, NO_CERTIFICATE, Node, NodeEvent, PeerConfig, SessionRef,
-        Standing,
+        Standing, Trust,
     },
     outbox::{Header, Payload, SendError, Ticket},
-    session::{self, Expect, Resumption, Session, Wall},
-    time::{Duration, Instant, TimeQuality, UnixTime},
-    wire::reason::Reason,
+    session::{self, Expect, Resumption, Session},
+    time::{Duration, Instant, UnixTime},
+    trust::{Credential, Policy},
+    wire::{delivery, reason::Reason, revocation::REVOCATIONS},
 };
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    link::{Delivered, LabOutbox, LinkEnd, Reading, lab_outbox},
+    lanes::{Disk, Handed, Lanes},
+    link::{Delivered, LabOutbox, LinkEnd, Reading, lab_outbox, reliable},
     network::{Arrival, Side, StreamConditions, StreamId, VirtualNetwork},
     pair::lab_config,
+    papers::{Authority, Papers, Unheard},
     seed::{Chance, Seed},
     transcript::Fingerprint,
 };
@@ -51,6 +54,9 @@ pub struct Net {
 struct Inhabited {
     identity: Identity,
     config: Config,
+    papers: Papers,
+    /// Where it keeps Guaranteed messages, if it does.
+    disk: Option<Disk>,
     process: Option<Process>,
 }
 
@@ -66,8 +72,12 @@ pub struct Process {
     pub delivered: Vec<(NodeId, Delivered)>,
     /// What its filters kept from the application, and why.
     pub filtered: Vec<(MessageId, Reason)>,
+    /// Why it did not take revocation lists, in order.
+    pub unheard: Vec<Unheard>,
     /// The epoch of its messages.
     pub boot_id: u64,
+    /// The lanes of Guaranteed messages, if it keeps any.
+    pub lanes: Option<Lanes>,
     peers: BTreeMap<NodeId, Peer>,
     links: BTreeMap<StreamId, Link>,
     next_token: u64,
@@ -85,6 +95,8 @@ struct Link {
     side: Side,
     token: u64,
     end: LinkEnd,
+    /// What the peer's certificate is worth.
+    credential: Result<Credential, Reason>,
     /// Whom this node dialled, until the dial is answered for.
     dialling: Option<NodeId>,
     /// The peer whose outbox the session writes, once the node has said that it stays.
@@ -118,9 +130,18 @@ impl Net {
 
     /// Settles a node with this identity, perhaps one that lives elsewhere too, and starts it.
     pub fn settle_identity(&mut self, identity: Identity, config: Config) -> Home {
-        self.homes.push(Inhabited { identity, config, process: None });
+        self.homes.push(Inhabited { identity, config, papers: Papers::default(), disk: None, process: None });
         self.start(self.homes.len() - 1);
         self.homes.len() - 1
+    }
+
+    /// Settles a node with a certificate of `authority`, which admits whom the same authority certifies, and starts it.
+    pub fn settle_member(&mut self, authority: &Authority, serial: u64, valid: Range<UnixTime>) -> Home {
+        let home = self.settle_node(Config { trust: Trust::Certified, ..Config::default() });
+        let certificate = authority.certificate(serial, self.id(home), valid);
+        *self.papers(home) =
+            Papers { certificate: Some(certificate), ..Papers::of(authority, Policy::default()) };
+        home
     }
 
     /// The identity of the node that lives at `home`.
@@ -131,6 +152,73 @@ impl Net {
     /// The id of the node that lives at `home`.
     pub fn id(&self, home: Home) -> NodeId {
         self.homes[home].identity.id()
+    }
+
+    /// What the node at `home` shows of itself and admits others by.
+    pub fn papers(&mut self, home: Home) -> &mut Papers {
+        &mut self.homes[home].papers
+    }
+
+    /// The node at `home` keeps Guaranteed messages from its next sessions on.
+    pub fn give_disk(&mut self, home: Home) {
+        let disk = Disk::default();
+        self.process(home).lanes = Some(Lanes::restore(&disk));
+        self.homes[home].disk = Some(disk);
+    }
+
+    /// Where the node at `home` keeps Guaranteed messages.
+    ///
+    /// # Panics
+    /// If it keeps none.
+    pub fn disk(&self, home: Home) -> &Disk {
+        self.homes[home].disk.as_ref().expect("it keeps Guaranteed messages")
+    }
+
+    /// Stores a Guaranteed message from one node to another, and says which number it has.
+    ///
+    /// # Panics
+    /// If the node does not run or keeps none.
+    pub fn send_guaranteed(&mut self, from: Home, to: Home, class: Priority, payload: &[u8]) -> u64 {
+        let (to, epoch) = (self.id(to), self.chance.below(u64::MAX));
+        let (lanes, disk) = self.lanes(from);
+        lanes.accept(disk, to, class, epoch, payload)
+    }
+
+    /// The application of the node at `home` has committed a message that it holds.
+    ///
+    /// # Panics
+    /// If the node does not run, keeps none, or the application does not hold so many.
+    pub fn commit(&mut self, home: Home, at: usize) -> Handed {
+        let (lanes, disk) = self.lanes(home);
+        lanes.commit(disk, at)
+    }
+
+    fn lanes(&mut self, home: Home) -> (&mut Lanes, &mut Disk) {
+        let Inhabited { process, disk, .. } = &mut self.homes[home];
+        let lanes = process.as_mut().and_then(|process| process.lanes.as_mut());
+        lanes.zip(disk.as_mut()).expect("it runs and keeps Guaranteed messages")
+    }
+
+    /// The operator of the node at `home` gives it a revocation list.
+    ///
+    /// # Errors
+    /// As [`Papers::take_list`].
+    pub fn publish(&mut self, home: Home, list: &[u8]) -> Result<(), Unheard> {
+        let now = self.now();
+        let Inhabited { papers, process, .. } = &mut self.homes[home];
+        papers.take_list(list)?;
+        if let Some(process) = process {
+            process.review(now, papers);
+            process.pass_on(now, list);
+        }
+        Ok(())
+    }
+
+    /// The node at `home` looks at all certificates again, as it does from time to time.
+    pub fn review(&mut self, home: Home) {
+        let now = self.now();
+        let Inhabited { papers, process, .. } = &mut self.homes[home];
+        process.as_mut().expect("the node runs").review(now, papers);
     }
 
     /// The node that runs at `home`.
@@ -159,7 +247,9 @@ impl Net {
             dials: Vec::new(),
             delivered: Vec::new(),
             filtered: Vec::new(),
+            unheard: Vec::new(),
             boot_id,
+            lanes: inhabited.disk.as_ref().map(Lanes::restore),
             peers: BTreeMap::new(),
             links: BTreeMap::new(),
             next_token: 1,
@@ -289,12 +379,14 @@ impl Net {
     /// Everything that the node at `home` has to do at this moment; says whether there was anything.
     fn turn(&mut self, home: Home) -> bool {
         let now = self.now();
-        let Some(process) = &mut self.homes[home].process else { return false };
+        let Inhabited { papers, disk, process, .. } = &mut self.homes[home];
+        let Some(process) = process else { return false };
         let mut any = process.serve_deadlines(now);
-        any |= process.read(now, &mut self.fingerprint);
-        any |= process.hear_events(now);
+        any |= process.read(now, papers, disk, &mut self.fingerprint);
+        any |= process.hear_events(now, papers);
+        process.feed(now, disk);
         any |= process.transmit(now, &mut self.network, &mut self.buffer);
-        any |= process.hear_events(now);
+        any |= process.hear_events(now, papers);
         for (stream, side) in process.bury() {
             self.network.close_stream(stream, side);
             self.forget(stream, side);
@@ -327,19 +419,25 @@ impl Net {
     /// Gives the node at `home` its end of a stream; whoever dialled expects somebody.
     fn open_link(&mut self, home: Home, stream: StreamId, side: Side, expect: Option<Expect>) {
         let now = self.now();
-        let Inhabited { identity, process, .. } = &mut self.homes[home];
+        let Inhabited { identity, papers, disk, process, .. } = &mut self.homes[home];
         let process = process.as_mut().expect("the node runs");
-        let config = session::Config { heartbeat: self.heartbeat, ..lab_config(process.boot_id) };
-        let wall = Wall { time: UnixTime::from_micros(1), quality: TimeQuality::Unsynced };
+        let config = session::Config {
+            heartbeat: self.heartbeat,
+            node_type: papers.node_type,
+            keeps_guaranteed: disk.is_some(),
+            ..lab_config(process.boot_id)
+        };
+        let (wall, credentials) = (papers.wall(now), papers.credentials(identity));
         let rng = self.chance.generator();
         let session = match expect {
-            Some(expect) => Session::connect(now, wall, &*identity, config, expect, rng),
-            None => Session::accept(now, wall, &*identity, config, rng),
+            Some(expect) => Session::connect(now, wall, credentials, config, expect, rng),
+            None => Session::accept(now, wall, credentials, config, rng),
         };
         let link = Link {
             side,
             token: process.next_token,
             end: LinkEnd::new(session),
+            credential: NO_CERTIFICATE,
             dialling: expect.and_then(|expect| expect.id()),
             counts_for: None,
             inherits_from: None,
@@ -429,7 +527,13 @@ impl Process {
         true
     }
 
-    fn read(&mut self, now: Instant, fingerprint: &mut Fingerprint) -> bool {
+    fn read(
+        &mut self,
+        now: Instant,
+        papers: &mut Papers,
+        disk: &mut Option<Disk>,
+        fingerprint: &mut Fingerprint,
+    ) -> bool {
         let mut readings = Vec::new();
         self.with_links(|link, outbox| match link.end.read(now, outbox) {
             Reading::Done => {}
@@ -441,7 +545,9 @@ impl Process {
             match reading {
                 Reading::Hint(hint) => link.end.session.handle_hint(self.node.take_hint(&hint)),
                 Reading::Offer(offer) => {
-                    let verdict = self.node.judge(&offer.id(), offer.dialled(), &NO_CERTIFICATE);
+                    link.credential = papers.credential(&offer);
+                    let credential = papers.admits(now, link.credential);
+                    let verdict = self.node.judge(&offer.id(), offer.dialled(), &credential);
                     link.end.session.handle_verdict(now, &mut link.own_outbox, verdict);
                 }
                 Reading::Messages { mark, messages } => {
@@ -451,6 +557,12 @@ impl Process {
                         fingerprint.note(now, &message.payload);
                         let filter = &mut self.peer(source).filter;
                         match filter.check(message.id, message.priority, message.age, message.ttl) {
+                            Ok(()) if message.kind == REVOCATIONS => {
+                                self.hear_list(now, papers, token, &message.payload);
+                            }
+                            Ok(()) if is_of_lane(&message) => {
+                                self.hear_lane(now, disk, token, source, &message);
+                            }
                             Ok(()) => self.delivered.push((source, message)),
                             Err(reason) => self.filtered.push((message.id, reason)),
                         }
@@ -462,7 +574,74 @@ impl Process {
         any
     }
 
-    fn hear_events(&mut self, now: Instant) -> bool {
+    /// A word about a lane, or one of its messages.
+    fn hear_lane(
+        &mut self,
+        now: Instant,
+        disk: &mut Option<Disk>,
+        token: u64,
+        source: NodeId,
+        message: &Delivered,
+    ) {
+        let heard = match (&mut self.lanes, disk) {
+            (Some(lanes), Some(disk)) if message.number.is_none() => {
+                lanes.handle_word(disk, source, token, message)
+            }
+            (Some(lanes), _) => lanes.take(source, token, message),
+            (None, _) => Err(Reason::NotKept),
+        };
+        if let Err(reason) = heard {
+            self.filtered.push((message.id, reason));
+            let link = self.links.values_mut().find(|link| link.token == token);
+            if let (Reason::Malformed | Reason::Violation, Some(link)) = (reason, link) {
+                link.end.session.close(now, reason);
+            }
+        }
+    }
+
+    /// Has the lanes put into the outboxes what they have to say and may send.
+    fn feed(&mut self, now: Instant, disk: &mut Option<Disk>) {
+        let Self { lanes: Some(lanes), peers, next_sequence, .. } = self else { return };
+        let Some(disk) = disk else { return };
+        for (id, peer) in peers {
+            lanes.feed(disk, now, *id, &mut peer.outbox, next_sequence);
+        }
+    }
+
+    fn hear_list(&mut self, now: Instant, papers: &mut Papers, token: u64, list: &[u8]) {
+        match papers.take_list(list) {
+            Ok(()) => {
+                self.review(now, papers);
+                self.pass_on(now, list);
+            }
+            Err(unheard) => {
+                self.unheard.push(unheard);
+                let link = self.links.values_mut().find(|link| link.token == token);
+                if let (Unheard::Forged(_), Some(link)) = (unheard, link) {
+                    link.end.session.close(now, Reason::Violation);
+                }
+            }
+        }
+    }
+
+    fn review(&mut self, now: Instant, papers: &Papers) {
+        self.node.review(now, |credential| papers.confirms(now, credential));
+    }
+
+    /// Gives a list to every peer that is here.
+    fn pass_on(&mut self, now: Instant, list: &[u8]) {
+        let here: Vec<NodeId> = self.links.values().filter_map(|link| link.counts_for).collect();
+        here.into_iter().for_each(|id| self.send_list(now, id, list));
+    }
+
+    fn send_list(&mut self, now: Instant, id: NodeId, list: &[u8]) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let header = Header { kind: REVOCATIONS, priority: Priority::Critical, ..reliable(sequence) };
+        self.peer(id).outbox.push(now, header, Payload::Copied(list)).expect("the outbox has room");
+    }
+
+    fn hear_events(&mut self, now: Instant, papers: &Papers) -> bool {
         let mut any = false;
         for stream in self.links.keys().copied().collect::<Vec<_>>() {
             let round_trips = self.link(stream).end.round_trips.len();
@@ -470,7 +649,7 @@ impl Process {
             if self.link(stream).end.note_events(now) {
                 any = true;
                 if !was_up && self.link(stream).end.up.is_some() && self.link(stream).end.closed.is_none() {
-                    self.on_up(now, stream);
+                    self.on_up(now, papers, stream);
                 }
                 if self.link(stream).end.round_trips.len() > round_trips {
                     self.report(stream);
@@ -487,18 +666,23 @@ impl Process {
         any
     }
 
-    fn on_up(&mut self, now: Instant, stream: StreamId) {
+    fn on_up(&mut self, now: Instant, papers: &Papers, stream: StreamId) {
         let link = self.link(stream);
         let (id, dialled) = (link.end.up.expect("it came up").1, link.side == Side::Opener);
         let Some(offer) = link.end.session.peer() else { return };
         let (token, boot_id) = (link.token, offer.hello().boot_id);
         link.dialling = None;
         let hints = link.end.session.hints();
-        let session =
-            SessionRef { token, boot_id, dialled, hints, credential: NO_CERTIFICATE, certified_until: None };
+        let credential = papers.admits(now, link.credential);
+        let certified_until =
+            credential.and_then(|credential| papers.confirms(now, &credential)).ok().flatten();
+        let session = SessionRef { token, boot_id, dialled, hints, credential, certified_until };
         self.peer(id);
         match self.node.handle_peer_up(now, id, session) {
-            Standing::CloseNew(reason) => self.link(stream).end.session.close(now, reason),
+            Standing::CloseNew(reason) => {
+                self.link(stream).end.session.close(now, reason);
+                return;
+            }
             Standing::RetireNew => self.link(stream).end.session.retire(now, Reason::Replaced),
             Standing::Keep => self.attach(id, stream),
             Standing::ReplaceOld(token) => {
@@ -522,6 +706,7 @@ impl Process {
                 }
             }
         }
+        papers.lists().iter().for_each(|list| self.send_list(now, id, list));
     }
 
     fn attach(&mut self, id: NodeId, stream: StreamId) {
@@ -529,6 +714,10 @@ impl Process {
             link.counts_for = Some(id);
             link.inherits_from = None;
             link.end.session.attach(&mut peer.outbox);
+            let keeps = link.end.session.peer().is_some_and(|offer| offer.hello().keeps_guaranteed());
+            if let Some(lanes) = self.lanes.as_mut().filter(|_| keeps) {
+                lanes.handle_session_start(id, link.token);
+            }
         }
     }
 
@@ -554,6 +743,9 @@ impl Process {
         let link = self.link(stream);
         let (token, dialling, counts_for) = (link.token, link.dialling.take(), link.counts_for.take());
         let inherits_from = link.inherits_from.take();
+        if let (Some(id), Some(lanes)) = (counts_for, &mut self.lanes) {
+            lanes.handle_session_end(id, token);
+        }
         if let Some(id) = counts_for.or(inherits_from) {
             self.node.handle_peer_down(now, &id, token, reason);
         } else if let Some(id) = dialling {
@@ -633,4 +825,8 @@ impl Process {
             }
         }
     }
+}
+
+fn is_of_lane(message: &Delivered) -> bool {
+    message.number.is_some() || delivery::is_delivery(message.kind)
 }

@@ -144,6 +144,14 @@ impl PacketEnd {
         }
     }
 
+    /// There is another session, which knows nothing of the one before.
+    fn begin(&mut self) {
+        self.up = None;
+        self.closed = None;
+        self.mark = None;
+        self.assemblies.clear();
+    }
+
     fn take(&mut self, now: Instant, message: &Message<'_>) {
         let payload = match message.part {
             None => message.payload.to_vec(),
@@ -171,6 +179,8 @@ impl PacketEnd {
                 broadcast: message.broadcast,
                 ttl: message.ttl,
                 age: message.age,
+                full: message.full,
+                number: message.number,
                 part: None,
                 compressed: message.compressed,
                 payload,
@@ -213,7 +223,10 @@ impl PacketEnd {
             Received::NeedMore => panic!("a datagram is all there"),
             Received::Absorbed => {}
             Received::Hint(_) => panic!("a hint is asked about once"),
-            Received::Offer(_) => session.handle_verdict(now, &mut self.outbox, self.setup.verdict),
+            Received::Offer(offer) => {
+                let answer = self.setup.answer(now, &offer);
+                session.handle_verdict(now, &mut self.outbox, answer);
+            }
             Received::Dropped(reason) => self.dropped.push(reason),
             Received::Messages(messages) => {
                 let mark = messages.mark();
@@ -235,6 +248,8 @@ pub struct PacketPair {
     pub network: VirtualNetwork,
     pipe: PipeId,
     ends: [PacketEnd; 2],
+    /// Whether nothing that is sent from now on arrives.
+    pub is_dark: bool,
     /// What stands before the dialled end's sessions.
     pub gate: Gate,
     ephemerals: Chance,
@@ -252,12 +267,13 @@ impl PacketPair {
         let [opener, target] = setup.ends;
         let (from, to) = if setup.line { (Path::default(), Path::default()) } else { (OPENER, TARGET) };
         let mut ends = [PacketEnd::new(opener, from), PacketEnd::new(target, to)];
-        let EndSetup { wall, identity, config, .. } = &ends[0].setup;
+        let own = &ends[0].setup;
         let cid = ConnectionId::new(&[7]).expect("an id of one byte");
-        let rng = ephemerals.generator();
+        let (now, rng) = (network.now(), ephemerals.generator());
+        let (credentials, config) = (own.credentials(), own.config);
         ends[0].session =
-            Some(LabSession::connect(network.now(), *wall, identity, *config, to, cid, setup.expect, rng));
-        Self { network, pipe, ends, gate, ephemerals, replies: Vec::new() }
+            Some(LabSession::connect(now, own.wall, credentials, config, to, cid, setup.expect, rng));
+        Self { network, pipe, ends, is_dark: false, gate, ephemerals, replies: Vec::new() }
     }
 
     /// Two strangers on a pipe of these conditions, whose handshake is over.
@@ -285,6 +301,17 @@ impl PacketPair {
     /// The virtual clock.
     pub const fn now(&self) -> Instant {
         self.network.now()
+    }
+
+    /// The dialling end dials again; its session, and what the peer's had sent of unfinished messages, is over.
+    pub fn redial(&mut self, expect: Expect) {
+        let (now, to) = (self.now(), self.ends[1].address);
+        let end = &mut self.ends[0];
+        let cid = ConnectionId::new(&[7]).expect("an id of one byte");
+        let (own, rng) = (&end.setup, self.ephemerals.generator());
+        let (credentials, config) = (own.credentials(), own.config);
+        end.session = Some(LabSession::connect(now, own.wall, credentials, config, to, cid, expect, rng));
+        end.begin();
     }
 
     /// Queues a message at one end.
@@ -382,7 +409,7 @@ impl PacketPair {
         if let Some(len) = session.poll_transmit(now, &mut end.outbox, &mut buffer) {
             let to = session.path();
             end.sent.push((to, buffer[..len].to_vec()));
-            if self.ends[side.other() as usize].address == to {
+            if self.ends[side.other() as usize].address == to && !self.is_dark {
                 self.network.send_packet(self.pipe, side, &buffer[..len]);
             }
             return true;
@@ -418,13 +445,11 @@ impl PacketPair {
                 Admission::Admit => {}
             }
         }
-        let EndSetup { wall, identity, config, .. } = &end.setup;
+        let (own, rng) = (&end.setup, self.ephemerals.generator());
         let cid = ConnectionId::new(&[8, 9]).expect("an id of two bytes");
-        let rng = self.ephemerals.generator();
-        end.session = Some(LabSession::accept(now, *wall, identity, *config, from, cid, rng));
+        end.session = Some(LabSession::accept(now, own.wall, own.credentials(), own.config, from, cid, rng));
         end.accepted += 1;
-        end.up = None;
-        end.closed = None;
+        end.begin();
         true
     }
 

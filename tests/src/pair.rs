@@ -12,7 +12,7 @@ use hyphal_core::{
     ids::{Acquaintance, Hint, MessageId, NodeId, NodeType},
     outbox::{Header, Payload, SendError, Ticket},
     profile::Security,
-    session::{Config, Expect, Mark, Session, Wall},
+    session::{Config, Credentials, Expect, Mark, Offer, Session, Wall},
     time::{Duration, Instant, TimeQuality, UnixTime},
     wire::{hello::NetworkTag, message::Methods, reason::Reason},
 };
@@ -20,6 +20,7 @@ use hyphal_core::{
 use crate::{
     link::{Delivered, LabOutbox, LinkEnd, Reading, lab_outbox},
     network::{Arrival, Side, StreamConditions, StreamId, VirtualNetwork},
+    papers::Papers,
     seed::{Chance, Seed},
     transcript::Fingerprint,
 };
@@ -48,6 +49,8 @@ pub struct EndSetup {
     pub wall: Wall,
     /// What it answers to whoever proves an identity.
     pub verdict: Result<(), Reason>,
+    /// What it shows of itself, and admits others by before it answers so; if it goes by certificates.
+    pub papers: Option<Papers>,
     /// The hints that it keeps, and whom it gave them to.
     pub given: BTreeMap<Hint, Acquaintance>,
 }
@@ -99,9 +102,30 @@ impl EndSetup {
             config: lab_config(chance.below(u64::MAX)),
             wall: Wall { time: UnixTime::from_micros(1_800_000_000_000_000), quality: TimeQuality::Synced },
             verdict: Ok(()),
+            papers: None,
             given: BTreeMap::new(),
         }
     }
+
+    /// What it proves itself with.
+    pub fn credentials(&self) -> Credentials<'_> {
+        let own = Credentials::from(&self.identity);
+        self.papers.as_ref().map_or(own, |papers| papers.credentials(&self.identity))
+    }
+
+    /// What it answers to an offer.
+    ///
+    /// # Errors
+    /// Why it does not admit the peer.
+    pub fn answer(&self, now: Instant, offer: &Offer) -> Result<(), Reason> {
+        admit(self.papers.as_ref(), now, offer).and(self.verdict)
+    }
+}
+
+/// Whether somebody's certificate admits him, if this end goes by certificates.
+fn admit(papers: Option<&Papers>, now: Instant, offer: &Offer) -> Result<(), Reason> {
+    let Some(papers) = papers else { return Ok(()) };
+    papers.admits(now, papers.credential(offer)).map(drop)
 }
 
 /// The node as one knows it who had a session with it.
@@ -141,6 +165,8 @@ pub struct End {
     pub filter: Filter,
     /// What it answers to an offer.
     pub verdict: Result<(), Reason>,
+    /// What it admits others by before it answers so, if it goes by certificates.
+    pub papers: Option<Papers>,
     /// The hints that it keeps, and whom it gave them to; each is forgotten when it is asked for.
     pub given: BTreeMap<Hint, Acquaintance>,
     /// Whether its application takes messages without ever being done with them.
@@ -164,6 +190,7 @@ impl End {
             outbox: lab_outbox(),
             filter: Filter::new(),
             verdict: setup.verdict,
+            papers: setup.papers.clone(),
             given: setup.given.clone(),
             hoards: false,
             hoarded: None,
@@ -245,8 +272,9 @@ impl Pair {
         let mut chance = seed.generator("ephemerals");
         let [opener, target] = setup.ends;
         let rng = chance.generator();
-        let dialling = Session::connect(now, opener.wall, &opener.identity, opener.config, setup.expect, rng);
-        let dialled = Session::accept(now, target.wall, &target.identity, target.config, rng);
+        let dialling =
+            Session::connect(now, opener.wall, opener.credentials(), opener.config, setup.expect, rng);
+        let dialled = Session::accept(now, target.wall, target.credentials(), target.config, rng);
         let ends = [End::new(&opener, dialling), End::new(&target, dialled)];
         Self {
             network,
@@ -413,8 +441,9 @@ impl Pair {
                     end.link.session.handle_hint(end.given.remove(&hint));
                     true
                 }
-                Reading::Offer(_) => {
-                    end.link.session.handle_verdict(now, &mut end.outbox, end.verdict);
+                Reading::Offer(offer) => {
+                    let verdict = admit(end.papers.as_ref(), now, &offer).and(end.verdict);
+                    end.link.session.handle_verdict(now, &mut end.outbox, verdict);
                     true
                 }
                 Reading::Messages { mark, messages } => {

@@ -1,4 +1,7 @@
 //! The outbox against a model that is too naive to be wrong: a list of every message ever pushed and its state.
+//!
+//! Sessions over streams and over datagrams alternate. Of what a session over datagrams may do, the steps leave out only what it
+//! never does: it settles no message that it has not taken.
 
 use super::tests::assert_balanced;
 use super::*;
@@ -40,6 +43,33 @@ enum Step {
     SessionStart {
         max: u32,
     },
+    DatagramSessionStart {
+        max: u32,
+        piece_len: u16,
+    },
+    /// A record is lost, or a probe is due: asks for the first message of its load that is to be written again, and for no
+    /// other of it.
+    Retained {
+        class: Priority,
+        from: u64,
+        more: u64,
+    },
+    /// The same for a part.
+    RetainedPart {
+        class: Priority,
+        ordinal: u64,
+        offset: u32,
+        len: u32,
+    },
+    /// The peer is done with these, perhaps long after they were written again.
+    Delivered {
+        class: Priority,
+        first: u64,
+        more: u64,
+    },
+    PartsArrived {
+        class: Priority,
+    },
     SessionEnd,
     Wait {
         millis: u64,
@@ -51,6 +81,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let class = prop::sample::select(Priority::ALL.to_vec());
     let (pushed, made_room_for) = (class.clone(), class.clone());
+    let of_class = || prop::sample::select(Priority::ALL.to_vec());
+    let max = || prop::sample::select(vec![40, 70, u32::MAX]);
     let len = || prop_oneof![0..80_usize, 0..80_usize, Just(BYTES), Just(BYTES + 1)];
     let ttl = prop::sample::select(vec![0, 1, 2, 5, 60]);
     let reliability = prop::sample::select(Reliability::ALL.to_vec());
@@ -65,7 +97,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (class, 0..30_u64).prop_map(|(class, ordinal)| Step::Cancel { class, ordinal }),
         6 => Just(Step::RecordWritten),
         3 => (0..12_u64).prop_map(|behind| Step::Ack { behind }),
-        1 => prop::sample::select(vec![40, 70, u32::MAX]).prop_map(|max| Step::SessionStart { max }),
+        1 => max().prop_map(|max| Step::SessionStart { max }),
+        2 => (max(), prop::sample::select(vec![10, 40])).prop_map(|(max, piece_len)| Step::DatagramSessionStart { max, piece_len }),
+        4 => (of_class(), 0..30_u64, 0..8_u64).prop_map(|(class, from, more)| Step::Retained { class, from, more }),
+        3 => (of_class(), 0..30_u64, 0..90_u32, 0..40_u32)
+            .prop_map(|(class, ordinal, offset, len)| Step::RetainedPart { class, ordinal, offset, len }),
+        5 => (of_class(), 1..30_u64, 0..8_u64).prop_map(|(class, first, more)| Step::Delivered { class, first, more }),
+        2 => of_class().prop_map(|class| Step::PartsArrived { class }),
         1 => Just(Step::SessionEnd),
         4 => (0..1500_u64).prop_map(|millis| Step::Wait { millis }),
         1 => Just(Step::Timeout),
@@ -95,10 +133,11 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
     for &step in steps {
         match step {
             Step::Push { class, len, ttl, reliability } => {
-                let sequence = model.messages.len() as u64;
+                // So far apart that a dozen messages are more than a receiver remembers.
+                let sequence = model.messages.len() as u64 * 100;
                 let header =
                     Header { kind: 3, priority: class, reliability, sequence, ttl, ..Header::default() };
-                let payload = vec![sequence as u8; len];
+                let payload = vec![model.messages.len() as u8; len];
                 let pushed = outbox.push(now, header, Payload::Copied(&payload));
                 assert_eq!(pushed, model.push(now, header, payload), "{step:?}");
             }
@@ -119,12 +158,12 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
                 let ticket = Ticket { class, ordinal };
                 assert_eq!(outbox.cancel(ticket), model.cancel(ticket), "{step:?}");
             }
-            Step::RecordWritten => {
+            Step::RecordWritten if model.datagrams.is_none() => {
                 outbox.handle_record_written(counter);
                 model.record_written(counter);
                 counter += 1;
             }
-            Step::Ack { behind } => {
+            Step::Ack { behind } if model.datagrams.is_none() => {
                 let through = counter.saturating_sub(behind);
                 outbox.handle_ack(through);
                 model.ack(through);
@@ -135,6 +174,35 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
                 model.peer_max = Some(max);
                 counter = 0;
             }
+            Step::DatagramSessionStart { max, piece_len } => {
+                outbox.handle_datagram_session_start(max, piece_len);
+                model.session_end();
+                model.peer_max = Some(max);
+                model.datagrams = Some(Datagrams { piece_len, parted: [false; 4] });
+            }
+            Step::Retained { class, from, more } if model.datagrams.is_some() => {
+                let shown = outbox.retained(now, class, from, from + more);
+                assert_eq!(shown, model.retained(now, class, from, from + more), "{step:?}");
+            }
+            Step::RetainedPart { class, ordinal, offset, len } if model.datagrams.is_some() => {
+                let ticket = Ticket { class, ordinal };
+                let shown = outbox.retained_part(now, ticket, offset, len);
+                assert_eq!(shown, model.retained_part(now, ticket, offset, len), "{step:?}");
+            }
+            Step::Delivered { class, first, more } if model.has_taken_all(class, first, first + more) => {
+                outbox.handle_delivered(class, first, first + more);
+                model.delivered(class, first, first + more);
+            }
+            Step::PartsArrived { class } => {
+                outbox.handle_parts_arrived(class);
+                model.parts_arrived(class);
+            }
+            // What the session of this kind never does.
+            Step::RecordWritten
+            | Step::Ack { .. }
+            | Step::Retained { .. }
+            | Step::RetainedPart { .. }
+            | Step::Delivered { .. } => {}
             Step::SessionEnd => {
                 outbox.handle_session_end();
                 model.session_end();
@@ -219,6 +287,14 @@ struct Model {
     records: Vec<(u64, Vec<usize>)>,
     passed_over: [usize; 4],
     peer_max: Option<u32>,
+    /// The session is one over datagrams.
+    datagrams: Option<Datagrams>,
+}
+
+struct Datagrams {
+    piece_len: u16,
+    /// Classes of which a message went in parts that have not all arrived.
+    parted: [bool; 4],
 }
 
 impl Model {
@@ -286,8 +362,8 @@ impl Model {
                 self.shown = Some(Shown::Abandonment(abandoned));
                 return;
             }
-            let waiting =
-                || Priority::ALL.into_iter().rev().filter(|&class| self.queue(class).next().is_some());
+            let may_go = |&class: &Priority| self.queue(class).next().is_some() && !self.is_blocked(class);
+            let waiting = || Priority::ALL.into_iter().rev().filter(may_go);
             let impatient = waiting().find(|&class| {
                 class != Priority::Critical && self.passed_over[class as usize] >= [32, 16, 8][class as usize]
             });
@@ -327,8 +403,13 @@ impl Model {
         if len >= left {
             message.state = State::InFlight;
             message.was_taken = true;
-            message.is_kept = message.header.reliability != Reliability::BestEffort || is_behind_kept;
-            self.open.push(shown);
+            message.is_kept = message.header.reliability != Reliability::BestEffort
+                || is_behind_kept
+                || self.datagrams.is_some();
+            match &mut self.datagrams {
+                Some(datagrams) => datagrams.parted[class as usize] |= message.written > 0,
+                None => self.open.push(shown),
+            }
         } else if len > 0 {
             message.written += len;
         } else {
@@ -360,7 +441,85 @@ impl Model {
         }
     }
 
+    /// Whether the class's first message would be too far ahead of a kept one for the receiver to tell them from others, or
+    /// would go in parts while another one does.
+    fn is_blocked(&self, class: Priority) -> bool {
+        let Some(Datagrams { piece_len, parted }) = &self.datagrams else { return false };
+        let (Some(first), Some(kept)) = (self.queue(class).next(), self.kept(class, 0, u64::MAX).next())
+        else {
+            return false;
+        };
+        let (first, kept) = (&self.messages[first], &self.messages[kept]);
+        first.header.sequence >= kept.header.sequence + 1024
+            || parted[class as usize] && first.payload.len() > usize::from(*piece_len)
+    }
+
+    /// What is kept of a class until its fate is known, by ordinal.
+    fn kept(&self, class: Priority, from: u64, last: u64) -> impl Iterator<Item = usize> {
+        (0..self.messages.len()).filter(move |&i| {
+            let message = &self.messages[i];
+            message.ticket.class == class
+                && (from..=last).contains(&message.ticket.ordinal)
+                && message.state == State::InFlight
+                && message.is_kept
+        })
+    }
+
+    fn retained(&mut self, now: Instant, class: Priority, from: u64, last: u64) -> Option<(u64, Next<'_>)> {
+        let kept: Vec<usize> = self.kept(class, from, last).collect();
+        for i in kept {
+            let message = &mut self.messages[i];
+            if message.has_expired(now) || message.header.reliability == Reliability::BestEffort {
+                message.state = State::Unconfirmed;
+                continue;
+            }
+            let message = &self.messages[i];
+            let (waited, payload) = (now.since(message.pushed_at), message.payload.as_slice());
+            return Some((
+                message.ticket.ordinal,
+                Next { header: &message.header, waited, payload, part: None },
+            ));
+        }
+        None
+    }
+
+    fn retained_part(&mut self, now: Instant, ticket: Ticket, offset: u32, len: u32) -> Option<Next<'_>> {
+        let Ticket { class, ordinal } = ticket;
+        let kept = self.kept(class, ordinal, ordinal).next();
+        if let Some(i) = kept.filter(|&i| self.messages[i].has_expired(now)) {
+            self.messages[i].state = State::Unconfirmed;
+            self.parts_arrived(class);
+        }
+        let is_it = |&i: &usize| self.messages[i].ticket == ticket;
+        let kept = self.kept(class, ordinal, ordinal).next();
+        let message = &self.messages[kept.or_else(|| self.queue(class).next().filter(is_it))?];
+        let payload = message.payload.get(offset as usize..(offset + len) as usize)?;
+        let waited = now.since(message.pushed_at);
+        Some(Next { header: &message.header, waited, payload, part: Some(message.part(offset as usize)) })
+    }
+
+    /// Whether each message of the class in this span was taken as a whole in this session over datagrams, or has its fate.
+    fn has_taken_all(&self, class: Priority, first: u64, last: u64) -> bool {
+        let has_been = |ordinal| {
+            let message = self.messages.iter().find(|m| m.ticket == Ticket { class, ordinal });
+            message.is_some_and(|m| m.state != State::Queued)
+        };
+        self.datagrams.is_some() && (first..=last).all(has_been)
+    }
+
+    fn delivered(&mut self, class: Priority, first: u64, last: u64) {
+        let kept: Vec<usize> = self.kept(class, first, last).collect();
+        kept.into_iter().for_each(|i| self.messages[i].state = State::Confirmed);
+    }
+
+    fn parts_arrived(&mut self, class: Priority) {
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.parted[class as usize] = false;
+        }
+    }
+
     fn session_end(&mut self) {
+        self.datagrams = None;
         (self.shown, self.open, self.records) = (None, Vec::new(), Vec::new());
         self.messages.iter_mut().for_each(|m| (m.written, m.is_abandoned) = (0, false));
         self.withdraw_where(|m| matches!(m.state, State::Queued | State::InFlight));

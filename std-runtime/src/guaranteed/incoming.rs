@@ -241,38 +241,3 @@ impl Lanes {
         is_done
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use hyphal_core::ids::NodeId;
-    use tokio::sync::Notify;
-
-    use super::super::Guaranteed;
-    use super::*;
-    use crate::signal::Signal;
-    use crate::store::{LaneKey, Store, StoreLimits};
-
-    const SOURCE: NodeId = NodeId::from_bytes([2; 32]);
-    const CLASS: Priority = Priority::Medium;
-
-    /// Two dials that crossed: the sender of the lane has changed to the session that stays before this end has.
-    #[tokio::test]
-    async fn a_lane_announced_over_the_next_session_is_still_owed_an_answer_when_that_one_starts() {
-        let directory = tempfile::tempdir().unwrap();
-        let limits = StoreLimits { bytes: 1 << 20, receive_lanes: 9 };
-        let store = Store::open(directory.path(), NodeId::from_bytes([1; 32]), limits).unwrap();
-        let key = LaneKey { node: SOURCE, class: CLASS };
-        let arrivals = StoredReceiveLane { key, epoch: 5, since: 1, base: 4, window: [0; 16] };
-        store.save_arrivals(arrivals).await.unwrap();
-        let lanes = Guaranteed::open(store, Arc::new(Notify::new())).await.unwrap().lanes(SOURCE);
-        let [retiring, staying] = [1, 2];
-
-        let announced = Lane { class: CLASS, epoch: 5, base: 1, fresh: 9 };
-        lanes.handle_lane(&announced, staying, true).unwrap();
-        lanes.handle_session_start(retiring, &Arc::new(Signal::default()), true);
-        lanes.handle_session_end(retiring);
-        lanes.handle_session_start(staying, &Arc::new(Signal::default()), true);
-
-        assert!(lanes.incoming().is_moving(Some(staying)));
-    }
-}

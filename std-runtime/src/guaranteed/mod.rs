@@ -16,6 +16,8 @@ mod arrival;
 mod incoming;
 mod outgoing;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

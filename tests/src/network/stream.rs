@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use hyphal_core::time::{Duration, Instant};
 
 use super::{Arrival, Due, Side, VirtualNetwork};
-use crate::seed::Odds;
+use crate::seed::{Odds, Seed};
 
 /// Names a stream of one [`VirtualNetwork`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +44,21 @@ impl Default for StreamConditions {
             stalls: Odds::NEVER,
             stall: Duration::ZERO,
             window: 256 * 1024,
+        }
+    }
+}
+
+impl StreamConditions {
+    /// A link as `seed` gives it, on which bytes are late, in pieces, and stall: up to 81 ms one way, with 40 ms of jitter.
+    pub fn weather(seed: &Seed) -> Self {
+        let mut chance = seed.generator("weather");
+        Self {
+            delay: Duration::from_millis(1).saturating_add(chance.span(Duration::from_millis(80))),
+            jitter: chance.span(Duration::from_millis(40)),
+            segments: Segments::Random(200),
+            stalls: Odds::percent(5),
+            stall: Duration::from_millis(50),
+            ..Self::default()
         }
     }
 }
