@@ -116,18 +116,20 @@ proptest! {
 
     #[test]
     fn fixed_storage_behaves_like_the_model(steps in prop::collection::vec(step(), 1..200)) {
-        compare(FixedStorage::<BYTES, SLOTS, Vec<Fate>>::with_ledger(Vec::new()), &steps);
+        compare(FixedStorage::<BYTES, SLOTS, Vec<Fate>>::with_ledger(Vec::new()), SLOTS, &steps);
     }
 
     #[cfg(feature = "alloc")]
     #[test]
     fn shared_storage_behaves_like_the_model(steps in prop::collection::vec(step(), 1..200)) {
-        compare(SharedStorage::with_ledger(SLOTS, BYTES, Vec::new()), &steps);
+        let storage = SharedStorage::with_ledger(SLOTS, BYTES, Vec::new());
+        compare(storage, SLOTS * SharedStorage::<()>::HELD, &steps);
     }
 }
 
-fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, steps: &[Step]) {
-    let (mut outbox, mut model) = (Outbox::new(storage), Model::default());
+/// `held` messages may wait and be under way.
+fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, held: usize, steps: &[Step]) {
+    let (mut outbox, mut model) = (Outbox::new(storage), Model { held, ..Model::default() });
     let (mut now, mut counter) = (Instant::ZERO, 0);
 
     for &step in steps {
@@ -281,6 +283,8 @@ enum Shown {
 
 #[derive(Default)]
 struct Model {
+    /// How many messages may wait and be under way.
+    held: usize,
     messages: Vec<Message>,
     shown: Option<Shown>,
     open: Vec<usize>,
@@ -606,9 +610,12 @@ impl Model {
     }
 
     fn has_room(&self, len: usize) -> bool {
-        let is_kept = |m: &&Message| m.state == State::Queued || m.state == State::InFlight && m.is_kept;
-        let queued = || self.messages.iter().filter(is_kept);
-        queued().count() < SLOTS && queued().map(|m| m.payload.len()).sum::<usize>() + len <= BYTES
+        let is_queued = |m: &&Message| m.state == State::Queued;
+        let is_held = |m: &&Message| is_queued(m) || m.state == State::InFlight && m.is_kept;
+        let held = || self.messages.iter().filter(is_held);
+        self.messages.iter().filter(is_queued).count() < SLOTS
+            && held().count() < self.held
+            && held().map(|m| m.payload.len()).sum::<usize>() + len <= BYTES
     }
 
     fn queue(&self, class: Priority) -> impl Iterator<Item = usize> {
