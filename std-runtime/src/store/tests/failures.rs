@@ -18,7 +18,7 @@ async fn what_comes_while_the_disk_syncs_shares_the_next_commit() {
     })
     .await
     .unwrap();
-    let before = store.commits();
+    let before = store.counters();
 
     let waiting: Vec<_> = (2..=200).map(|number| append(&store, number)).collect();
     disk.hold_syncs(false);
@@ -27,8 +27,8 @@ async fn what_comes_while_the_disk_syncs_shares_the_next_commit() {
         durable.await.unwrap();
     }
 
-    let after = store.commits();
-    assert_eq!((after.commits - before.commits, after.messages - before.messages), (2, 200));
+    let after = store.counters();
+    assert_eq!((after.commits - before.commits, after.appended - before.appended), (2, 200));
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn room_of_what_was_refused_is_free_again() {
         assert_eq!(append(&store, accepted + 1).await, Err(StoreFailure::DiskFull));
     }
 
-    assert_eq!(store.bytes(), accepted * (LENGTH as u64 + 256));
+    assert_eq!(store.holdings().bytes, accepted * (LENGTH as u64 + 256));
 }
 
 const LENGTH: usize = 2048;
