@@ -321,7 +321,7 @@ pub(super) const METRICS: &[Metric] = &[
         "hyphal_certificates_refused_total",
         COUNT,
         &["reason"],
-        "Certificates that do not; under the policy certified missing ones, too (NoCertificate). Anybody can cause them.",
+        "Certificates that do not; under the policy certified missing ones, too (NoCertificate). Whoever dials can cause them.",
         |s, sink| {
             sink.put_reasons(&s.counters.certification.certificates_refused);
         },

@@ -277,9 +277,10 @@ a message. Counters begin with the start of the node. Of removed peers nothing i
 counted stays in the totals.
 
 **Labels.** `reason` is a reason's name ([protocol.md](protocol.md), section 10; [recovery.md](recovery.md) says what happens
-then); one that never occurred has no series. `outcome` is what a receipt says (`Delivered`, `Unconfirmed`, `Unknown`), or the reason for
-which a message failed. `reliability` is best-effort, high or guaranteed. `peer` is the id of a peer. Nothing that a peer chooses becomes a label, and at most
-`metrics_peers` peers are shown one by one, those that were added first, then those with a session; 0 shows totals only.
+then); one that never occurred has no series. `outcome` is what a receipt says (`Delivered`, `Unconfirmed`, `Unknown`) or, of a
+message that was given up, the reason. `reliability` is best-effort, high or guaranteed; a peer to which none of a kind was sent has no
+series of that. `peer` is the id of a peer. Nothing that a peer chooses becomes a label, and at most `metrics_peers` peers are
+shown one by one, those that were added first, then those with a session; 0 shows totals only.
 
 **The balance.** sent = confirmed + unconfirmed + unknown + dropped (by reason) + queued + in flight + stored; and for each
 reliability, accepted = outcomes + outstanding.

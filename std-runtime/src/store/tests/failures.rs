@@ -60,6 +60,10 @@ async fn a_full_disk_refuses_and_what_was_accepted_stays_readable() {
     let accepted = fill(&store, &disk).await;
 
     assert_eq!(append(&store, accepted + 1).await, Err(StoreFailure::DiskFull));
+    let (counters, holdings) = (store.counters(), store.holdings());
+    assert_eq!((counters.appended, counters.refused), (accepted, vec![(StoreFailure::DiskFull, 2)]));
+    assert_eq!(counters.failed_commits, [(StoreFailure::DiskFull, 1)], "the next is not tried at once");
+    assert_eq!((holdings.messages, holdings.state), (accepted, StoreState::DiskFull));
     let expected: Vec<_> = (1..=accepted).collect();
     assert_eq!(read_all(&store).await, expected);
     assert_eq!(store.send_lanes()[0].next, accepted + 1);
@@ -77,6 +81,7 @@ async fn a_store_goes_on_when_the_disk_has_room_again() {
     disk.leave_room(usize::MAX);
     until(async || append(&store, accepted + 1).await.is_ok()).await;
 
+    assert_eq!(store.holdings().state, StoreState::Good);
     assert_eq!(read_all(&store).await, (1..=accepted + 1).collect::<Vec<_>>());
     store.close().await;
     assert_eq!(read_all(&reopened(&disk)).await, (1..=accepted + 1).collect::<Vec<_>>());
@@ -114,6 +119,10 @@ async fn after_a_failed_sync_nothing_is_accepted_and_nothing_accepted_is_lost() 
         (failed, after, saved),
         (Err(StoreFailure::Broken), Err(StoreFailure::Broken), Err(StoreFailure::Broken))
     );
+    let counters = store.counters();
+    assert_eq!(counters.failed_commits, [(StoreFailure::Broken, 1)]);
+    assert_eq!((counters.appended, counters.refused), (20, vec![(StoreFailure::Broken, 2)]));
+    assert_eq!(store.holdings().state, StoreState::Broken);
     let found = read_all(&reopened(&disk)).await;
     assert_eq!(found[..20], (1..=20).collect::<Vec<_>>());
 }
