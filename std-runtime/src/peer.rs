@@ -310,7 +310,6 @@ impl Lane {
     /// The session of the owner ended.
     pub(crate) fn end_session(&mut self) {
         self.outbox.handle_session_end();
-        self.outbox.ledger().guests.handle_withdrawn();
     }
 
     /// The peer says how it takes messages compressed. What is queued otherwise is decompressed: it left from here so,
@@ -571,5 +570,39 @@ impl Drop for Place {
         if self.number.is_some() {
             self.peer.lane().leave_line(self.number.take());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyphal_core::ids::Priority;
+    use hyphal_core::outbox::{Header, Payload};
+    use hyphal_core::time::Instant;
+
+    use super::*;
+
+    /// The session ends its outbox before its link lets go of the lane; whoever looks in between must not find what is gone.
+    #[test]
+    fn guests_are_in_no_numbers_whether_they_stay_are_withdrawn_or_were_dropped() {
+        let peer = Peer::new(NodeId::from_bytes([1; 32]), 10, 1000);
+        let mut lane = peer.lane();
+        let push = |lane: &mut Lane, reliability, ttl| {
+            let header = Header { priority: Priority::High, reliability, ttl, ..Header::default() };
+            let ticket = lane.outbox.push(Instant::ZERO, header, Payload::Copied(b"x")).unwrap();
+            if reliability == Reliability::Guaranteed {
+                lane.outbox.ledger().guests.handle_pushed(ticket);
+            }
+        };
+        let (guest, own) = (Reliability::Guaranteed, Reliability::High);
+        let sent = |lane: &mut Lane| (lane.sent().sent, lane.fates().high.sent, lane.fates().dropped());
+
+        push(&mut lane, guest, 0);
+        assert_eq!(sent(&mut lane), (0, 0, vec![]), "it stays");
+        lane.outbox.handle_session_end();
+        assert_eq!(sent(&mut lane), (0, 0, vec![]), "it is withdrawn");
+        push(&mut lane, guest, 1);
+        push(&mut lane, own, 1);
+        lane.outbox.handle_timeout(Instant::from_micros(2_000_000));
+        assert_eq!(sent(&mut lane), (1, 1, vec![(Reason::Expired, 1)]), "its lane tells of its end");
     }
 }

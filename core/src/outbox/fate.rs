@@ -58,6 +58,9 @@ impl Fate {
 pub trait Ledger {
     /// Takes note of a fate. Called while the outbox is in use, so it must be quick and must not block.
     fn settle(&mut self, fate: Fate);
+
+    /// All Guaranteed messages that had met no fate were withdrawn, as the session ended.
+    fn handle_withdrawn(&mut self) {}
 }
 
 impl Ledger for () {

@@ -155,6 +155,7 @@ impl<S: Storage> Outbox<S> {
         for class in Priority::ALL {
             self.settle_retained(class, lost.through(class));
         }
+        self.storage.ledger().handle_withdrawn();
         self.link = Link::Stream;
         self.rest();
     }
