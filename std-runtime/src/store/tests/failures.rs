@@ -128,6 +128,22 @@ async fn after_a_failed_sync_nothing_is_accepted_and_nothing_accepted_is_lost() 
 }
 
 #[tokio::test]
+async fn a_message_that_the_disk_does_not_give_back_is_counted() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    // Together more than is kept in memory.
+    for number in 1..=10 {
+        accept(&store, lane(1), number, &message(1 << 20, number)).await.unwrap();
+    }
+
+    disk.fail_reads();
+    let read = store.read(lane(1), 1, usize::MAX, usize::MAX).await;
+
+    assert_eq!(read, Err(StoreFailure::Broken));
+    assert_eq!(store.counters().failed_reads, [(StoreFailure::Broken, 1)]);
+}
+
+#[tokio::test]
 async fn room_of_what_was_refused_is_free_again() {
     let (store, disk) = store_on_disk();
     store.open_lane(lane(1), 1).await.unwrap();
