@@ -139,9 +139,7 @@ pub use options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 pub use receipt::{Outcome, Progress, Receipt};
 pub use roster::{Reloaded, Roster};
 pub use send::{Broadcast, SendBatch};
-pub use store::{
-    StoreCounters, StoreError, StoreFailure, StoreHoldings, StoreState, inspect_store,
-};
+pub use store::{StoreCounters, StoreError, StoreFailure, StoreHoldings, StoreState, inspect_store};
 pub use stream::{Incoming, IncomingStream, StreamError};
 pub use subscription::{Filter, StreamSubscription, Subscription};
 pub use trust::{TrustError, TrustSettings};
