@@ -152,6 +152,10 @@ pub(crate) fn close(
         signature
             .copy_from_slice(&hash.sign(&hub.plan.identity).map_err(|NotOwnKey| SendError::DelegatedKey)?);
     }
+    if let Some(peer) = target {
+        peer.tally.envelopes.close(seal, sign);
+    }
+    hub.tally.traffic.envelopes.close(seal, sign);
     Ok(Closed { id, bytes: bytes.into(), wishes, has_target: target.is_some() })
 }
 

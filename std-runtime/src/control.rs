@@ -273,7 +273,7 @@ impl Control {
         // Whoever asked and went away does not need the answer.
         match command {
             Command::Judge { id, dialled, credential, reply } => {
-                let credential = self.hub.trust().admits(credential, self.hub.wall());
+                let credential = self.vet(credential);
                 let _ = reply.send(self.node.judge(&id, dialled, &credential));
             }
             Command::TakeHint { hint, reply } => {
@@ -322,6 +322,19 @@ impl Control {
         }
     }
 
+    /// Whether the certificate of a peer that has proven itself admits it; it is counted.
+    fn vet(&self, credential: Result<Credential, Reason>) -> Result<Credential, Reason> {
+        let (trust, vetting) = (self.hub.trust(), &self.hub.tally.vetting);
+        let credential = trust.admits(credential, self.hub.wall());
+        match credential {
+            Ok(_) => drop(vetting.certificates_accepted.fetch_add(1, Ordering::Relaxed)),
+            // Nobody has asked for one.
+            Err(Reason::NoCertificate) if trust.policy() != Trust::Certified => {}
+            Err(reason) => vetting.certificates_refused.add(reason),
+        }
+        credential
+    }
+
     fn handle_peer_up(&mut self, now: Instant, up: PeerUp) {
         let PeerUp { id, session, terms, signal, reply } = up;
         let (trust, wall) = (self.hub.trust(), self.hub.wall());
@@ -367,6 +380,8 @@ impl Control {
     /// Trusts whom the new settings say, and closes the sessions with all others. Newer lists than those read stay.
     fn set_trust(&mut self, now: Instant, mut trust: TrustState) {
         let before = self.hub.trust();
+        let news = trust.newer_lists_than(&before);
+        self.hub.tally.vetting.lists_from_files.fetch_add(news, Ordering::Relaxed);
         let read: Vec<_> = trust.authorities.iter().map(|(_, list)| list.map(version)).collect();
         trust.authorities.inherit(&before.authorities);
         put_back(&trust, &read);
@@ -403,9 +418,11 @@ impl Control {
         let mut trust = TrustState::clone(&self.hub.trust());
         let (header, bytes) = (*list.header(), list.bytes().clone());
         // Several peers may have sent it at once.
-        if trust.authorities.adopt(list).is_err() {
+        if let Err(reason) = trust.authorities.adopt(list) {
+            self.hub.tally.vetting.lists_refused.add(reason);
             return;
         }
+        self.hub.tally.vetting.lists_from_peers.fetch_add(1, Ordering::Relaxed);
         self.hub.set_trust(trust);
         tracing::info!(authority = %header.authority, version = header.version, "a newer revocation list counts");
         self.review(now);

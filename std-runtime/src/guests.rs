@@ -1,7 +1,7 @@
 //! Messages that go through a peer's outbox and are accounted for elsewhere: Guaranteed ones, which their lanes count, and
 //! what nodes say among themselves. So the numbers of an outbox are the application's once these are taken out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use hyphal_core::ids::Priority;
 use hyphal_core::outbox::{Fate, Ticket};
@@ -16,6 +16,8 @@ pub(crate) struct Guests {
     staying: [VecDeque<u64>; Priority::ALL.len()],
     /// Fates, and all that had one as `sent`.
     settled: Sent,
+    /// Those that were dropped, by reason.
+    drops: BTreeMap<Reason, u64>,
 }
 
 impl Guests {
@@ -45,6 +47,11 @@ impl Guests {
         let to = staying.partition_point(|ordinal| *ordinal <= last);
         let count = staying.drain(from..to).len() as u64;
         self.settled.sent += count;
+        if let Fate::Dropped { reason, .. } = fate
+            && count > 0
+        {
+            *self.drops.entry(reason).or_default() += count;
+        }
         *match fate {
             Fate::Confirmed { .. } => &mut self.settled.confirmed,
             Fate::Unconfirmed { .. } => &mut self.settled.unconfirmed,
@@ -57,6 +64,11 @@ impl Guests {
     pub(crate) fn handle_withdrawn(&mut self) {
         // An outbox that rests holds no memory.
         self.staying = Default::default();
+    }
+
+    /// How many were dropped for this reason.
+    pub(crate) fn dropped(&self, reason: Reason) -> u64 {
+        self.drops.get(&reason).copied().unwrap_or(0)
     }
 
     /// What the numbers of the outbox have of guests. `has_left` says of one that stays whether all of it was taken.

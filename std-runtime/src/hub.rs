@@ -26,7 +26,7 @@ use crate::buffers::Pool;
 use crate::clock::{self, Clock};
 use crate::compression::{Codec, Rule};
 use crate::control::Command;
-use crate::counters::{ByReason, NodeTally, Sent};
+use crate::counters::{ByReliability, NodeTally, Sent};
 use crate::event::Event;
 use crate::guaranteed::Guaranteed;
 use crate::key_log::KeyLog;
@@ -70,9 +70,7 @@ pub(crate) struct Hub {
     pub(crate) rejections: Throttle,
     trust: RwLock<Arc<TrustState>>,
     peers: RwLock<Peers>,
-    retired: Mutex<Sent>,
-    /// What of that was given up, by reason.
-    retired_drops: ByReason,
+    retired: Mutex<Retired>,
     tokens: AtomicU64,
     /// The sockets that this node dials over UDP from, one for IPv4 and one for IPv6, once they are needed.
     dialling: Mutex<[Option<Arc<UdpPort>>; 2]>,
@@ -84,6 +82,13 @@ pub(crate) struct Hub {
 struct Peers {
     by_id: HashMap<NodeId, Arc<Peer>>,
     list: Option<Arc<[Arc<Peer>]>>,
+}
+
+/// What became of the messages to peers that were removed, but for Guaranteed ones.
+#[derive(Default)]
+struct Retired {
+    sent: Sent,
+    fates: ByReliability,
 }
 
 /// What the builder has chosen and checked.
@@ -139,7 +144,6 @@ impl Hub {
             trust: RwLock::new(Arc::new(trust)),
             peers: RwLock::default(),
             retired: Mutex::default(),
-            retired_drops: ByReason::default(),
             tokens: AtomicU64::new(1),
             dialling: Mutex::default(),
             tasks: Mutex::default(),
@@ -183,15 +187,16 @@ impl Hub {
         drop(peers);
         let mut lane = peer.lane();
         lane.abandon(Reason::PeerGone);
-        let sent = lane.sent();
-        self.retired_drops.add_all(lane.dropped());
+        let (sent, fates) = (lane.sent(), lane.fates());
         drop(lane);
-        self.retired().add(&sent);
+        let mut retired = self.retired();
+        retired.sent.add(&sent);
+        retired.fates.add(&fates);
     }
 
     /// What became of the messages to all peers, removed ones included.
     pub(crate) fn sent(&self) -> Sent {
-        let mut sent = *self.retired();
+        let mut sent = self.retired().sent;
         self.peers().iter().for_each(|peer| sent.add(&peer.lane().sent()));
         if let Some(guaranteed) = &self.guaranteed {
             sent.add(&guaranteed.sent());
@@ -199,15 +204,14 @@ impl Hub {
         sent
     }
 
-    /// The messages to all peers that were given up, removed peers included.
-    pub(crate) fn sent_dropped(&self) -> Vec<(Reason, u64)> {
-        let all = ByReason::default();
-        all.add_all(self.retired_drops.snapshot());
-        self.peers().iter().for_each(|peer| all.add_all(peer.lane().dropped()));
+    /// The same by reliability.
+    pub(crate) fn fates(&self) -> ByReliability {
+        let mut fates = self.retired().fates.clone();
+        self.peers().iter().for_each(|peer| fates.add(&peer.lane().fates()));
         if let Some(guaranteed) = &self.guaranteed {
-            all.add_all(guaranteed.dropped());
+            fates.guaranteed.add(&guaranteed.fates());
         }
-        all.snapshot()
+        fates
     }
 
     /// The id of the message with this number.
@@ -259,8 +263,12 @@ impl Hub {
         };
         lane.outbox.make_room(now, list.len(), Priority::Critical);
         match lane.outbox.push(now, header, Payload::Shared(list)) {
-            Ok(_) => drop(lane.wake_link()),
+            Ok(_) => {
+                self.tally.vetting.lists_sent.fetch_add(1, Ordering::Relaxed);
+                lane.wake_link();
+            }
             Err(error) => {
+                self.tally.vetting.lists_unsent.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(peer = %peer.id, ?error, "the peer cannot take the revocation list");
             }
         }
@@ -304,7 +312,7 @@ impl Hub {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn retired(&self) -> MutexGuard<'_, Sent> {
+    fn retired(&self) -> MutexGuard<'_, Retired> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

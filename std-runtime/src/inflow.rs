@@ -33,6 +33,7 @@ use tokio::sync::mpsc;
 use crate::assembly::{Budget, Growing, Parts, Piece, Reservation};
 use crate::clock;
 use crate::control::Command;
+use crate::counters::Vetting;
 use crate::guaranteed::{Arrival, Hold};
 use crate::hub::Hub;
 use crate::message::{Batch, Entry, Protection, age_millis};
@@ -631,6 +632,7 @@ impl Inflow {
         };
         let is_list = entry.kind == REVOCATIONS;
         if is_list && total as usize > RevocationList::MAX_LEN {
+            hub.tally.vetting.lists_refused.add(Reason::TooLong);
             message.count_drop(hub, peer, Reason::TooLong);
             self.signal.close(Reason::Violation);
             return Some(message);
@@ -720,7 +722,8 @@ impl Inflow {
             }
             let Unfinished { envelope, streams, .. } = &mut self.unfinished[at];
             if let Some(Envelope::Flows(flow)) = envelope {
-                flow.push(piece, |piece| give(streams, piece))?;
+                flow.push(piece, |piece| give(streams, piece))
+                    .map_err(|reason| opening::note_refused(hub, peer, reason))?;
             }
         }
         Ok(())
@@ -826,7 +829,7 @@ impl Inflow {
         let flowed = matches!(envelope, Some(Envelope::Flows(_)));
         if !was_read && whole.is_none() {
             if matches!(envelope, Some(Envelope::Begun(_))) && !is_counted {
-                drop_received(hub, peer, Reason::BadEnvelope, 1);
+                drop_received(hub, peer, opening::note_refused(hub, peer, Reason::BadEnvelope), 1);
             }
             return;
         }
@@ -893,13 +896,14 @@ impl Inflow {
                 Ok(()) => match Revocations::verify(bytes, hub.plan.session.network) {
                     Err(reason) => (reason, true),
                     Ok(list) => {
-                        hub.spawn(keep(hub.control.clone(), trust, list));
+                        hub.spawn(keep(hub.control.clone(), Arc::clone(&hub.tally.vetting), trust, list));
                         return;
                     }
                 },
             },
         };
         let (reason, is_violation) = refused;
+        hub.tally.vetting.lists_refused.add(reason);
         drop_received(hub, peer, reason, 1);
         if is_violation {
             tracing::warn!(peer = %peer.id, reason = reason.name(), "a revocation list from the peer is forged or broken: {reason}");
@@ -1059,7 +1063,8 @@ fn finish_envelope(
     let flow = match envelope {
         Envelope::Flows(flow) => {
             let (id, is_encrypted, is_signed) = (flow.id(), flow.is_encrypted(), flow.is_signed());
-            Some((id, is_encrypted, is_signed, flow.finish()?))
+            let last = flow.finish().map_err(|reason| opening::note_refused(hub, peer, reason))?;
+            Some((id, is_encrypted, is_signed, last))
         }
         Envelope::Begun(_) | Envelope::Whole => None,
     };
@@ -1076,9 +1081,9 @@ fn finish_envelope(
         // Of a message that was put together, too, this was done there.
         if opened.is_none() {
             if !entry.guaranteed && !peer.arrivals().envelopes().insert(id) {
-                return Err(Reason::Duplicate);
+                return Err(opening::note_refused(hub, peer, Reason::Duplicate));
             }
-            hub.tally.traffic.open_envelope(is_encrypted, is_signed);
+            opening::note_opened(hub, peer, is_encrypted, is_signed);
         }
         for stream in streams {
             stream.push(Piece { bytes: last.bytes.clone(), consumption: last.consumption.clone() });
@@ -1120,7 +1125,12 @@ fn drop_received(hub: &Hub, peer: &Peer, reason: Reason, count: u64) {
 }
 
 /// Keeps a list that has verified where it survives the node, and has it count.
-async fn keep(control: mpsc::Sender<Command>, trust: Arc<TrustState>, list: Revocations<Bytes>) {
+async fn keep(
+    control: mpsc::Sender<Command>,
+    vetting: Arc<Vetting>,
+    trust: Arc<TrustState>,
+    list: Revocations<Bytes>,
+) {
     let kept = match trust.settings.revocations.clone() {
         None => Ok(Ok(())),
         Some(directory) => {
@@ -1129,6 +1139,7 @@ async fn keep(control: mpsc::Sender<Command>, trust: Arc<TrustState>, list: Revo
         }
     };
     let is_kept = matches!(kept, Ok(Ok(())));
+    vetting.lists_unkept.fetch_add(u64::from(!is_kept), Relaxed);
     if let Ok(Err(error)) = kept {
         tracing::error!("the revocation list counts, but it is not kept and not passed on: {error}");
     }

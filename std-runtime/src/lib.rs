@@ -126,7 +126,9 @@ pub use hyphal_core::wire::family::Family;
 pub use hyphal_core::wire::reason::Reason;
 
 pub use builder::NodeBuilder;
-pub use counters::{Compression, Counters, Sent};
+pub use counters::{
+    ByReliability, Certification, Compression, Counters, Fates, Protected, ReloadRefusals, Sent,
+};
 pub use error::{AddPeerError, BatchError, PeerError, ReloadError, SendError, StartError};
 pub use event::{Event, Events};
 pub use held::{HeldMessage, HeldSubscription};
@@ -137,7 +139,7 @@ pub use options::{Keepalive, Limits, TcpOptions, Timeouts, UnknownTypes};
 pub use receipt::{Outcome, Progress, Receipt};
 pub use roster::{Reloaded, Roster};
 pub use send::{Broadcast, SendBatch};
-pub use store::{StoreError, StoreFailure, inspect_store};
+pub use store::{StoreCounters, StoreError, StoreFailure, StoreHoldings, StoreState, inspect_store};
 pub use stream::{Incoming, IncomingStream, StreamError};
 pub use subscription::{Filter, StreamSubscription, Subscription};
 pub use trust::{TrustError, TrustSettings};

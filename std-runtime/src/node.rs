@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use crate::address::Endpoint;
 use crate::builder::NodeBuilder;
 use crate::control::Command;
-use crate::counters::{Counters, Sent};
+use crate::counters::{ByReliability, Counters, Protected, Sent};
 use crate::error::{AddPeerError, PeerError, ReloadError, SendError};
 use crate::event::Events;
 use crate::guaranteed::Guaranteed;
@@ -227,14 +227,14 @@ impl Node {
     pub fn counters(&self) -> Counters {
         let hub = self.hub();
         let tally = &hub.tally;
-        let (seals_opened, signatures_verified) = tally.traffic.opened();
+        let fates = hub.fates();
         Counters {
             sent: hub.sent(),
-            sent_dropped: hub.sent_dropped(),
+            sent_dropped: fates.dropped(),
+            fates,
             received: tally.traffic.messages_received.load(Relaxed),
             received_dropped: tally.traffic.dropped(),
-            seals_opened,
-            signatures_verified,
+            protected: tally.traffic.envelopes.snapshot(),
             bytes_sent: tally.traffic.bytes_sent.load(Relaxed),
             bytes_received: tally.traffic.bytes_received.load(Relaxed),
             compressed_sent: tally.traffic.packed.snapshot(),
@@ -247,6 +247,11 @@ impl Node {
             failed: tally.failed.snapshot(),
             closed: tally.closed.snapshot(),
             reloads: tally.reloads.load(Relaxed),
+            trust_changes: tally.trust_changes.load(Relaxed),
+            reloads_refused: tally.refused_reloads.snapshot(),
+            certification: tally.vetting.snapshot(),
+            lanes_refused: hub.guaranteed.as_ref().map_or(0, Guaranteed::refused_lanes),
+            store: hub.guaranteed.as_ref().map(Guaranteed::store_counters),
         }
     }
 
@@ -255,6 +260,7 @@ impl Node {
         let Some(listed) = self.ask(|reply| Command::Peers { reply }).await else { return Vec::new() };
         let info = |(status, endpoint): (PeerStatus, Option<Endpoint>)| {
             let peer = self.hub().peer(&status.id);
+            let fates = peer.as_ref().map(|peer| peer.fates()).unwrap_or_default();
             PeerInfo {
                 status,
                 endpoint,
@@ -262,10 +268,12 @@ impl Node {
                 cipher: peer.as_ref().and_then(|peer| *peer.cipher.borrow()),
                 terms: peer.as_ref().and_then(|peer| peer.lane().terms().copied()),
                 sent: peer.as_ref().map(|peer| peer.sent()).unwrap_or_default(),
-                sent_dropped: peer.as_ref().map(|peer| peer.dropped()).unwrap_or_default(),
+                sent_dropped: fates.dropped(),
+                fates,
                 queued_bytes: peer.as_ref().map_or(0, |peer| peer.lane().outbox.queued_bytes() as u64),
                 received: peer.as_ref().map_or(0, |peer| peer.tally.messages_received.load(Relaxed)),
                 received_dropped: peer.as_ref().map(|peer| peer.tally.dropped()).unwrap_or_default(),
+                protected: peer.as_ref().map(|peer| peer.tally.envelopes.snapshot()).unwrap_or_default(),
                 bytes_sent: peer.as_ref().map_or(0, |peer| peer.tally.bytes_sent.load(Relaxed)),
                 bytes_received: peer.as_ref().map_or(0, |peer| peer.tally.bytes_received.load(Relaxed)),
                 max_message: peer.as_ref().map_or(0, |peer| peer.lane().outbox.max_message()),
@@ -310,12 +318,30 @@ impl Node {
     /// # Errors
     /// See [`ReloadError`].
     pub async fn reload(&self, roster: Roster) -> Result<Reloaded, ReloadError> {
+        let reloaded = self.take_roster(roster).await;
+        let tally = &self.hub().tally;
+        let count = match &reloaded {
+            Ok(_) => &tally.reloads,
+            Err(ReloadError::Trust { .. }) => &tally.refused_reloads.trust,
+            Err(ReloadError::Peer { .. }) => &tally.refused_reloads.peer,
+            Err(ReloadError::Full { .. }) => &tally.refused_reloads.room,
+            Err(ReloadError::Closed) => return reloaded,
+        };
+        count.fetch_add(1, Relaxed);
+        reloaded
+    }
+
+    async fn take_roster(&self, roster: Roster) -> Result<Reloaded, ReloadError> {
         let Roster { trust, peers } = roster;
         let trust = Box::new(self.load(trust).await?);
         let reloaded = self.ask(|reply| Command::Reload { trust, peers, reply }).await;
-        let reloaded = reloaded.unwrap_or(Err(ReloadError::Closed))?;
-        self.hub().tally.reloads.fetch_add(1, Relaxed);
-        Ok(reloaded)
+        reloaded.unwrap_or(Err(ReloadError::Closed))
+    }
+
+    /// Takes note that what a user wrote could not be read, so that there was no roster to [`reload`](Self::reload): it counts
+    /// among those that were refused.
+    pub fn note_unreadable_roster(&self) {
+        self.hub().tally.refused_reloads.unreadable.fetch_add(1, Relaxed);
     }
 
     /// Trusts whom `trust` says from here on, a policy alone or all settings: reads the files that they name, checks all, and
@@ -325,8 +351,20 @@ impl Node {
     /// # Errors
     /// See [`TrustError`]; then nothing has changed.
     pub async fn set_trust(&self, trust: impl Into<TrustSettings>) -> Result<(), TrustError> {
-        let trust = Box::new(self.load(trust.into()).await?);
-        self.ask(|reply| Command::SetTrust { trust, reply }).await.ok_or(TrustError::Closed)
+        let taken = match self.load(trust.into()).await {
+            Ok(trust) => {
+                let trust = Box::new(trust);
+                self.ask(|reply| Command::SetTrust { trust, reply }).await.ok_or(TrustError::Closed)
+            }
+            Err(error) => Err(error),
+        };
+        let tally = &self.hub().tally;
+        match &taken {
+            Ok(()) => drop(tally.trust_changes.fetch_add(1, Relaxed)),
+            Err(TrustError::Closed) => {}
+            Err(_) => drop(tally.refused_reloads.trust.fetch_add(1, Relaxed)),
+        }
+        taken
     }
 
     async fn load(&self, settings: TrustSettings) -> Result<TrustState, TrustError> {
@@ -475,12 +513,16 @@ pub struct PeerInfo {
     pub sent: Sent,
     /// Messages to it that were given up before they had left as a whole, by reason, the expired ones among them.
     pub sent_dropped: Vec<(Reason, u64)>,
+    /// The same for each reliability, and how often messages were put back to be sent again.
+    pub fates: ByReliability,
     /// Payload bytes that wait to be sent to it at the moment.
     pub queued_bytes: u64,
     /// Messages received from it and delivered.
     pub received: u64,
     /// Messages received from it and not delivered, by reason.
     pub received_dropped: Vec<(Reason, u64)>,
+    /// Seals and signatures of messages to it and from it. A broadcast, which is signed for all, counts for none.
+    pub protected: Protected,
     /// Bytes written to its links since they came up.
     pub bytes_sent: u64,
     /// Bytes read from its links since they came up.

@@ -51,6 +51,29 @@ pub(crate) struct Opened {
 
 /// Opens a whole envelope, which came in a message that said `entry`.
 pub(crate) fn open(hub: &Hub, peer: &Peer, entry: &Entry, bytes: Bytes) -> Result<Opened, Reason> {
+    match try_open(hub, peer, entry, bytes) {
+        Ok(opened) => {
+            note_opened(hub, peer, opened.is_encrypted, opened.evidence.is_some());
+            Ok(opened)
+        }
+        Err(reason) => Err(note_refused(hub, peer, reason)),
+    }
+}
+
+/// Takes note of an envelope of which all was taken, for the node and for the peer.
+pub(crate) fn note_opened(hub: &Hub, peer: &Peer, is_encrypted: bool, is_signed: bool) {
+    peer.tally.envelopes.open(is_encrypted, is_signed);
+    hub.tally.traffic.envelopes.open(is_encrypted, is_signed);
+}
+
+/// Takes note of an envelope that is not taken, and why; gives the reason on.
+pub(crate) fn note_refused(hub: &Hub, peer: &Peer, reason: Reason) -> Reason {
+    peer.tally.envelopes.refuse(reason);
+    hub.tally.traffic.envelopes.refuse(reason);
+    reason
+}
+
+fn try_open(hub: &Hub, peer: &Peer, entry: &Entry, bytes: Bytes) -> Result<Opened, Reason> {
     let envelope = Envelope::decode(&bytes).map_err(|_| Reason::BadEnvelope)?;
     let header = envelope.header().ok_or(Reason::BadEnvelope)?;
     check(hub, peer, entry, &header, bytes.len() as u64)?;
@@ -70,7 +93,6 @@ pub(crate) fn open(hub: &Hub, peer: &Peer, entry: &Entry, bytes: Bytes) -> Resul
     if !entry.guaranteed && !peer.arrivals().envelopes().insert(header.message_id) {
         return Err(Reason::Duplicate);
     }
-    hub.tally.traffic.open_envelope(header.is_encrypted, header.is_signed);
     Ok(Opened { id: header.message_id, kind, payload, is_encrypted: header.is_encrypted, evidence })
 }
 
@@ -154,6 +176,16 @@ enum Body {
 impl Flow {
     /// Looks at the first bytes of an envelope of `total` bytes.
     pub(crate) fn begin(
+        hub: &Hub,
+        peer: &Peer,
+        entry: &Entry,
+        total: u32,
+        bytes: &[u8],
+    ) -> Result<Beginning, Reason> {
+        Self::try_begin(hub, peer, entry, total, bytes).map_err(|reason| note_refused(hub, peer, reason))
+    }
+
+    fn try_begin(
         hub: &Hub,
         peer: &Peer,
         entry: &Entry,

@@ -19,7 +19,7 @@ use hyphal_core::wire::reason::Reason;
 use tokio::sync::watch;
 
 use crate::compression::{Codec, Methods, Taker};
-use crate::counters::{ByReason, Sent, Tally};
+use crate::counters::{ByReliability, Fates, Sent, Tally};
 use crate::error::SendError;
 use crate::guaranteed::Lanes;
 use crate::message::Overflow;
@@ -98,14 +98,13 @@ impl Peer {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The messages to the peer that were given up before they had left, by reason.
-    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
-        let all = ByReason::default();
-        all.add_all(self.lane().dropped());
+    /// What became of the messages sent to the peer, by their reliability.
+    pub(crate) fn fates(&self) -> ByReliability {
+        let mut fates = self.lane().fates();
         if let Some(lanes) = &self.lanes {
-            all.add_all(lanes.dropped());
+            fates.guaranteed = lanes.fates();
         }
-        all.snapshot()
+        fates
     }
 
     /// What became of the messages sent to the peer.
@@ -311,7 +310,6 @@ impl Lane {
     /// The session of the owner ended.
     pub(crate) fn end_session(&mut self) {
         self.outbox.handle_session_end();
-        self.outbox.ledger().guests.handle_withdrawn();
     }
 
     /// The peer says how it takes messages compressed. What is queued otherwise is decompressed: it left from here so,
@@ -404,41 +402,44 @@ impl Lane {
         Settled { confirmed: confirmed - before.confirmed, unconfirmed: unconfirmed - before.unconfirmed }
     }
 
-    /// What was given up, by reason; all that [`Sent`] calls expired and dropped.
-    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
-        // By field, so that another one is not forgotten here.
-        let outbox::Counters {
-            pushed: _,
-            written: _,
-            confirmed: _,
-            unconfirmed: _,
-            requeued: _,
-            withdrawn: _,
-            expired,
-            peer_limit,
-            peer_gone,
-            cancelled,
-            shed,
-            cleared,
-        } = self.outbox.counters();
-        let dropped = [
-            (Reason::Expired, expired),
-            (Reason::PeerLimit, peer_limit),
-            (Reason::PeerGone, peer_gone),
-            (Reason::Cancelled, cancelled),
-            (Reason::Shed, shed),
-            // The runtime clears an outbox for nothing else.
-            (Reason::Shutdown, cleared),
-        ];
-        dropped.into_iter().filter(|&(_, count)| count != 0).collect()
+    /// What became of the messages, but for guests.
+    pub(crate) fn fates(&mut self) -> ByReliability {
+        let (all, best_effort) = (self.outbox.counters(), self.outbox.best_effort_counters());
+        let settled = self.count_guests();
+        let guests = &self.outbox.ledger().guests;
+        let dropped = drops(&all).into_iter().zip(drops(&best_effort));
+        let high =
+            dropped.map(|((reason, all), (_, others))| (reason, all - others - guests.dropped(reason)));
+        ByReliability {
+            high: Fates {
+                sent: all.pushed - best_effort.pushed - all.withdrawn - settled.sent,
+                confirmed: all.confirmed - best_effort.confirmed - settled.confirmed,
+                unconfirmed: all.unconfirmed - best_effort.unconfirmed - settled.unconfirmed,
+                dropped: high.filter(|&(_, count)| count != 0).collect(),
+                requeued: all.requeued,
+                ..Fates::default()
+            },
+            best_effort: Fates {
+                sent: best_effort.pushed,
+                confirmed: best_effort.confirmed,
+                unconfirmed: best_effort.unconfirmed,
+                dropped: drops(&best_effort).into_iter().filter(|&(_, count)| count != 0).collect(),
+                ..Fates::default()
+            },
+            ..ByReliability::default()
+        }
     }
 
-    pub(crate) fn sent(&mut self) -> Sent {
-        let counters = self.outbox.counters();
-        // What is withdrawn waits elsewhere, and is counted there, as all guests are.
+    /// What the outbox counts of guests: they wait elsewhere, and are counted there.
+    fn count_guests(&mut self) -> Sent {
         let staying = std::mem::take(&mut self.outbox.ledger().guests);
         let guests = staying.count(|ticket| self.outbox.written(ticket) == u32::MAX);
         self.outbox.ledger().guests = staying;
+        guests
+    }
+
+    pub(crate) fn sent(&mut self) -> Sent {
+        let (counters, guests) = (self.outbox.counters(), self.count_guests());
         Sent {
             sent: counters.pushed - counters.withdrawn - guests.sent,
             confirmed: counters.confirmed - guests.confirmed,
@@ -450,6 +451,34 @@ impl Lane {
             ..Sent::default()
         }
     }
+}
+
+/// What an outbox gave up, in the order of the reasons.
+fn drops(counters: &outbox::Counters) -> [(Reason, u64); 6] {
+    // By field, so that another one is not forgotten here.
+    let outbox::Counters {
+        pushed: _,
+        written: _,
+        confirmed: _,
+        unconfirmed: _,
+        requeued: _,
+        withdrawn: _,
+        expired,
+        peer_limit,
+        peer_gone,
+        cancelled,
+        shed,
+        cleared,
+    } = *counters;
+    [
+        // The runtime clears an outbox for nothing else.
+        (Reason::Shutdown, cleared),
+        (Reason::Expired, expired),
+        (Reason::Shed, shed),
+        (Reason::PeerGone, peer_gone),
+        (Reason::PeerLimit, peer_limit),
+        (Reason::Cancelled, cancelled),
+    ]
 }
 
 /// Senders that wait for room, in the order in which they came.
@@ -541,5 +570,39 @@ impl Drop for Place {
         if self.number.is_some() {
             self.peer.lane().leave_line(self.number.take());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyphal_core::ids::Priority;
+    use hyphal_core::outbox::{Header, Payload};
+    use hyphal_core::time::Instant;
+
+    use super::*;
+
+    /// The session ends its outbox before its link lets go of the lane; whoever looks in between must not find what is gone.
+    #[test]
+    fn guests_are_in_no_numbers_whether_they_stay_are_withdrawn_or_were_dropped() {
+        let peer = Peer::new(NodeId::from_bytes([1; 32]), 10, 1000);
+        let mut lane = peer.lane();
+        let push = |lane: &mut Lane, reliability, ttl| {
+            let header = Header { priority: Priority::High, reliability, ttl, ..Header::default() };
+            let ticket = lane.outbox.push(Instant::ZERO, header, Payload::Copied(b"x")).unwrap();
+            if reliability == Reliability::Guaranteed {
+                lane.outbox.ledger().guests.handle_pushed(ticket);
+            }
+        };
+        let (guest, own) = (Reliability::Guaranteed, Reliability::High);
+        let sent = |lane: &mut Lane| (lane.sent().sent, lane.fates().high.sent, lane.fates().dropped());
+
+        push(&mut lane, guest, 0);
+        assert_eq!(sent(&mut lane), (0, 0, vec![]), "it stays");
+        lane.outbox.handle_session_end();
+        assert_eq!(sent(&mut lane), (0, 0, vec![]), "it is withdrawn");
+        push(&mut lane, guest, 1);
+        push(&mut lane, own, 1);
+        lane.outbox.handle_timeout(Instant::from_micros(2_000_000));
+        assert_eq!(sent(&mut lane), (1, 1, vec![(Reason::Expired, 1)]), "its lane tells of its end");
     }
 }

@@ -213,6 +213,10 @@ impl Ledger for ReceiptLedger {
             self.awaited = None;
         }
     }
+
+    fn handle_withdrawn(&mut self) {
+        self.guests.handle_withdrawn();
+    }
 }
 
 #[cfg(test)]

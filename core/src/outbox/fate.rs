@@ -3,7 +3,7 @@
 //! Invariant of the counters: `pushed == confirmed + unconfirmed + dropped + withdrawn + in flight + queued`, after every
 //! call of the outbox.
 
-use crate::ids::Priority;
+use crate::ids::{Priority, Reliability};
 use crate::wire::reason::Reason;
 
 /// Names a message within its outbox.
@@ -58,6 +58,9 @@ impl Fate {
 pub trait Ledger {
     /// Takes note of a fate. Called while the outbox is in use, so it must be quick and must not block.
     fn settle(&mut self, fate: Fate);
+
+    /// All Guaranteed messages that had met no fate were withdrawn, as the session ended.
+    fn handle_withdrawn(&mut self) {}
 }
 
 impl Ledger for () {
@@ -100,6 +103,24 @@ impl Counters {
         self.expired + self.peer_limit + self.peer_gone + self.cancelled + self.shed + self.cleared
     }
 
+    /// These and those of other messages.
+    const fn with(self, other: Self) -> Self {
+        Self {
+            pushed: self.pushed + other.pushed,
+            written: self.written + other.written,
+            confirmed: self.confirmed + other.confirmed,
+            unconfirmed: self.unconfirmed + other.unconfirmed,
+            requeued: self.requeued + other.requeued,
+            withdrawn: self.withdrawn + other.withdrawn,
+            expired: self.expired + other.expired,
+            peer_limit: self.peer_limit + other.peer_limit,
+            peer_gone: self.peer_gone + other.peer_gone,
+            cancelled: self.cancelled + other.cancelled,
+            shed: self.shed + other.shed,
+            cleared: self.cleared + other.cleared,
+        }
+    }
+
     pub(super) fn count_drop(&mut self, reason: Reason) {
         *match reason {
             Reason::Expired => &mut self.expired,
@@ -109,5 +130,28 @@ impl Counters {
             Reason::Shed => &mut self.shed,
             _ => &mut self.cleared,
         } += 1;
+    }
+}
+
+/// The counters of BestEffort messages, and those of all that are retained for their own sake: two sets, since a set for each
+/// reliability takes more of a small device than it is worth.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) best_effort: Counters,
+    pub(super) kept: Counters,
+}
+
+impl Books {
+    /// Where a message of this reliability is counted.
+    #[inline]
+    pub(super) fn of(&mut self, reliability: Reliability) -> &mut Counters {
+        match reliability {
+            Reliability::BestEffort => &mut self.best_effort,
+            Reliability::High | Reliability::Guaranteed => &mut self.kept,
+        }
+    }
+
+    pub(super) const fn total(&self) -> Counters {
+        self.best_effort.with(self.kept)
     }
 }

@@ -265,19 +265,19 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
         }
     }
 
-    fn forget_through(&mut self, class: Priority, ordinal: u64) -> u64 {
+    fn forget_through(&mut self, class: Priority, ordinal: u64) -> (u64, u64) {
         let queue = CLASSES + class as usize;
-        let mut count = 0;
+        let (mut best_effort, mut others) = (0, 0);
         while let Some(slot) = self.slot(self.queues[queue].first)
             && slot.entry.ordinal <= ordinal
         {
-            let len = slot.len as usize;
+            let (len, reliability) = (slot.len as usize, slot.entry.header.reliability);
             self.unlink(queue, END);
             self.kept -= 1;
             self.kept_bytes -= len;
-            count += 1;
+            *if reliability == Reliability::BestEffort { &mut best_effort } else { &mut others } += 1;
         }
-        count
+        (best_effort, others)
     }
 
     fn requeue(&mut self, class: Priority) {

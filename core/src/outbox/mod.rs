@@ -33,6 +33,7 @@ pub use fixed::{FixedStorage, NotShared, TinyOutbox};
 pub use shared::SharedStorage;
 pub use storage::{Entry, Header, Payload, Storage, Verdict};
 
+use fate::Books;
 use flights::Flights;
 use progress::Progress;
 
@@ -74,7 +75,7 @@ pub struct Outbox<S: Storage> {
     link: Link,
     peer_max: u32,
     peer_takes: Methods,
-    counters: Counters,
+    books: Books,
 }
 
 /// What carries the messages that are taken.
@@ -103,7 +104,7 @@ impl<S: Storage> Outbox<S> {
             link: Link::Stream,
             peer_max: u32::MAX,
             peer_takes: Methods::ALL,
-            counters: Counters::default(),
+            books: Books::default(),
         }
     }
 
@@ -140,7 +141,7 @@ impl<S: Storage> Outbox<S> {
         self.youngest[class as usize] += 1;
         let entry = Entry { header, ordinal: self.youngest[class as usize], pushed_at: now };
         self.expires_at = self.expires_at.min(entry.expires_at());
-        self.counters.pushed += 1;
+        self.books.of(header.reliability).pushed += 1;
         self.storage.push(entry, payload);
         Ok(entry.ticket())
     }
@@ -259,7 +260,7 @@ impl<S: Storage> Outbox<S> {
         let taken = &mut self.taken[shown.class as usize];
         if shown.ordinal > *taken {
             *taken = shown.ordinal;
-            self.counters.written += 1;
+            self.books.of(reliability).written += 1;
         }
         self.pass_over(shown.class);
         if self.storage.is_empty() {
@@ -328,7 +329,12 @@ impl<S: Storage> Outbox<S> {
 
     /// What became of all messages since the outbox was made.
     pub const fn counters(&self) -> Counters {
-        self.counters
+        self.books.total()
+    }
+
+    /// The same of BestEffort messages alone.
+    pub const fn best_effort_counters(&self) -> Counters {
+        self.books.best_effort
     }
 
     /// Messages that wait for their turn.
@@ -477,7 +483,7 @@ impl<S: Storage> Outbox<S> {
     fn drop_front(&mut self, class: Priority, reason: Reason) {
         let Some(entry) = self.storage.pop(class) else { return };
         self.progress.handle_dropped(&entry);
-        let fate = fate_of(&entry, reason, &self.taken, &mut self.counters);
+        let fate = fate_of(&entry, reason, &self.taken, &mut self.books);
         self.storage.ledger().settle(fate);
         if self.storage.is_empty() {
             self.expires_at = NEVER;
@@ -508,12 +514,12 @@ impl<S: Storage> Outbox<S> {
 
     /// Drops the queued messages of a class for which `verdict` has a reason.
     fn drop_in(&mut self, class: Priority, mut verdict: impl FnMut(&Entry) -> Option<Reason>) {
-        let Self { storage, taken, progress, counters, .. } = self;
+        let Self { storage, taken, progress, books, .. } = self;
         storage.drop_where(class, |entry| match verdict(entry) {
             None => Verdict::Keep,
             Some(reason) => {
                 progress.handle_dropped(entry);
-                Verdict::Drop(fate_of(entry, reason, taken, counters))
+                Verdict::Drop(fate_of(entry, reason, taken, books))
             }
         });
     }
@@ -575,7 +581,8 @@ impl core::fmt::Display for SendError {
 impl core::error::Error for SendError {}
 
 /// What becomes of a queued message that is dropped, as it is counted.
-fn fate_of(entry: &Entry, reason: Reason, taken: &[u64; CLASSES], counters: &mut Counters) -> Fate {
+fn fate_of(entry: &Entry, reason: Reason, taken: &[u64; CLASSES], books: &mut Books) -> Fate {
+    let counters = books.of(entry.header.reliability);
     let ticket = entry.ticket();
     if ticket.ordinal <= taken[ticket.class as usize] {
         counters.unconfirmed += 1;

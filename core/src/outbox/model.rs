@@ -588,7 +588,28 @@ impl Model {
         settled.told = Some(state);
     }
 
+    /// What is counted of the messages that match.
+    fn count(&self, matches: impl Fn(&Message) -> bool) -> Counters {
+        let mut counters = Counters::default();
+        for message in self.messages.iter().filter(|message| matches(message)) {
+            counters.pushed += 1;
+            counters.written += u64::from(message.was_taken);
+            match message.state {
+                State::Queued | State::InFlight => {}
+                State::Confirmed => counters.confirmed += 1,
+                State::Unconfirmed => counters.unconfirmed += 1,
+                State::Withdrawn => counters.withdrawn += 1,
+                State::Dropped(reason) => counters.count_drop(reason),
+            }
+        }
+        counters
+    }
+
     fn compare<S: Storage>(&self, outbox: &Outbox<S>) {
+        let requeued = outbox.counters().requeued;
+        assert_eq!(outbox.counters(), Counters { requeued, ..self.count(|_| true) });
+        let is_best_effort = |m: &Message| m.header.reliability == Reliability::BestEffort;
+        assert_eq!(outbox.best_effort_counters(), self.count(is_best_effort));
         for message in &self.messages {
             let settled = !matches!(message.state, State::Queued | State::InFlight | State::Withdrawn);
             assert_eq!(message.told, settled.then_some(message.state), "{:?}", message.ticket);

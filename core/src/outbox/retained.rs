@@ -22,9 +22,12 @@ impl<S: Storage> Outbox<S> {
     /// The session has checked that those records were written. A record that is still open is never confirmed.
     pub fn handle_ack(&mut self, through: u64) {
         while let Some(flight) = self.flights.land(through) {
-            self.counters.confirmed += flight.messages;
+            // What is not retained is BestEffort.
+            self.books.best_effort.confirmed += flight.messages;
             for (class, last) in flight.watermarks() {
-                self.counters.confirmed += self.storage.forget_through(class, last);
+                let (best_effort, kept) = self.storage.forget_through(class, last);
+                self.books.best_effort.confirmed += best_effort;
+                self.books.kept.confirmed += kept;
                 self.storage.ledger().settle(Fate::Confirmed { class, first: 1, last });
             }
         }
@@ -71,9 +74,9 @@ impl<S: Storage> Outbox<S> {
         while let Some((entry, _)) = self.storage.retained(class, first)
             && entry.ordinal <= last
         {
-            let ordinal = entry.ordinal;
+            let (ordinal, reliability) = (entry.ordinal, entry.header.reliability);
             self.storage.forget(class, ordinal);
-            self.counters.confirmed += 1;
+            self.books.of(reliability).confirmed += 1;
         }
         self.storage.ledger().settle(Fate::Confirmed { class, first, last });
     }
@@ -147,11 +150,12 @@ impl<S: Storage> Outbox<S> {
         self.shown = Shown::Nothing;
         self.progress.reset();
         let lost = self.flights.ground();
-        self.counters.unconfirmed += lost.messages;
+        self.books.best_effort.unconfirmed += lost.messages;
         self.withdraw();
         for class in Priority::ALL {
             self.settle_retained(class, lost.through(class));
         }
+        self.storage.ledger().handle_withdrawn();
         self.link = Link::Stream;
         self.rest();
     }
@@ -159,13 +163,13 @@ impl<S: Storage> Outbox<S> {
     /// Withdraws the Guaranteed messages that are queued.
     pub(super) fn withdraw(&mut self) {
         for class in Priority::ALL {
-            let Self { storage, progress, counters, .. } = self;
+            let Self { storage, progress, books, .. } = self;
             storage.drop_where(class, |entry| {
                 if entry.header.reliability != Reliability::Guaranteed {
                     return Verdict::Keep;
                 }
                 progress.handle_dropped(entry);
-                counters.withdrawn += 1;
+                books.kept.withdrawn += 1;
                 Verdict::Withdraw
             });
         }
@@ -184,16 +188,16 @@ impl<S: Storage> Outbox<S> {
             from = ordinal + 1;
             if entry.header.reliability == Reliability::BestEffort {
                 self.storage.forget(class, ordinal);
-                self.counters.unconfirmed += 1;
+                self.books.best_effort.unconfirmed += 1;
                 last = last.max(ordinal);
                 continue;
             }
             if entry.header.reliability == Reliability::High {
                 self.expires_at = self.expires_at.min(entry.expires_at());
-                self.counters.requeued += 1;
+                self.books.kept.requeued += 1;
             } else {
                 self.storage.forget(class, ordinal);
-                self.counters.withdrawn += 1;
+                self.books.kept.withdrawn += 1;
             }
             self.tell_unconfirmed(class, first, last.min(ordinal - 1));
             first = from;
@@ -220,17 +224,18 @@ impl<S: Storage> Outbox<S> {
         last: u64,
         mut matches: impl FnMut(&Entry) -> bool,
     ) -> bool {
-        let before = self.counters.unconfirmed;
+        let mut has_match = false;
         while let Some((entry, _)) = self.storage.retained(class, from)
             && entry.ordinal <= last
             && matches(entry)
         {
-            let ticket = entry.ticket();
+            let (ticket, reliability) = (entry.ticket(), entry.header.reliability);
             self.storage.forget(ticket.class, ticket.ordinal);
-            self.counters.unconfirmed += 1;
+            self.books.of(reliability).unconfirmed += 1;
+            has_match = true;
             self.storage.ledger().settle(Fate::unconfirmed(ticket));
         }
         self.rest();
-        self.counters.unconfirmed > before
+        has_match
     }
 }

@@ -5,7 +5,7 @@
 
 use super::blocks::{Blocks, Place};
 use super::{CLASSES, Entry, Header, Ledger, Payload, Storage, Verdict};
-use crate::ids::Priority;
+use crate::ids::{Priority, Reliability};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use bytes::Bytes;
@@ -216,10 +216,10 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         lane.handle_hole();
     }
 
-    fn forget_through(&mut self, class: Priority, ordinal: u64) -> u64 {
-        let Some(lanes) = &mut self.lanes else { return 0 };
+    fn forget_through(&mut self, class: Priority, ordinal: u64) -> (u64, u64) {
+        let Some(lanes) = &mut self.lanes else { return (0, 0) };
         let lane = &mut lanes[class as usize];
-        let (mut count, mut bytes) = (0, 0);
+        let (mut count, mut best_effort, mut bytes) = (0, 0, 0);
         while lane.taken > 0
             && let Some(Slot { entry, place }) = lane.ring.front()
             && entry.ordinal <= ordinal
@@ -229,6 +229,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
             } else {
                 bytes += Self::weight(&entry.header, lane.blocks.remove(*place));
                 count += 1;
+                best_effort += usize::from(entry.header.reliability == Reliability::BestEffort);
             }
             lane.ring.pop_front();
             lane.taken -= 1;
@@ -236,7 +237,7 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         lane.shrink_if_empty();
         self.kept -= count;
         self.kept_bytes -= bytes;
-        count as u64
+        (best_effort as u64, (count - best_effort) as u64)
     }
 
     fn requeue(&mut self, class: Priority) {

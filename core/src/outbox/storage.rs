@@ -163,8 +163,8 @@ pub trait Storage {
     fn retained(&self, class: Priority, from: u64) -> Option<(&Entry, &[u8])>;
     /// Removes a retained message.
     fn forget(&mut self, class: Priority, ordinal: u64);
-    /// Removes the retained messages of a class up to an ordinal, and says how many they were.
-    fn forget_through(&mut self, class: Priority, ordinal: u64) -> u64;
+    /// Removes the retained messages of a class up to an ordinal, and says how many they were: BestEffort ones, and others.
+    fn forget_through(&mut self, class: Priority, ordinal: u64) -> (u64, u64);
     /// Moves all retained messages of a class to the front of its queue, in their order.
     fn requeue(&mut self, class: Priority);
     /// Whether none of a class is retained.

@@ -20,7 +20,7 @@ mod sending;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,12 +37,12 @@ pub(crate) use self::outgoing::Called;
 use self::outgoing::{Accepted, Outgoing, Storing};
 pub(crate) use self::sending::{Convoy, send};
 use crate::clock;
-use crate::counters::{ByReason, Sent};
+use crate::counters::{Fates, Sent};
 use crate::error::SendError;
 use crate::hub::Hub;
 use crate::peer::{Lane, Peer};
 use crate::signal::Signal;
-use crate::store::{LaneKey, Room, Store, StoreFailure};
+use crate::store::{LaneKey, Room, Store, StoreCounters, StoreFailure, StoreHoldings};
 
 /// All lanes of a node that keeps Guaranteed messages.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct Peers {
     by_id: HashMap<NodeId, Arc<Lanes>>,
     /// Of lanes that nobody needed any more.
     retired: Sent,
-    retired_drops: Vec<(Reason, u64)>,
+    retired_fates: Fates,
     /// How many there may be until those that nobody needs are sought.
     prune_at: usize,
 }
@@ -70,6 +70,8 @@ struct Keeper {
     expiry: Notify,
     /// Something has come to its end that whoever shuts the node down may wait for.
     moved: Arc<Notify>,
+    /// Times that a peer said that it takes nothing of a lane.
+    refused_lanes: AtomicU64,
 }
 
 /// The lanes to and from one peer, one of each class in each direction.
@@ -95,8 +97,13 @@ struct Attached {
 impl Guaranteed {
     /// The lanes of a store, and what waits in them. `moved` is told of what a shutdown waits for.
     pub(crate) async fn open(store: Store, moved: Arc<Notify>) -> Result<Self, StoreFailure> {
-        let keeper =
-            Keeper { store: store.clone(), runtime: Handle::current(), expiry: Notify::new(), moved };
+        let keeper = Keeper {
+            store: store.clone(),
+            runtime: Handle::current(),
+            expiry: Notify::new(),
+            moved,
+            refused_lanes: AtomicU64::new(0),
+        };
         let keeper = Arc::new(keeper);
         let mut peers = HashMap::new();
         for stored in store.send_lanes() {
@@ -112,8 +119,8 @@ impl Guaranteed {
                 lanes.outgoing().restore_messages(stored.key.class, &messages);
             }
         }
-        let (retired, retired_drops) = (Sent::default(), Vec::new());
-        let peers = Peers { by_id: peers, retired, retired_drops, prune_at: PRUNE_AT };
+        let (retired, retired_fates) = (Sent::default(), Fates::default());
+        let peers = Peers { by_id: peers, retired, retired_fates, prune_at: PRUNE_AT };
         Ok(Self { keeper, peers: RwLock::new(peers) })
     }
 
@@ -140,12 +147,26 @@ impl Guaranteed {
         sent
     }
 
-    /// The messages among them that were never delivered, by reason.
-    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
-        let drops = ByReason::default();
-        drops.add_all(self.peers.read().unwrap_or_else(PoisonError::into_inner).retired_drops.clone());
-        self.all().iter().for_each(|lanes| drops.add_all(lanes.dropped()));
-        drops.snapshot()
+    /// The same as fates, with what was sent again.
+    pub(crate) fn fates(&self) -> Fates {
+        let mut fates = self.peers.read().unwrap_or_else(PoisonError::into_inner).retired_fates.clone();
+        self.all().iter().for_each(|lanes| fates.add(&lanes.fates()));
+        fates
+    }
+
+    /// Times that a peer said that it takes nothing of a lane.
+    pub(crate) fn refused_lanes(&self) -> u64 {
+        self.keeper.refused_lanes.load(Ordering::Relaxed)
+    }
+
+    /// What the store has done.
+    pub(crate) fn store_counters(&self) -> StoreCounters {
+        self.keeper.store.counters()
+    }
+
+    /// What the store holds.
+    pub(crate) fn store_holdings(&self) -> StoreHoldings {
+        self.keeper.store.holdings()
     }
 
     /// Sees to the time to live of what is stored, until the node ends.
@@ -194,18 +215,16 @@ impl Peers {
         if self.by_id.len() < self.prune_at {
             return;
         }
-        let (retired, drops) = (&mut self.retired, ByReason::default());
-        drops.add_all(std::mem::take(&mut self.retired_drops));
+        let (retired, retired_fates) = (&mut self.retired, &mut self.retired_fates);
         self.by_id.retain(|_, lanes| {
             let outgoing = lanes.outgoing();
             let is_needed = !outgoing.is_unused() || Arc::strong_count(lanes) > 1;
             if !is_needed {
                 retired.add(&outgoing.sent());
-                drops.add_all(outgoing.dropped());
+                retired_fates.add(&outgoing.fates());
             }
             is_needed
         });
-        self.retired_drops = drops.snapshot();
         self.prune_at = PRUNE_AT.max(2 * self.by_id.len());
     }
 }
@@ -269,9 +288,9 @@ impl Lanes {
         self.outgoing().sent()
     }
 
-    /// Those that were never delivered, by reason.
-    pub(crate) fn dropped(&self) -> Vec<(Reason, u64)> {
-        self.outgoing().dropped()
+    /// The same as fates, with what was sent again.
+    pub(crate) fn fates(&self) -> Fates {
+        self.outgoing().fates()
     }
 
     fn is_settled(&self) -> bool {
@@ -296,6 +315,14 @@ impl Lanes {
     /// Room in the store for a payload of `len` bytes, if there is some.
     pub(crate) fn try_reserve(&self, len: usize) -> Result<Room, SendError> {
         Ok(self.keeper.store.try_reserve(len)?)
+    }
+
+    /// Takes note of a message that its sender hears to be refused, if that is since the store has no room for it.
+    pub(crate) fn note_refused(&self, error: SendError) -> SendError {
+        if error == SendError::StoreFull {
+            self.keeper.store.count_full();
+        }
+        error
     }
 
     fn key(&self, class: Priority) -> LaneKey {

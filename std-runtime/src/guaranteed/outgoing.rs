@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use super::{Attached, Lanes, RETRY_AFTER, may_tell, message_id, tell};
 use crate::clock;
-use crate::counters::Sent;
+use crate::counters::{Fates, Sent};
 use crate::error::SendError;
 use crate::hub::Hub;
 use crate::peer::{self, Peer};
@@ -42,6 +42,8 @@ pub(super) struct Outgoing {
     counts: Sent,
     /// Messages that were never delivered, by reason.
     drops: BTreeMap<Reason, u64>,
+    /// How often a message was sent that may have been sent before.
+    sent_again: u64,
     /// Receipts that somebody may wait for.
     receipts: usize,
 }
@@ -67,6 +69,8 @@ struct End {
     told: Option<Ticket>,
     /// Whether the log has it that the peer takes nothing in this session: the peer may say so as often as it likes.
     is_refused: bool,
+    /// Messages that were sent again, and not added up.
+    sent_again: u64,
 }
 
 #[derive(Debug)]
@@ -115,8 +119,10 @@ impl Outgoing {
         self.counts
     }
 
-    pub(super) fn dropped(&self) -> Vec<(Reason, u64)> {
-        self.drops.iter().map(|(&reason, &count)| (reason, count)).collect()
+    pub(super) fn fates(&self) -> Fates {
+        let Sent { sent, confirmed, unconfirmed, unknown, .. } = self.counts;
+        let dropped = self.drops.iter().map(|(&reason, &count)| (reason, count)).collect();
+        Fates { sent, confirmed, unconfirmed, unknown, dropped, requeued: self.sent_again }
     }
 
     /// A lane was in the store when it was opened.
@@ -249,6 +255,7 @@ impl End {
             leaving: Vec::new(),
             told: None,
             is_refused: false,
+            sent_again: 0,
         }
     }
 
@@ -407,6 +414,7 @@ impl Lanes {
         let is_answer = outgoing.attached.as_ref().is_some_and(|attached| attached.token == token);
         let Some(end) = outgoing.end_of(class, state.epoch) else { return Ok(()) };
         if state.arrived.is_none() && !std::mem::replace(&mut end.is_refused, true) {
+            self.keeper.refused_lanes.fetch_add(1, Relaxed);
             tracing::warn!(
                 peer = %self.id,
                 "the peer takes no Guaranteed messages of class {class:?}; they stay stored until its next session"
@@ -568,6 +576,8 @@ impl Lanes {
                 is_done &= self.tell_lane(end, hub, &mut lane, now);
                 let sent = self.send_class(end, class, hub, &mut lane, now, wall);
                 drop(lane);
+                let sent_again = std::mem::take(&mut end.sent_again);
+                outgoing.sent_again += sent_again;
                 match sent {
                     Ok(is_class_done) => {
                         is_done &= is_class_done;
@@ -648,6 +658,7 @@ impl Lanes {
                         Ok(ticket) => {
                             lane.outbox.ledger().guests.handle_pushed(ticket);
                             end.drop_ready(number);
+                            end.sent_again += u64::from(end.lane.was_sent(number));
                             end.lane.handle_sent(number);
                         }
                         Err(outbox::SendError::QueueFull) => return Ok(false),

@@ -28,9 +28,10 @@ pub(crate) async fn send(
 ) -> Result<(MessageId, Option<Receipt>), SendError> {
     let (lanes, len) = lanes_for(hub, &peer, &message)?;
     let room = match message.options.overflow {
-        Overflow::Wait => lanes.reserve(len).await?,
-        Overflow::Fail | Overflow::Shed => lanes.try_reserve(len)?,
-    };
+        Overflow::Wait => lanes.reserve(len).await,
+        Overflow::Fail | Overflow::Shed => lanes.try_reserve(len),
+    }
+    .map_err(|error| lanes.note_refused(error))?;
     let class = message.options.priority;
     let Accepted { id, outcome, storing } = accept(hub, &peer, lanes, message, room, is_tracked)?;
     storing.await?;
@@ -139,7 +140,10 @@ impl Convoy {
                     return Poll::Pending;
                 }
                 None => match refused {
-                    Some(error) => return Poll::Ready(Err(error)),
+                    Some(error) => {
+                        let noted = peer.lanes.as_ref().map_or(error, |lanes| lanes.note_refused(error));
+                        return Poll::Ready(Err(noted));
+                    }
                     None if self.reserving.is_some() => return Poll::Pending,
                     None => return Poll::Ready(Ok(())),
                 },

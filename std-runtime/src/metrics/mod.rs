@@ -16,12 +16,16 @@ mod table;
 use std::time::Duration;
 
 use ::metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
-use hyphal_core::ids::NodeId;
+use hyphal_core::ids::{NodeId, Reliability};
+use hyphal_core::time::UnixTime;
 use hyphal_core::wire::reason::Reason;
 use tokio::time::MissedTickBehavior;
 
-use crate::counters::Counters;
+use crate::counters::{ByReliability, Counters, Fates};
+use crate::guaranteed::Guaranteed;
 use crate::node::{Node, PeerInfo};
+use crate::store::{StoreCounters, StoreFailure, StoreHoldings};
+use crate::trust::Credential;
 
 pub use exposition::Exposition;
 pub use server::Server;
@@ -80,6 +84,12 @@ pub struct Holdings {
     pub inbox_batches: u64,
     /// Bytes that these take up.
     pub inbox_bytes: u64,
+    /// The store of Guaranteed messages; `None` if the node has none.
+    pub store: Option<StoreHoldings>,
+    /// When its own certificate expires, if it has one.
+    pub certificate_expires: Option<UnixTime>,
+    /// When the delegation of its key ends, if that is a delegated one.
+    pub delegation_expires: Option<UnixTime>,
 }
 
 impl Node {
@@ -102,6 +112,9 @@ impl Node {
                 assembly_limit,
                 inbox_batches: inbox_batches as u64,
                 inbox_bytes: inbox_bytes as u64,
+                store: hub.guaranteed.as_ref().map(Guaranteed::store_holdings),
+                certificate_expires: hub.trust().own().map(Credential::not_after),
+                delegation_expires: hub.plan.identity.delegation().map(|delegation| delegation.not_after),
             },
         }
     }
@@ -196,6 +209,64 @@ impl Sink<'_> {
         counts.iter().for_each(|&(reason, count)| self.put([reason.name().into()], count));
     }
 
+    /// A value for each reliability.
+    fn put_reliabilities(&self, fates: &ByReliability, value: impl Fn(&Fates) -> u64) {
+        fates.iter().for_each(|(reliability, fates)| self.put([reliability.name().into()], value(fates)));
+    }
+
+    /// How many messages of each reliability met each outcome, where any did.
+    fn put_outcomes(&self, fates: &ByReliability) {
+        for (reliability, outcome, count) in outcomes(fates) {
+            self.put([reliability.name().into(), outcome.into()], count);
+        }
+    }
+
+    /// A number of what the store holds, if there is one.
+    fn put_store(&self, s: &Snapshot, value: impl Fn(&StoreHoldings) -> u64) {
+        if let Some(store) = &s.holdings.store {
+            self.put([], value(store));
+        }
+    }
+
+    /// A number of what the store has done, if there is one.
+    fn put_stored(&self, s: &Snapshot, value: impl Fn(&StoreCounters) -> u64) {
+        if let Some(store) = &s.counters.store {
+            self.put([], value(store));
+        }
+    }
+
+    /// A value for each way in which an operation of the store failed.
+    fn put_failures(&self, operation: &'static str, counts: &[(StoreFailure, u64)]) {
+        for &(failure, count) in counts {
+            self.put([operation.into(), failure.name().into()], count);
+        }
+    }
+
+    /// A moment, if there is one.
+    fn put_time(&self, time: Option<UnixTime>) {
+        if let Some(time) = time {
+            self.put([], time.as_micros() as f64 / 1e6);
+        }
+    }
+
+    /// A value for each peer that is shown and each reliability of which messages were sent to it.
+    fn put_peers_reliabilities(&self, value: impl Fn(&Fates) -> u64) {
+        for Listed { label, info } in self.listed {
+            for (reliability, fates) in info.fates.iter().filter(|(_, fates)| fates.sent > 0) {
+                self.put([label.clone(), reliability.name().into()], value(fates));
+            }
+        }
+    }
+
+    /// How many messages of each reliability to each peer that is shown met each outcome, where any did.
+    fn put_peers_outcomes(&self) {
+        for Listed { label, info } in self.listed {
+            for (reliability, outcome, count) in outcomes(&info.fates) {
+                self.put([label.clone(), reliability.name().into(), outcome.into()], count);
+            }
+        }
+    }
+
     /// A value for each peer that is shown and has one.
     fn put_peers<V: Into<Value>>(&self, value: impl Fn(&PeerInfo) -> Option<V>) {
         for Listed { label, info } in self.listed {
@@ -218,6 +289,17 @@ impl Sink<'_> {
     fn listed(&self) -> usize {
         self.listed.len()
     }
+}
+
+/// The outcomes that occurred: how a receipt names them, and of failures the reason.
+fn outcomes(fates: &ByReliability) -> impl Iterator<Item = (Reliability, &'static str, u64)> {
+    fates.iter().flat_map(|(reliability, fates)| {
+        let Fates { confirmed, unconfirmed, unknown, .. } = *fates;
+        let told = [("Delivered", confirmed), ("Unconfirmed", unconfirmed), ("Unknown", unknown)];
+        let dropped = fates.dropped.iter().map(|(reason, count)| (reason.name(), *count));
+        let all = told.into_iter().chain(dropped).filter(|&(_, count)| count != 0);
+        all.map(move |(outcome, count)| (reliability, outcome, count))
+    })
 }
 
 /// A number as a recorder takes it.

@@ -8,7 +8,7 @@ use hyphal_core::breaker;
 use hyphal_core::health;
 
 use super::{Metric, Sink, Snapshot};
-use crate::counters::Compression;
+use crate::counters::{Compression, Fates, ReloadRefusals};
 use crate::node::PeerInfo;
 
 pub(super) const METRICS: &[Metric] = &[
@@ -89,6 +89,43 @@ pub(super) const METRICS: &[Metric] = &[
             sink.put([], s.counters.sent.in_flight);
         },
     ),
+    // The same by reliability: accepted = outcomes + outstanding.
+    counter(
+        "hyphal_sent_accepted_total",
+        COUNT,
+        &["reliability"],
+        "As hyphal_sent_messages_total, by reliability.",
+        |s, sink| {
+            sink.put_reliabilities(&s.counters.fates, |fates| fates.sent);
+        },
+    ),
+    counter(
+        "hyphal_sent_outcomes_total",
+        COUNT,
+        &["reliability", "outcome"],
+        "What became of them: Delivered, Unconfirmed, Unknown, or the reason for which they were given up, as Expired.",
+        |s, sink| {
+            sink.put_outcomes(&s.counters.fates);
+        },
+    ),
+    counter(
+        "hyphal_sent_requeued_total",
+        COUNT,
+        &["reliability"],
+        "How often a message was put back to be sent again: High ones when their session ended before their acknowledgement, Guaranteed ones when they are sent again.",
+        |s, sink| {
+            sink.put_reliabilities(&s.counters.fates, |fates| fates.requeued);
+        },
+    ),
+    gauge(
+        "hyphal_sent_outstanding",
+        COUNT,
+        &["reliability"],
+        "Messages that have no outcome yet: queued, stored or in flight.",
+        |s, sink| {
+            sink.put_reliabilities(&s.counters.fates, Fates::outstanding);
+        },
+    ),
     // Messages that were received.
     counter(
         "hyphal_received_messages_total",
@@ -108,22 +145,50 @@ pub(super) const METRICS: &[Metric] = &[
             sink.put_reasons(&s.counters.received_dropped);
         },
     ),
+    // Seals and signatures.
+    counter(
+        "hyphal_seals_made_total",
+        COUNT,
+        &[],
+        "Messages that were sealed, queued afterwards or refused by a full queue.",
+        |s, sink| {
+            sink.put([], s.counters.protected.sealed);
+        },
+    ),
     counter(
         "hyphal_seals_opened_total",
         COUNT,
         &[],
-        "Messages received whose seals were opened; hyphal_received_dropped_total has the others: BadSeal.",
+        "Messages received whose seals were opened; hyphal_envelopes_refused_total has the others: BadSeal.",
         |s, sink| {
-            sink.put([], s.counters.seals_opened);
+            sink.put([], s.counters.protected.opened);
+        },
+    ),
+    counter(
+        "hyphal_signatures_made_total",
+        COUNT,
+        &[],
+        "Messages that were signed, queued afterwards or refused by a full queue; a broadcast is one.",
+        |s, sink| {
+            sink.put([], s.counters.protected.signed);
         },
     ),
     counter(
         "hyphal_signatures_verified_total",
         COUNT,
         &[],
-        "Messages received whose signatures were verified; hyphal_received_dropped_total has the others: BadSignature.",
+        "Messages received whose signatures were verified; hyphal_envelopes_refused_total has the others: BadSignature.",
         |s, sink| {
-            sink.put([], s.counters.signatures_verified);
+            sink.put([], s.counters.protected.verified);
+        },
+    ),
+    counter(
+        "hyphal_envelopes_refused_total",
+        COUNT,
+        &["reason"],
+        "Sealed or signed messages received and not taken: the seal does not open (BadSeal), the signature does not hold (BadSignature), or the envelope is wrong. hyphal_received_dropped_total has them, too.",
+        |s, sink| {
+            sink.put_reasons(&s.counters.protected.refused);
         },
     ),
     // Bytes on links.
@@ -242,6 +307,196 @@ pub(super) const METRICS: &[Metric] = &[
             sink.put_reasons(&s.counters.strays);
         },
     ),
+    // Certificates and revocation lists.
+    counter(
+        "hyphal_certificates_accepted_total",
+        COUNT,
+        &[],
+        "Certificates that peers showed in handshakes and that hold; under the policy certified, that admit them.",
+        |s, sink| {
+            sink.put([], s.counters.certification.certificates_accepted);
+        },
+    ),
+    counter(
+        "hyphal_certificates_refused_total",
+        COUNT,
+        &["reason"],
+        "Certificates that do not; under the policy certified missing ones, too (NoCertificate). Whoever dials can cause them.",
+        |s, sink| {
+            sink.put_reasons(&s.counters.certification.certificates_refused);
+        },
+    ),
+    counter(
+        "hyphal_revocation_lists_adopted_total",
+        COUNT,
+        &["from"],
+        "Newer revocation lists that count; from peer, or from file: read while the node ran.",
+        |s, sink| {
+            sink.put(["peer".into()], s.counters.certification.lists_from_peers);
+            sink.put(["file".into()], s.counters.certification.lists_from_files);
+        },
+    ),
+    counter(
+        "hyphal_revocation_lists_refused_total",
+        COUNT,
+        &["reason"],
+        "Revocation lists from peers that were not taken: not newer (Duplicate, which is usual), of an authority that is none here (Untrusted), broken or forged.",
+        |s, sink| {
+            sink.put_reasons(&s.counters.certification.lists_refused);
+        },
+    ),
+    counter(
+        "hyphal_revocation_lists_sent_total",
+        COUNT,
+        &[],
+        "Times that a revocation list was queued for a peer.",
+        |s, sink| {
+            sink.put([], s.counters.certification.lists_sent);
+        },
+    ),
+    counter(
+        "hyphal_revocation_lists_unsent_total",
+        COUNT,
+        &[],
+        "Times that a peer could take none, as its queue was full or the list is too long for it.",
+        |s, sink| {
+            sink.put([], s.counters.certification.lists_unsent);
+        },
+    ),
+    counter(
+        "hyphal_revocation_lists_unkept_total",
+        COUNT,
+        &[],
+        "Revocation lists that count and could not be written down, so that they are not passed on: see the log.",
+        |s, sink| {
+            sink.put([], s.counters.certification.lists_unkept);
+        },
+    ),
+    gauge(
+        "hyphal_certificate_expiry_seconds",
+        SECONDS,
+        &[],
+        "When this node's certificate expires, in seconds since 1970; absent without one.",
+        |s, sink| {
+            sink.put_time(s.holdings.certificate_expires);
+        },
+    ),
+    gauge(
+        "hyphal_delegation_expiry_seconds",
+        SECONDS,
+        &[],
+        "When the delegation of this node's key ends, in seconds since 1970; absent if the key is its own.",
+        |s, sink| {
+            sink.put_time(s.holdings.delegation_expires);
+        },
+    ),
+    // The store of Guaranteed messages: stored before + appended - removed = messages.
+    gauge(
+        "hyphal_store_state",
+        None,
+        &[],
+        "0 takes messages, 1 its disk is full, 2 its disk fails (start the node anew). Rows of the store are absent without one.",
+        |s, sink| {
+            sink.put_store(s, |store| store.state as u64);
+        },
+    ),
+    gauge("hyphal_store_file_bytes", BYTES, &[], "Bytes of its file.", |s, sink| {
+        sink.put_store(s, |store| store.file_bytes);
+    }),
+    gauge(
+        "hyphal_store_bytes",
+        BYTES,
+        &[],
+        "Bytes of messages in it or on their way into it, as store.bytes counts them.",
+        |s, sink| {
+            sink.put_store(s, |store| store.bytes);
+        },
+    ),
+    gauge("hyphal_store_limit_bytes", BYTES, &[], "The most that these can be: store.bytes.", |s, sink| {
+        sink.put_store(s, |store| store.limit);
+    }),
+    gauge(
+        "hyphal_store_messages",
+        COUNT,
+        &[],
+        "Messages in its file, those included that have an outcome and go with the next commit.",
+        |s, sink| {
+            sink.put_store(s, |store| store.messages);
+        },
+    ),
+    gauge(
+        "hyphal_store_lanes",
+        COUNT,
+        &["direction"],
+        "Lanes in it; direction is sent or received.",
+        |s, sink| {
+            if let Some(store) = &s.holdings.store {
+                sink.put(["sent".into()], store.send_lanes);
+                sink.put(["received".into()], store.receive_lanes);
+            }
+        },
+    ),
+    counter(
+        "hyphal_store_commits_total",
+        COUNT,
+        &[],
+        "Transactions that are on its disk; each is a sync for all that came meanwhile.",
+        |s, sink| {
+            sink.put_stored(s, |store| store.commits);
+        },
+    ),
+    counter("hyphal_store_appended_total", COUNT, &[], "Messages that were stored.", |s, sink| {
+        sink.put_stored(s, |store| store.appended);
+    }),
+    counter(
+        "hyphal_store_removed_total",
+        COUNT,
+        &[],
+        "Messages that were removed, as they have an outcome.",
+        |s, sink| {
+            sink.put_stored(s, |store| store.removed);
+        },
+    ),
+    counter(
+        "hyphal_store_arrivals_saved_total",
+        COUNT,
+        &[],
+        "Times that it was saved what has arrived of a lane of a peer.",
+        |s, sink| {
+            sink.put_stored(s, |store| store.saved);
+        },
+    ),
+    counter(
+        "hyphal_store_lanes_forgotten_total",
+        COUNT,
+        &[],
+        "Lanes of peers that made room for others: what has arrived of them is no longer known.",
+        |s, sink| {
+            sink.put_stored(s, |store| store.forgotten);
+        },
+    ),
+    counter(
+        "hyphal_store_failures_total",
+        COUNT,
+        &["operation", "failure"],
+        "What failed: a commit, a read of messages, or an append: a message that was refused. failure is Full (store.bytes), DiskFull, Broken, NoLane or Closed.",
+        |s, sink| {
+            if let Some(store) = &s.counters.store {
+                sink.put_failures("commit", &store.failed_commits);
+                sink.put_failures("read", &store.failed_reads);
+                sink.put_failures("append", &store.refused);
+            }
+        },
+    ),
+    counter(
+        "hyphal_lanes_refused_total",
+        COUNT,
+        &[],
+        "Times that a peer said that it takes no Guaranteed messages of a class in this session; they stay stored.",
+        |s, sink| {
+            sink.put([], s.counters.lanes_refused);
+        },
+    ),
     // What was changed while it ran.
     counter(
         "hyphal_reloads_total",
@@ -250,6 +505,20 @@ pub(super) const METRICS: &[Metric] = &[
         "Times that peers and trust were taken anew as a whole.",
         |s, sink| {
             sink.put([], s.counters.reloads);
+        },
+    ),
+    counter("hyphal_trust_changes_total", COUNT, &[], "Times that trust alone was taken anew.", |s, sink| {
+        sink.put([], s.counters.trust_changes);
+    }),
+    counter(
+        "hyphal_reloads_refused_total",
+        COUNT,
+        &["cause"],
+        "Times that either was refused, the old one staying in force: the configuration is unreadable, or wrong in its trust (or a file that it names), a peer, or the room for peers.",
+        |s, sink| {
+            let ReloadRefusals { unreadable, trust, peer, room } = s.counters.reloads_refused;
+            let counts = [("unreadable", unreadable), ("trust", trust), ("peer", peer), ("room", room)];
+            counts.into_iter().for_each(|(cause, count)| sink.put([cause.into()], count));
         },
     ),
     // Memory.
@@ -356,6 +625,42 @@ pub(super) const METRICS: &[Metric] = &[
             sink.put_peers_reasons(|peer| &peer.sent_dropped);
         },
     ),
+    counter(
+        "hyphal_peer_sent_accepted_total",
+        COUNT,
+        &["peer", "reliability"],
+        "As hyphal_sent_accepted_total.",
+        |_, sink| {
+            sink.put_peers_reliabilities(|fates| fates.sent);
+        },
+    ),
+    counter(
+        "hyphal_peer_sent_outcomes_total",
+        COUNT,
+        &["peer", "reliability", "outcome"],
+        "As hyphal_sent_outcomes_total.",
+        |_, sink| {
+            sink.put_peers_outcomes();
+        },
+    ),
+    counter(
+        "hyphal_peer_sent_requeued_total",
+        COUNT,
+        &["peer", "reliability"],
+        "As hyphal_sent_requeued_total.",
+        |_, sink| {
+            sink.put_peers_reliabilities(|fates| fates.requeued);
+        },
+    ),
+    gauge(
+        "hyphal_peer_sent_outstanding",
+        COUNT,
+        &["peer", "reliability"],
+        "As hyphal_sent_outstanding.",
+        |_, sink| {
+            sink.put_peers_reliabilities(Fates::outstanding);
+        },
+    ),
     gauge("hyphal_peer_sent_queued", COUNT, PEER, "As hyphal_sent_queued.", |_, sink| {
         sink.put_peers(|peer| Some(peer.sent.queued));
     }),
@@ -381,6 +686,39 @@ pub(super) const METRICS: &[Metric] = &[
         "As hyphal_received_dropped_total.",
         |_, sink| {
             sink.put_peers_reasons(|peer| &peer.received_dropped);
+        },
+    ),
+    counter("hyphal_peer_seals_made_total", COUNT, PEER, "As hyphal_seals_made_total.", |_, sink| {
+        sink.put_peers(|peer| Some(peer.protected.sealed));
+    }),
+    counter("hyphal_peer_seals_opened_total", COUNT, PEER, "As hyphal_seals_opened_total.", |_, sink| {
+        sink.put_peers(|peer| Some(peer.protected.opened));
+    }),
+    counter(
+        "hyphal_peer_signatures_made_total",
+        COUNT,
+        PEER,
+        "As hyphal_signatures_made_total, without broadcasts.",
+        |_, sink| {
+            sink.put_peers(|peer| Some(peer.protected.signed));
+        },
+    ),
+    counter(
+        "hyphal_peer_signatures_verified_total",
+        COUNT,
+        PEER,
+        "As hyphal_signatures_verified_total.",
+        |_, sink| {
+            sink.put_peers(|peer| Some(peer.protected.verified));
+        },
+    ),
+    counter(
+        "hyphal_peer_envelopes_refused_total",
+        COUNT,
+        &["peer", "reason"],
+        "As hyphal_envelopes_refused_total.",
+        |_, sink| {
+            sink.put_peers_reasons(|peer| &peer.protected.refused);
         },
     ),
     counter(

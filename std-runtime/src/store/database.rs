@@ -45,6 +45,15 @@ pub(super) struct Index {
     by_use: BTreeMap<u64, LaneKey>,
 }
 
+/// What was found in a database.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) index: Index,
+    /// Units that its messages take.
+    pub(super) taken: u64,
+    pub(super) messages: u64,
+}
+
 /// A receive lane with the moment of its last use, a number that grows with each.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received {
@@ -59,6 +68,10 @@ pub(super) struct Changes {
     receive: BTreeMap<LaneKey, Option<Received>>,
     /// Units of the messages that were removed.
     pub(super) freed: u64,
+    pub(super) appended: u64,
+    pub(super) removed: u64,
+    /// Receive lanes that made room for others.
+    pub(super) forgotten: u64,
     /// The places in the batch of operations whose lane was not open, in order.
     pub(super) refused: Vec<usize>,
 }
@@ -108,12 +121,12 @@ impl Opened {
         }
     }
 
-    /// What the database holds, and the units that its messages take.
-    pub(super) fn load(&self, path: &Path) -> Result<(Index, u64), StoreError> {
+    /// What the database holds.
+    pub(super) fn load(&self, path: &Path) -> Result<Loaded, StoreError> {
         unpanicked(|| self.try_load()).map_err(|error| not_opened(error, path, "read"))
     }
 
-    fn try_load(&self) -> Result<(Index, u64), redb::Error> {
+    fn try_load(&self) -> Result<Loaded, redb::Error> {
         let transaction = self.database.begin_read()?;
         let mut index = Index::default();
         for row in transaction.open_table(SEND_LANES)?.iter()? {
@@ -127,7 +140,7 @@ impl Opened {
             index.receive.insert(lane.key, Received { lane, last_used });
             index.by_use.insert(last_used, lane.key);
         }
-        let mut taken = 0;
+        let (mut taken, mut messages) = (0, 0);
         for row in transaction.open_table(MESSAGES)?.iter()? {
             let (key, row) = row?;
             let (lane, number) = key.value();
@@ -136,8 +149,9 @@ impl Opened {
                 return Err(damaged());
             }
             taken += units_of(row.value());
+            messages += 1;
         }
-        Ok((index, taken))
+        Ok(Loaded { index, taken, messages })
     }
 
     /// Writes a batch; when this returns, it is on the disk.
@@ -167,7 +181,7 @@ impl Opened {
     /// Makes the database agree with the index: it may hold a commit that it reported as failed.
     pub(super) fn reconcile(&self, index: &Index) -> Result<(), redb::Error> {
         unpanicked(|| {
-            let (found, _) = self.try_load()?;
+            let Loaded { index: found, .. } = self.try_load()?;
             if found.send == index.send {
                 return Ok(());
             }
@@ -283,6 +297,7 @@ impl Change<'_> {
         rows::write_message(row.as_mut(), &bytes, number, message);
         lane.next = lane.next.max(number.saturating_add(1));
         self.changes.send.insert(key, Some(lane));
+        self.changes.appended += 1;
         Ok(true)
     }
 
@@ -318,6 +333,7 @@ impl Change<'_> {
         for removed in self.messages.extract_from_if(range, |_, _| true)? {
             let (_, row) = removed?;
             self.changes.freed += units_of(row.value());
+            self.changes.removed += 1;
         }
         Ok(())
     }
@@ -333,6 +349,7 @@ impl Change<'_> {
         let oldest = self.index.by_use.values().filter(|key| !batch.arrivals.contains_key(key));
         for key in oldest.take(count.saturating_sub(limit)) {
             self.changes.receive.insert(*key, None);
+            self.changes.forgotten += 1;
         }
         Ok(())
     }

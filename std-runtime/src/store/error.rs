@@ -167,6 +167,24 @@ pub enum StoreFailure {
     Closed,
 }
 
+impl StoreFailure {
+    /// All of them, in order.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Full, Self::TooLong, Self::DiskFull, Self::Broken, Self::NoLane, Self::Closed];
+
+    /// The name as it stands in the numbers of a node.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "Full",
+            Self::TooLong => "TooLong",
+            Self::DiskFull => "DiskFull",
+            Self::Broken => "Broken",
+            Self::NoLane => "NoLane",
+            Self::Closed => "Closed",
+        }
+    }
+}
+
 impl fmt::Display for StoreFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -10,6 +10,7 @@
 mod database;
 mod error;
 mod file;
+mod numbers;
 mod room;
 mod rows;
 #[cfg(test)]
@@ -27,12 +28,12 @@ use hyphal_core::ids::{NodeId, Priority};
 use hyphal_core::time::UnixTime;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use self::database::Opened;
+use self::database::{Loaded, Opened};
 pub use self::error::{StoreError, StoreFailure};
 use self::file::Disk;
+use self::numbers::Numbers;
+pub use self::numbers::{StoreCounters, StoreHoldings, StoreState};
 use self::room::Rooms;
-#[cfg(test)]
-pub(crate) use self::writer::Commits;
 use self::writer::{Operation, Settled, Shared, Writer};
 
 /// Whether there is a store of the node `own` in `directory`, and none of another node, of a newer release, damaged at its beginning,
@@ -139,8 +140,10 @@ impl Store {
 
     fn open_on(disk: Arc<dyn Disk>, path: PathBuf, limits: StoreLimits) -> Result<Self, StoreError> {
         let opened = Opened::open(disk.clone(), &path)?;
-        let (index, taken) = opened.load(&path)?;
-        let shared = Arc::new(Shared::new(Rooms::new(limits.bytes, taken), index, opened));
+        let Loaded { index, taken, messages } = opened.load(&path)?;
+        let file_bytes = disk.len().map_err(|error| StoreError::io(&path, "open", error))?;
+        let numbers = Numbers::new(messages, file_bytes);
+        let shared = Arc::new(Shared::new(Rooms::new(limits.bytes, taken), index, opened, numbers));
         let writer = Writer::new(shared.clone(), disk, path.clone(), limits.receive_lanes);
         let thread = std::thread::Builder::new().name("hyphal-store".to_owned());
         thread.spawn(move || writer.run()).map_err(|error| StoreError::io(&path, "start writing", error))?;
@@ -229,6 +232,7 @@ impl Store {
                     let current = shared.database()?;
                     if Arc::ptr_eq(&current, &database) {
                         tracing::error!("a message cannot be read from the store: {error}");
+                        shared.numbers.handle_failed_read(StoreFailure::Broken);
                         return Err(StoreFailure::Broken);
                     }
                 }
@@ -256,16 +260,27 @@ impl Store {
         Durable(durable)
     }
 
-    /// Bytes of messages that the store holds or has promised room for, as counted against the limit.
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> u64 {
-        self.handle.shared.rooms.taken()
+    /// What was done since the store was opened.
+    pub(crate) fn counters(&self) -> StoreCounters {
+        self.handle.shared.numbers.counters()
     }
 
-    /// How much was written since the store was opened.
-    #[cfg(test)]
-    pub(crate) fn commits(&self) -> Commits {
-        self.handle.shared.commits()
+    /// What there is at the moment.
+    pub(crate) fn holdings(&self) -> StoreHoldings {
+        let Shared { rooms, numbers, .. } = &*self.handle.shared;
+        let index = self.handle.shared.index();
+        StoreHoldings {
+            bytes: rooms.taken(),
+            limit: rooms.limit(),
+            send_lanes: index.send.len() as u64,
+            receive_lanes: index.receive.len() as u64,
+            ..numbers.holdings()
+        }
+    }
+
+    /// A sender was told that there is no room for its message.
+    pub(crate) fn count_full(&self) {
+        self.handle.shared.numbers.handle_refused(StoreFailure::Full, 1);
     }
 
     /// Commits what was asked for, closes the file and releases it to others. All later calls answer

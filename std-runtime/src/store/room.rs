@@ -64,8 +64,12 @@ impl Rooms {
         self.stored.add_permits(usize::try_from(units - paid).unwrap_or(0));
     }
 
+    /// The most bytes that can be taken.
+    pub(super) fn limit(&self) -> u64 {
+        u64::from(self.limit) * UNIT as u64
+    }
+
     /// Bytes that are taken or promised.
-    #[cfg(test)]
     pub(super) fn taken(&self) -> u64 {
         let debt = *self.debt.lock().unwrap_or_else(PoisonError::into_inner);
         let free = u64::try_from(self.stored.available_permits()).unwrap_or(u64::MAX);

@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use super::database::{Index, Opened};
 use super::error::StoreFailure;
 use super::file::{Disk, Fault};
+use super::numbers::{Numbers, StoreState};
 use super::room::{self, Rooms};
 use super::{LaneKey, Room, StoredMessage, StoredReceiveLane};
 
@@ -41,16 +42,7 @@ pub(super) struct Shared {
     current: Mutex<Current>,
     /// Becomes true when the file is closed.
     closed: watch::Sender<bool>,
-    #[cfg(test)]
-    commits: Mutex<Commits>,
-}
-
-/// How much has been written, and with how many syncs.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Commits {
-    pub(crate) commits: u64,
-    pub(crate) messages: u64,
+    pub(super) numbers: Numbers,
 }
 
 /// What readers get.
@@ -106,7 +98,7 @@ pub(super) struct Arrival {
 pub(super) type Answer = oneshot::Sender<Result<(), StoreFailure>>;
 
 impl Shared {
-    pub(super) fn new(rooms: Rooms, index: Index, opened: Opened) -> Self {
+    pub(super) fn new(rooms: Rooms, index: Index, opened: Opened, numbers: Numbers) -> Self {
         Self {
             rooms,
             index: RwLock::new(index),
@@ -114,18 +106,12 @@ impl Shared {
             wake: Condvar::new(),
             current: Mutex::new(Current::Open(Arc::new(opened))),
             closed: watch::Sender::new(false),
-            #[cfg(test)]
-            commits: Mutex::default(),
+            numbers,
         }
     }
 
     pub(super) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cfg(test)]
-    pub(super) fn commits(&self) -> Commits {
-        *locked(&self.commits)
     }
 
     pub(super) fn database(&self) -> Result<Arc<Opened>, StoreFailure> {
@@ -142,6 +128,7 @@ impl Shared {
     pub(super) fn push(&self, operation: Operation) {
         let mut pending = locked(&self.pending);
         if pending.is_closing {
+            self.numbers.handle_refused(StoreFailure::Closed, u64::from(operation.is_append()));
             return operation.answer(Err(StoreFailure::Closed));
         }
         if let (Operation::Settle { lane, settled }, Some(Operation::Settle { lane: last, settled: before })) =
@@ -202,6 +189,8 @@ impl Shared {
 
     /// What was not written: removals are tried again, everything else is answered.
     fn give_up(&self, batch: Batch, failure: StoreFailure) {
+        let refused = batch.operations.iter().filter(|operation| operation.is_append()).count();
+        self.numbers.handle_refused(failure, refused as u64);
         let mut pending = locked(&self.pending);
         for operation in batch.operations {
             match operation {
@@ -259,6 +248,10 @@ impl Operation {
             Self::Append { message, .. } => message.payload.len() + room::UNIT,
             _ => room::UNIT,
         }
+    }
+
+    fn is_append(&self) -> bool {
+        matches!(self, Self::Append { .. })
     }
 
     /// Whether somebody waits for an answer.
@@ -374,7 +367,11 @@ impl Writer {
     fn commit(&mut self, batch: Batch) {
         let database = match self.shared.database().or_else(|_| self.reopen()) {
             Ok(database) => database,
-            Err(failure) => return self.shared.give_up(batch, failure),
+            Err(failure) => {
+                self.shared.numbers.handle_failed_commit(failure);
+                self.note_state();
+                return self.shared.give_up(batch, failure);
+            }
         };
         let committed = database.commit(&self.shared.index(), self.receive_lanes, &batch);
         match committed {
@@ -385,14 +382,17 @@ impl Writer {
                 }
                 self.shared.index.write().unwrap_or_else(PoisonError::into_inner).apply(&changes);
                 self.shared.rooms.give_back(changes.freed);
-                #[cfg(test)]
-                self.shared.count(&batch);
-                answer_all(batch, &changes.refused);
+                self.shared.numbers.handle_commit(&changes, batch.arrivals.len());
+                self.note_file();
+                self.note_state();
+                self.shared.answer_all(batch, &changes.refused);
             }
             Err(error) => {
                 self.fail(&database, &error);
                 drop(database);
                 let failure = self.failure();
+                self.shared.numbers.handle_failed_commit(failure);
+                self.note_state();
                 self.shared.give_up(batch, failure);
                 if matches!(self.state, State::Full { .. }) {
                     // For those who read; if it does not succeed, the next batch tries again.
@@ -400,6 +400,22 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Takes note of how long the file is.
+    fn note_file(&self) {
+        // A disk that does not tell has a length all the same, the last one.
+        if let Ok(len) = self.disk.len() {
+            self.shared.numbers.set_file_bytes(len);
+        }
+    }
+
+    fn note_state(&self) {
+        self.shared.numbers.set_state(match self.state {
+            State::Good => StoreState::Good,
+            State::Full { .. } => StoreState::DiskFull,
+            State::Broken => StoreState::Broken,
+        });
     }
 
     fn failure(&self) -> StoreFailure {
@@ -444,29 +460,23 @@ impl Writer {
 }
 
 impl Shared {
-    #[cfg(test)]
-    fn count(&self, batch: &Batch) {
-        let is_append = |operation: &&Operation| matches!(operation, Operation::Append { .. });
-        let messages = batch.operations.iter().filter(is_append).count();
-        let mut commits = locked(&self.commits);
-        commits.commits += 1;
-        commits.messages += u64::try_from(messages).unwrap_or(0);
-    }
-
     /// Whether only removals are left that a disk without room has refused already.
     fn is_closing_without_answers(&self) -> bool {
         let pending = locked(&self.pending);
         pending.is_closing && !pending.is_urgent
     }
-}
 
-fn answer_all(batch: Batch, refused: &[usize]) {
-    let mut refused = refused.iter().peekable();
-    for (place, operation) in batch.operations.into_iter().enumerate() {
-        let is_refused = refused.next_if(|next| **next == place).is_some();
-        operation.answer(if is_refused { Err(StoreFailure::NoLane) } else { Ok(()) });
+    fn answer_all(&self, batch: Batch, refused: &[usize]) {
+        let mut refused = refused.iter().peekable();
+        for (place, operation) in batch.operations.into_iter().enumerate() {
+            let is_refused = refused.next_if(|next| **next == place).is_some();
+            if is_refused {
+                self.numbers.handle_refused(StoreFailure::NoLane, u64::from(operation.is_append()));
+            }
+            operation.answer(if is_refused { Err(StoreFailure::NoLane) } else { Ok(()) });
+        }
+        batch.arrivals.into_values().for_each(|arrival| arrival.answer(Ok(())));
     }
-    batch.arrivals.into_values().for_each(|arrival| arrival.answer(Ok(())));
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

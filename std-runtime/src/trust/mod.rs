@@ -154,6 +154,17 @@ impl TrustState {
             && versions(self) == versions(other)
     }
 
+    /// How many lists there are here of which `other`, the state before, has none or an older one.
+    pub(crate) fn newer_lists_than(&self, other: &Self) -> u64 {
+        let lists = self.authorities.iter().filter_map(|(_, list)| list);
+        let is_news = |list: &&Revocations<Bytes>| {
+            let known = other.authorities.iter().find(|(id, _)| *id == list.header().authority);
+            let known = known.and_then(|(_, list)| list);
+            known.is_none_or(|known| known.header().version < list.header().version)
+        };
+        lists.filter(is_news).count() as u64
+    }
+
     /// The policy.
     pub fn policy(&self) -> Trust {
         self.settings.policy

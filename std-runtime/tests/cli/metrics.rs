@@ -47,6 +47,25 @@ fn the_address_may_stand_in_the_configuration_and_peers_may_be_left_out() {
 }
 
 #[test]
+fn an_edit_that_cannot_be_read_is_counted_among_the_reloads_that_were_refused() {
+    let home = Home::new();
+    home.keygen("a");
+    let right = "key = 'a.key'\nlisten = ['127.0.0.1:0']\nmetrics = '127.0.0.1:0'\n";
+    home.write("node.toml", right);
+    let node = home.start(&["node", "--json", "--config", "node.toml"]);
+    let metrics = node.event("started")["metrics"].as_str().unwrap().to_owned();
+
+    home.write("node.toml", &format!("{right}peers = [\n"));
+    node.event("reload_refused");
+    home.write("node.toml", &format!("{right}peers = []\n"));
+    node.event("reloaded");
+
+    let page = get(&metrics);
+    assert!(page.contains("\nhyphal_reloads_refused_total{cause=\"unreadable\"} 1\n"), "{page}");
+    assert!(page.contains("\nhyphal_reloads_total 1\n"), "{page}");
+}
+
+#[test]
 fn an_address_that_others_reach_is_warned_of() {
     let home = Home::new();
     home.keygen("a");

@@ -65,7 +65,7 @@ async fn envelopes_of_others_for_others_or_that_contradict_their_message_are_dro
         hand.send(&messages(&[(full(1), &bytes), (message_header(2), b"I am Mallory")])).await;
 
         assert_eq!(scene.delivered().await.payload, "I am Mallory", "case {case}");
-        scene.assert_dropped(reason, 1);
+        scene.assert_envelopes_refused(reason, 1).await;
         assert_eq!(scene.closed_in_all(), 0);
     }
 }
@@ -84,7 +84,7 @@ async fn bytes_that_are_no_envelope_are_dropped() {
     hand.send(&message(9, b"sound")).await;
 
     assert_eq!(scene.delivered().await.payload, "sound");
-    scene.assert_dropped(Reason::BadEnvelope, forms.len() as u64);
+    scene.assert_envelopes_refused(Reason::BadEnvelope, forms.len() as u64).await;
     scene.assert_friend_is_unharmed().await;
 }
 
@@ -121,7 +121,7 @@ async fn a_seal_for_someone_else_moved_or_changed_is_dropped() {
     hand.send(&whole(99, &sealed.bytes())).await;
 
     assert_eq!(scene.delivered().await.payload, "hello");
-    scene.assert_dropped(Reason::BadSeal, forms.len() as u64);
+    scene.assert_envelopes_refused(Reason::BadSeal, forms.len() as u64).await;
     scene.assert_friend_is_unharmed().await;
 }
 
@@ -162,7 +162,7 @@ async fn a_signature_over_another_envelope_of_another_network_or_by_another_key_
     hand.send(&whole(99, &signed.bytes())).await;
 
     assert_eq!(scene.delivered().await.payload, "hello");
-    scene.assert_dropped(Reason::BadSignature, forms.len() as u64);
+    scene.assert_envelopes_refused(Reason::BadSignature, forms.len() as u64).await;
     scene.assert_friend_is_unharmed().await;
 }
 
@@ -181,7 +181,7 @@ async fn an_envelope_that_came_before_is_a_duplicate_in_any_message_and_session(
     later.send(&message(4, b"another")).await;
 
     assert_eq!(scene.delivered().await.payload, "another");
-    scene.assert_dropped(Reason::Duplicate, 2);
+    scene.assert_envelopes_refused(Reason::Duplicate, 2).await;
     scene.assert_friend_is_unharmed().await;
 }
 
@@ -209,7 +209,7 @@ async fn a_type_that_is_refused_is_refused_inside_a_seal_too() {
     hand.send(&message(2, b"after")).await;
 
     assert_eq!(scene.delivered().await.payload, "after");
-    scene.assert_dropped(Reason::UnknownType, 1);
+    scene.assert_envelopes_refused(Reason::UnknownType, 1).await;
     scene.assert_friend_is_unharmed().await;
 }
 
@@ -226,7 +226,7 @@ async fn what_nodes_say_among_themselves_is_refused_in_envelopes() {
     hand.send(&message(3, b"after")).await;
 
     assert_eq!(scene.delivered().await.payload, "after");
-    scene.assert_dropped(Reason::UnknownType, 2);
+    scene.assert_envelopes_refused(Reason::UnknownType, 2).await;
     scene.assert_friend_is_unharmed().await;
 }
 
@@ -257,7 +257,7 @@ async fn a_large_seal_whose_chunks_are_moved_changed_or_missing_is_dropped_and_i
         hand.send(&message(2, b"sound")).await;
 
         assert_eq!(scene.delivered().await.payload, "sound", "{name}");
-        scene.assert_dropped(Reason::BadSeal, 1);
+        scene.assert_envelopes_refused(Reason::BadSeal, 1).await;
         let incoming = soon(streams.recv()).await.unwrap();
         if name == "changed in the head" {
             assert!(matches!(incoming, Incoming::Message(_)), "no stream begins");
@@ -288,7 +288,7 @@ async fn a_large_message_with_a_bad_signature_is_dropped_and_its_stream_never_gi
         hand.send(&message(2, b"sound")).await;
 
         assert_eq!(scene.delivered().await.payload, "sound");
-        scene.assert_dropped(Reason::BadSignature, 1);
+        scene.assert_envelopes_refused(Reason::BadSignature, 1).await;
         let Some(Incoming::Stream(mut stream)) = soon(streams.recv()).await else { panic!("no stream") };
         assert!(stream.is_signed() && stream.is_encrypted() == seal);
         let mut len = 0;
@@ -320,7 +320,7 @@ async fn parts_that_are_no_envelope_together_are_dropped_for_readers_of_streams_
     hand.send(&message(3, b"sound")).await;
 
     assert_eq!(scene.delivered().await.payload, "sound");
-    scene.assert_dropped(Reason::BadEnvelope, 2);
+    scene.assert_envelopes_refused(Reason::BadEnvelope, 2).await;
     let Some(Incoming::Message(sound)) = soon(streams.recv()).await else { panic!("a stream has begun") };
     assert_eq!(sound.payload, "sound");
     scene.assert_friend_is_unharmed().await;

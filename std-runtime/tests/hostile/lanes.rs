@@ -124,6 +124,24 @@ async fn who_acknowledges_what_was_never_sent_is_cut_off_and_the_message_stays()
 }
 
 #[tokio::test]
+async fn a_peer_that_takes_nothing_of_a_lane_is_counted_and_the_message_stays() {
+    let (mut scene, _store, mut hand) = scene().await;
+    let mallory = Papers::new().identity.id();
+    let options = SendOptions::default().ttl(0).reliability(Reliability::Guaranteed);
+    soon(scene.victim.send_direct(mallory, 1, "not wanted", options)).await.unwrap();
+    let mut talk = Talk { hand: &mut hand, previous: None };
+    let lane = talk.lane().await;
+
+    talk.answer(1, &LaneState { class: lane.class, epoch: lane.epoch, arrived: None }).await;
+    talk.hand.send(&messages(&[(message_header(2), b"after it")])).await;
+
+    assert_eq!(scene.delivered().await.payload, "after it");
+    scene.assert_shown("hyphal_lanes_refused_total 1").await;
+    scene.assert_shown("hyphal_store_messages 1").await;
+    scene.assert_friend_is_unharmed().await;
+}
+
+#[tokio::test]
 async fn a_node_without_a_store_drops_numbers_and_words() {
     let mut scene = Scene::new().await;
     let mut hand = Hand::shake(scene.address(), &Papers::new()).await;

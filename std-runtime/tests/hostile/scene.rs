@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyphal::metrics::Exposition;
 use hyphal::{
     Counters, Filter, Identity, Message, Node, NodeBuilder, NodeId, Reason, SendOptions, Subscription, Trust,
 };
@@ -114,6 +115,23 @@ impl Scene {
     /// The victim dropped exactly `count` messages, all of them for `reason`.
     pub(crate) fn assert_dropped(&self, reason: Reason, count: u64) {
         assert_eq!(self.victim.counters().received_dropped, [(reason, count)]);
+    }
+
+    /// The same of envelopes, which are counted as such, too, for all and for Mallory.
+    pub(crate) async fn assert_envelopes_refused(&self, reason: Reason, count: u64) {
+        self.assert_dropped(reason, count);
+        let (name, mallory) = (reason.name(), identity(MALLORY).id());
+        self.assert_shown(&format!("hyphal_envelopes_refused_total{{reason=\"{name}\"}} {count}")).await;
+        let labels = format!("peer=\"{mallory}\",reason=\"{name}\"");
+        self.assert_shown(&format!("hyphal_peer_envelopes_refused_total{{{labels}}} {count}")).await;
+    }
+
+    /// The page of the victim's numbers has this line.
+    pub(crate) async fn assert_shown(&self, line: &str) {
+        let page = Exposition::default();
+        self.victim.snapshot().await.record(&page, usize::MAX);
+        let page = page.to_string();
+        assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
     }
 
     /// Bytes that the victim has read, the friend's included.

@@ -224,22 +224,22 @@ async fn applications_cannot_send_revocation_lists() {
     assert_eq!(refused, Err(SendError::ReservedType));
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn relay() -> Roles {
+pub(crate) fn relay() -> Roles {
     Roles::named("relay").unwrap()
 }
 
-struct Authority {
-    key: Identity,
+pub(crate) struct Authority {
+    pub(crate) key: Identity,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { key: identity() }
     }
 
-    fn list(&self, version: u64, serials: &[u64]) -> Vec<u8> {
+    pub(crate) fn list(&self, version: u64, serials: &[u64]) -> Vec<u8> {
         let header = ListHeader {
             authority: self.key.id(),
             version,
@@ -253,14 +253,14 @@ impl Authority {
 }
 
 /// A node of the network with its files.
-struct Member {
+pub(crate) struct Member {
     identity: Identity,
     authority: NodeId,
-    directory: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl Member {
-    fn new(authority: &Authority, serial: u64, roles: Roles, lasts: Duration) -> Self {
+    pub(crate) fn new(authority: &Authority, serial: u64, roles: Roles, lasts: Duration) -> Self {
         let (identity, directory) = (identity(), tempfile::tempdir().unwrap());
         let member = Self { identity, authority: authority.key.id(), directory };
         member.certify(authority, serial, roles, lasts);
@@ -283,7 +283,7 @@ impl Member {
         write_certificate(&self.directory.path().join("certificate"), &signed, Existing::Replace).unwrap();
     }
 
-    fn settings(&self) -> TrustSettings {
+    pub(crate) fn settings(&self) -> TrustSettings {
         let mut settings = TrustSettings::new(Trust::Certified);
         settings.authorities = vec![self.authority];
         settings.certificate = Some(self.directory.path().join("certificate"));
@@ -291,13 +291,13 @@ impl Member {
         settings
     }
 
-    fn builder(&self) -> NodeBuilder {
+    pub(crate) fn builder(&self) -> NodeBuilder {
         let identity = Identity::from_seed(self.identity.seed().unwrap()).unwrap();
         builder().identity(identity).trust_settings(self.settings())
     }
 
     /// The user copies a list to where the node keeps it.
-    fn keep(&self, list: &[u8]) {
+    pub(crate) fn keep(&self, list: &[u8]) {
         write_revocations(&revocations_path(self.directory.path(), &self.authority), list, Existing::Replace)
             .unwrap();
     }
@@ -322,7 +322,7 @@ async fn ending(node: &Node) -> Reason {
     .await
 }
 
-async fn await_session(node: &Node, peer: NodeId) {
+pub(crate) async fn await_session(node: &Node, peer: NodeId) {
     within(async {
         while node.peers().await.iter().all(|other| other.status.id != peer || other.status.session.is_none())
         {

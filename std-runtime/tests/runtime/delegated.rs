@@ -24,6 +24,7 @@ async fn messages_are_sealed_to_the_key_of_the_session_and_opened_at_both_ends()
     let to = within(left.recv()).await.unwrap();
 
     assert_eq!(left.id(), own.id());
+    assert!(left.snapshot().await.holdings.delegation_expires.is_some());
     assert!(to.is_encrypted && from.is_encrypted);
     assert_eq!((to.payload, from.payload), ("to it".into(), "from it".into()));
     assert_eq!(from.source, own.id());

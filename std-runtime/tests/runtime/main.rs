@@ -15,6 +15,8 @@ mod key_log;
 mod large;
 mod limits;
 mod metrics;
+mod numbers;
+mod page;
 mod pair;
 mod profiles;
 mod reconnect;

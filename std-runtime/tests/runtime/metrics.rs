@@ -1,16 +1,15 @@
 //! What Prometheus reads are the numbers of the node, whatever else knocks at the port; and the document has every metric.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use hyphal::metrics::{Exposition, Server, report_every, table};
+use hyphal::metrics::{Exposition, report_every, table};
 use hyphal::{Filter, Limits, Node, NodeId, Outcome, Overflow, Reason, SendOptions};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::page::{Page, exchange, serve, until};
 use crate::pair::{builder, listening, pair, within};
 
 #[tokio::test]
@@ -243,103 +242,6 @@ async fn narrow_pair() -> (Node, Node) {
     (left, right)
 }
 
-/// Serves the numbers of `node`; the port closes with the test.
-async fn serve(node: &Node, peers: usize) -> SocketAddr {
-    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = server.local_addr().unwrap();
-    tokio::spawn(server.run(node.clone(), peers));
-    address
-}
-
-async fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Sends bytes and reads what comes back, up to the end of the connection.
-async fn exchange(address: SocketAddr, sent: &[u8]) -> String {
-    within(async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        // A server that has read enough closes, which is no failure of the test.
-        let _ = stream.write_all(sent).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8_lossy(&answer).into_owned()
-    })
-    .await
-}
-
-/// A page as Prometheus understands it: what is not in the format fails the test.
-struct Page {
-    text: String,
-    /// By name and labels as they are written.
-    series: BTreeMap<String, f64>,
-}
-
-impl Page {
-    async fn scrape(address: SocketAddr) -> Self {
-        Self::try_scrape(address).await.expect("the server answers")
-    }
-
-    /// `None` if the server closed the connection without an answer.
-    async fn try_scrape(address: SocketAddr) -> Option<Self> {
-        let answer = exchange(address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        let head = head.to_ascii_lowercase();
-        assert!(head.contains(&format!("content-type: {}", Exposition::CONTENT_TYPE)), "{head}");
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
-        Some(Self::parse(body.to_owned()))
-    }
-
-    fn parse(text: String) -> Self {
-        let mut series = BTreeMap::new();
-        let mut described = None;
-        let mut typed = BTreeMap::new();
-        for line in text.lines() {
-            if let Some(help) = line.strip_prefix("# HELP ") {
-                described = help.split_once(' ').map(|(name, _)| name.to_owned());
-            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = kind.split_once(' ').unwrap();
-                assert_eq!(described.as_deref(), Some(name));
-                assert!(typed.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} has two types");
-            } else {
-                let (key, value) = line.rsplit_once(' ').unwrap();
-                let (name, labels) = key
-                    .split_once('{')
-                    .map_or((key, ""), |(name, rest)| (name, rest.strip_suffix('}').unwrap()));
-                let metric = table().iter().find(|metric| metric.name == name).unwrap();
-                let kind = if metric.is_counter { "counter" } else { "gauge" };
-                assert_eq!(typed.get(name).map(String::as_str), Some(kind), "{name}");
-                let names: Vec<_> = labels.split(',').filter_map(|label| label.split_once('=')).collect();
-                assert_eq!(names.iter().map(|(name, _)| *name).collect::<Vec<_>>(), metric.labels, "{line}");
-                assert!(names.iter().all(|(_, value)| value.len() >= 2 && value.starts_with('"')), "{line}");
-                let value = value.parse().unwrap();
-                assert!(series.insert(key.to_owned(), value).is_none(), "{key} is there twice");
-            }
-        }
-        assert_eq!(typed.len(), table().len());
-        Self { text, series }
-    }
-
-    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let key = if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) };
-        self.series.get(&key).copied()
-    }
-
-    #[track_caller]
-    fn assert(&self, name: &str, labels: &[(&str, &str)], expected: u64) {
-        assert_eq!(self.value(name, labels), Some(expected as f64), "{name} {labels:?}\n{}", self.text);
-    }
-
-    #[track_caller]
-    fn assert_peer(&self, name: &str, peer: NodeId, expected: u64) {
-        self.assert(name, &[("peer", &peer.to_string())], expected);
-    }
-}
-
 fn document() -> String {
     let mut out = INTRODUCTION.to_owned();
     for metric in table() {
@@ -375,10 +277,13 @@ a message. Counters begin with the start of the node. Of removed peers nothing i
 counted stays in the totals.
 
 **Labels.** `reason` is a reason's name ([protocol.md](protocol.md), section 10; [recovery.md](recovery.md) says what happens
-then); one that never occurred has no series. `peer` is the id of a peer. Nothing that a peer chooses becomes a label, and at most
-`metrics_peers` peers are shown one by one, those that were added first, then those with a session; 0 shows totals only.
+then); one that never occurred has no series. `outcome` is what a receipt says (`Delivered`, `Unconfirmed`, `Unknown`) or, of a
+message that was given up, the reason. `reliability` is best-effort, high or guaranteed; a peer to which none of a kind was sent has no
+series of that. `peer` is the id of a peer. Nothing that a peer chooses becomes a label, and at most `metrics_peers` peers are
+shown one by one, those that were added first, then those with a session; 0 shows totals only.
 
-**The balance.** sent = confirmed + unconfirmed + dropped (by reason) + queued + in flight.
+**The balance.** sent = confirmed + unconfirmed + unknown + dropped (by reason) + queued + in flight + stored; and for each
+reliability, accepted = outcomes + outstanding.
 
 | name | kind | unit | labels | meaning |
 |---|---|---|---|---|

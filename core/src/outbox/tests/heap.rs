@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 #[test]
 fn an_idle_outbox_takes_little() {
-    assert!(size_of::<Outbox<SharedStorage>>() <= 864, "{}", size_of::<Outbox<SharedStorage>>());
+    assert!(size_of::<Outbox<SharedStorage>>() <= 960, "{}", size_of::<Outbox<SharedStorage>>());
 }
 
 #[test]

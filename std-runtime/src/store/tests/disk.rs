@@ -22,6 +22,7 @@ struct State {
     /// Writes beyond this length find no room.
     room: usize,
     syncs_fail: bool,
+    reads_fail: bool,
     /// Syncs wait.
     is_held: bool,
     waiting: usize,
@@ -46,6 +47,7 @@ impl Default for State {
             unsynced: Vec::new(),
             room: usize::MAX,
             syncs_fail: false,
+            reads_fail: false,
             is_held: false,
             waiting: 0,
             power: None,
@@ -68,6 +70,10 @@ impl TestDisk {
 
     pub(super) fn fail_syncs(&self, fail: bool) {
         self.state.lock().unwrap().syncs_fail = fail;
+    }
+
+    pub(super) fn fail_reads(&self) {
+        self.state.lock().unwrap().reads_fail = true;
     }
 
     /// Holds all syncs, or lets them go on.
@@ -133,6 +139,9 @@ impl Disk for TestDisk {
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let state = self.state.lock().unwrap();
+        if state.reads_fail {
+            return Err(io::Error::other("a sector cannot be read"));
+        }
         let from = offset as usize;
         let found = state.bytes.get(from..from + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         bytes.copy_from_slice(found);

@@ -18,7 +18,7 @@ async fn what_comes_while_the_disk_syncs_shares_the_next_commit() {
     })
     .await
     .unwrap();
-    let before = store.commits();
+    let before = store.counters();
 
     let waiting: Vec<_> = (2..=200).map(|number| append(&store, number)).collect();
     disk.hold_syncs(false);
@@ -27,8 +27,8 @@ async fn what_comes_while_the_disk_syncs_shares_the_next_commit() {
         durable.await.unwrap();
     }
 
-    let after = store.commits();
-    assert_eq!((after.commits - before.commits, after.messages - before.messages), (2, 200));
+    let after = store.counters();
+    assert_eq!((after.commits - before.commits, after.appended - before.appended), (2, 200));
 }
 
 #[tokio::test]
@@ -60,6 +60,10 @@ async fn a_full_disk_refuses_and_what_was_accepted_stays_readable() {
     let accepted = fill(&store, &disk).await;
 
     assert_eq!(append(&store, accepted + 1).await, Err(StoreFailure::DiskFull));
+    let (counters, holdings) = (store.counters(), store.holdings());
+    assert_eq!((counters.appended, counters.refused), (accepted, vec![(StoreFailure::DiskFull, 2)]));
+    assert_eq!(counters.failed_commits, [(StoreFailure::DiskFull, 1)], "the next is not tried at once");
+    assert_eq!((holdings.messages, holdings.state), (accepted, StoreState::DiskFull));
     let expected: Vec<_> = (1..=accepted).collect();
     assert_eq!(read_all(&store).await, expected);
     assert_eq!(store.send_lanes()[0].next, accepted + 1);
@@ -77,6 +81,7 @@ async fn a_store_goes_on_when_the_disk_has_room_again() {
     disk.leave_room(usize::MAX);
     until(async || append(&store, accepted + 1).await.is_ok()).await;
 
+    assert_eq!(store.holdings().state, StoreState::Good);
     assert_eq!(read_all(&store).await, (1..=accepted + 1).collect::<Vec<_>>());
     store.close().await;
     assert_eq!(read_all(&reopened(&disk)).await, (1..=accepted + 1).collect::<Vec<_>>());
@@ -114,8 +119,28 @@ async fn after_a_failed_sync_nothing_is_accepted_and_nothing_accepted_is_lost() 
         (failed, after, saved),
         (Err(StoreFailure::Broken), Err(StoreFailure::Broken), Err(StoreFailure::Broken))
     );
+    let counters = store.counters();
+    assert_eq!(counters.failed_commits, [(StoreFailure::Broken, 1)]);
+    assert_eq!((counters.appended, counters.refused), (20, vec![(StoreFailure::Broken, 2)]));
+    assert_eq!(store.holdings().state, StoreState::Broken);
     let found = read_all(&reopened(&disk)).await;
     assert_eq!(found[..20], (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_message_that_the_disk_does_not_give_back_is_counted() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    // Together more than is kept in memory.
+    for number in 1..=10 {
+        accept(&store, lane(1), number, &message(1 << 20, number)).await.unwrap();
+    }
+
+    disk.fail_reads();
+    let read = store.read(lane(1), 1, usize::MAX, usize::MAX).await;
+
+    assert_eq!(read, Err(StoreFailure::Broken));
+    assert_eq!(store.counters().failed_reads, [(StoreFailure::Broken, 1)]);
 }
 
 #[tokio::test]
@@ -128,7 +153,7 @@ async fn room_of_what_was_refused_is_free_again() {
         assert_eq!(append(&store, accepted + 1).await, Err(StoreFailure::DiskFull));
     }
 
-    assert_eq!(store.bytes(), accepted * (LENGTH as u64 + 256));
+    assert_eq!(store.holdings().bytes, accepted * (LENGTH as u64 + 256));
 }
 
 const LENGTH: usize = 2048;

@@ -28,6 +28,7 @@ async fn what_was_accepted_is_there_after_a_restart() {
     assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 77, base: 1, fresh: 1, next: 4 }]);
     let read = store.read(lane(1), 1, 100, usize::MAX).await.unwrap();
     assert_eq!(read, (1..).zip(messages).collect::<Vec<_>>());
+    assert_eq!((store.holdings().messages, store.counters().appended), (3, 0));
 }
 
 #[tokio::test]
@@ -45,7 +46,7 @@ async fn numbers_go_on_where_they_were_when_all_messages_are_gone() {
 
     assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 77, base: 4, fresh: 1, next: 4 }]);
     assert_eq!(store.read(lane(1), 1, 100, usize::MAX).await.unwrap(), []);
-    assert_eq!(store.bytes(), 0);
+    assert_eq!(store.holdings().bytes, 0);
 }
 
 #[tokio::test]
@@ -117,7 +118,8 @@ async fn lanes_do_not_touch_each_other() {
     assert_eq!(numbers(&store, lane(2), 1).await, [1, 2]);
     assert_eq!(numbers(&store, urgent, 1).await, [0; 0]);
     assert_eq!(accept(&store, urgent, 3, &message(5, 0)).await, Err(StoreFailure::NoLane));
-    assert_eq!(store.bytes(), 3 * 512);
+    assert_eq!(store.counters().refused, [(StoreFailure::NoLane, 1)]);
+    assert_eq!(store.holdings().bytes, 3 * 512);
 }
 
 #[tokio::test]
@@ -147,7 +149,9 @@ async fn a_number_may_be_given_again_and_the_last_message_counts() {
     }
 
     assert_eq!(store.read(lane(1), 1, 9, usize::MAX).await.unwrap(), [(1, message(5, 0))]);
-    assert_eq!(store.bytes(), 512);
+    assert_eq!(store.holdings().bytes, 512);
+    let counters = store.counters();
+    assert_eq!((counters.appended, counters.removed, store.holdings().messages), (2, 1, 1));
 }
 
 #[tokio::test]
@@ -195,7 +199,7 @@ async fn a_store_above_its_limit_takes_nothing_until_it_is_below() {
     }
     store.close().await;
     let store = open_with(directory.path(), StoreLimits { bytes: 2560, ..LIMITS });
-    assert_eq!(store.bytes(), 4 * 1280);
+    assert_eq!(store.holdings().bytes, 4 * 1280);
 
     store.settle(lane(1), 3, &[]);
     accept_nothing_else(&store).await;
@@ -239,6 +243,7 @@ async fn the_least_recently_used_receive_lane_gives_way() {
 
     let kept: Vec<_> = store.receive_lanes().iter().map(|lane| lane.key).collect();
     assert_eq!(kept, [lane(1), lane(4), lane(5)]);
+    assert_eq!((store.counters().forgotten, store.holdings().receive_lanes), (2, 3));
 }
 
 #[tokio::test]
@@ -251,6 +256,7 @@ async fn a_closed_store_says_so() {
     store.close().await;
 
     assert_eq!(store.append(room, lane(1), 1, message(5, 0)).await, Err(StoreFailure::Closed));
+    assert_eq!(store.counters().refused, [(StoreFailure::Closed, 1)]);
     assert_eq!(store.save_arrivals(arrivals(1, 1)).await, Err(StoreFailure::Closed));
     assert_eq!(store.reserve(5).await.unwrap_err(), StoreFailure::Closed);
     assert_eq!(store.read(lane(1), 1, 1, 1).await, Err(StoreFailure::Closed));
@@ -269,7 +275,7 @@ async fn measure_appends() {
         for sender in 0..senders {
             store.open_lane(lane_of(sender), 1).await.unwrap();
         }
-        let (before, begun) = (store.commits(), std::time::Instant::now());
+        let (before, begun) = (store.counters(), std::time::Instant::now());
         let tasks: Vec<_> = (0..senders)
             .map(|sender| {
                 let store = store.clone();
@@ -286,11 +292,11 @@ async fn measure_appends() {
         for task in tasks {
             task.await.unwrap();
         }
-        let (after, seconds) = (store.commits(), begun.elapsed().as_secs_f64());
+        let (after, seconds) = (store.counters(), begun.elapsed().as_secs_f64());
         let per_second = |count: u64| (count as f64 / seconds) as u64;
         println!(
             "{senders:3} senders of {payload:5} B: {:6} appends/s, {:4} commits/s",
-            per_second(after.messages - before.messages),
+            per_second(after.appended - before.appended),
             per_second(after.commits - before.commits),
         );
         store.close().await;

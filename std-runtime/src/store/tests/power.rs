@@ -41,7 +41,7 @@ fn lose_power(rng: &mut ChaCha8Rng) {
         disk.lose_power_after(operations);
         let mut unsure = None;
         if let Ok(opened) = Opened::open(disk.clone(), Path::new("test")) {
-            let (mut index, _) = opened.load(Path::new("test")).unwrap();
+            let Loaded { mut index, .. } = opened.load(Path::new("test")).unwrap();
             check(&opened, &model, None);
             loop {
                 let (batch, after) = batch(&model, &mut next, &index, rng);

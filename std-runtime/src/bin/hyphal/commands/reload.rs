@@ -72,8 +72,7 @@ impl<'c> Reloads<'c> {
     }
 
     async fn take(&mut self, node: &Node) -> Result<(Reloaded, Vec<&'static str>), Failure> {
-        self.refuse_emptied_file()?;
-        let new = start::configuration(self.global, self.flags)?;
+        let new = self.read().inspect_err(|_| node.note_unreadable_roster())?;
         // Before they are read, so that no later edit of them is taken for known. Those in force stay watched, as the new ones may
         // be refused.
         let both = [&new, &self.config].map(|config| files(self.global, self.flags, config));
@@ -93,6 +92,11 @@ impl<'c> Reloads<'c> {
         trust.stale_list = new.trust.stale_list;
         self.config.log.filter = new.log.filter;
         Ok((reloaded, waiting))
+    }
+
+    fn read(&self) -> Result<Config, Failure> {
+        self.refuse_emptied_file()?;
+        start::configuration(self.global, self.flags)
     }
 
     /// An empty file is one that somebody is about to write, or for which the disk had no room. It would be valid, and let all
