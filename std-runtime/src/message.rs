@@ -43,7 +43,7 @@ pub enum Overflow {
     /// It is refused at once, as [`QueueFull`](crate::SendError::QueueFull); also if others wait for room.
     Fail,
     /// It drops queued messages that are not more urgent, as [`Reason::Shed`](crate::Reason::Shed): the least urgent first, and
-    /// of a class the oldest. Refused as `QueueFull` if that would not make room; then nothing is dropped.
+    /// of a class the oldest, but no Guaranteed ones. Refused as `QueueFull` if that would not make room; then nothing is dropped.
     ///
     /// For values that the next one outdates, such as positions and measurements. It does not wait behind others that do,
     /// so these wait longer; only a broadcast is refused at a peer for which others wait.

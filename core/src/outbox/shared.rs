@@ -5,7 +5,7 @@
 
 use super::blocks::{Blocks, Place};
 use super::{CLASSES, Entry, Header, Ledger, Payload, Storage, Verdict};
-use crate::ids::Priority;
+use crate::ids::{Priority, Reliability};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use bytes::Bytes;
@@ -162,6 +162,16 @@ impl<L: Ledger> Storage for SharedStorage<L> {
 
     fn bytes_in(&self, class: Priority) -> usize {
         self.lane(class).map_or(0, |lane| lane.bytes)
+    }
+
+    fn guaranteed_in(&self, class: Priority) -> (usize, usize) {
+        let Some(lane) = self.lane(class) else { return (0, 0) };
+        lane.ring
+            .range(lane.taken..)
+            .filter(|slot| slot.entry.header.reliability == Reliability::Guaranteed)
+            .filter_map(|Slot { entry, place }| Some((entry, lane.blocks.payload(*place)?)))
+            .map(|(entry, payload)| Self::weight(&entry.header, payload.len()))
+            .fold((0, 0), |(messages, bytes), weight| (messages + 1, bytes + weight))
     }
 
     #[inline]
