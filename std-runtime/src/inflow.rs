@@ -931,11 +931,42 @@ impl Inflow {
         self.look_at
     }
 
-    /// The session ended: what it did not finish will come again in another one.
-    pub(crate) fn close(&mut self) {
+    /// The session ended. What it did not finish will come again in another one; what was admitted would be taken for a duplicate
+    /// then, so it stays. Says whether something waits for room.
+    pub(crate) fn close(&mut self, hub: &Hub, peer: &Peer) -> bool {
+        for item in std::mem::take(&mut self.waiting) {
+            if let Item::Batch(batch, arrival, consumption) = item {
+                self.distribute(hub, peer, batch, arrival, &consumption);
+            }
+        }
+        for backlog in &mut self.held_back {
+            // No more parts come to a stream.
+            backlog.deliveries.retain(|(delivery, _)| delivery.stream.is_none());
+        }
+        self.held_back.retain(|backlog| !backlog.deliveries.is_empty());
+        self.is_blocked()
+    }
+
+    /// Gives what waits for room to its queues, after the session: at most [`LEFTOVERS`] times a window of each peer, whatever it
+    /// does. What is beyond that is dropped.
+    pub(crate) async fn hand_over(mut self, hub: Arc<Hub>, peer: Arc<Peer>) {
+        if peer.leftovers.fetch_add(1, Relaxed) < LEFTOVERS {
+            // The link may still wait at its own.
+            self.signal = Arc::default();
+            self.retry(&hub, &peer, hub.clock.now());
+            while self.is_blocked() {
+                self.signal.woken().await;
+                self.retry(&hub, &peer, hub.clock.now());
+            }
+        } else {
+            let deliveries = self.held_back.iter().flat_map(|backlog| &backlog.deliveries);
+            // What is Guaranteed comes again.
+            let lost = deliveries.filter(|(delivery, _)| delivery.hold.is_none());
+            let count = lost.map(|(delivery, _)| delivery.batch.len() as u64).sum();
+            drop_received(&hub, &peer, Reason::NoReceiver, count);
+        }
+        peer.leftovers.fetch_sub(1, Relaxed);
         self.unfinished.clear();
-        self.waiting.clear();
-        self.held_back.clear();
         self.look_at = None;
         self.budget.leave_line(&self.signal);
     }
@@ -1119,22 +1150,8 @@ fn drop_received(hub: &Hub, peer: &Peer, reason: Reason, count: u64) {
     hub.tally.traffic.drop_messages(reason, count);
 }
 
-/// Keeps a list that has verified where it survives the node, and has it count.
-async fn keep(control: mpsc::Sender<Command>, trust: Arc<TrustState>, list: Revocations<Bytes>) {
-    let kept = match trust.settings.revocations.clone() {
-        None => Ok(Ok(())),
-        Some(directory) => {
-            let list = list.clone();
-            tokio::task::spawn_blocking(move || trust::persist(&directory, &list)).await
-        }
-    };
-    let is_kept = matches!(kept, Ok(Ok(())));
-    if let Ok(Err(error)) = kept {
-        tracing::error!("the revocation list counts, but it is not kept and not passed on: {error}");
-    }
-    // Without a control task nobody needs it.
-    let _ = control.send(Command::Adopt { list, is_kept }).await;
-}
+/// Ended sessions of one peer whose messages wait for room in the queues of applications.
+const LEFTOVERS: usize = 4;
 
 /// Messages in parts that are remembered after their end: more than a datagram is late by on any sane path.
 const ENDED: usize = 32;
