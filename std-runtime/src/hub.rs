@@ -35,7 +35,7 @@ use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
 use crate::queue::Queue;
 use crate::subscription::Registry;
-use crate::trust::{Subject, TrustState};
+use crate::trust::{Arriving, Subject, TrustState};
 use crate::udp::{self, UdpPort};
 
 /// The shared state of one node.
@@ -68,6 +68,8 @@ pub(crate) struct Hub {
     pub(crate) doors: Doors,
     /// Lines about rejected connections.
     pub(crate) rejections: Throttle,
+    /// Revocation lists from peers that do not count yet.
+    pub(crate) lists: Arc<Arriving>,
     trust: RwLock<Arc<TrustState>>,
     peers: RwLock<Peers>,
     retired: Mutex<Sent>,
@@ -136,6 +138,7 @@ impl Hub {
             last_sent: OnceCell::new(),
             doors: Doors::default(),
             rejections: Throttle::default(),
+            lists: Arc::default(),
             trust: RwLock::new(Arc::new(trust)),
             peers: RwLock::default(),
             retired: Mutex::default(),

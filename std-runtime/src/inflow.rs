@@ -21,18 +21,14 @@ use bytes::Bytes;
 use hyphal_core::ids::{MessageId, Priority};
 use hyphal_core::session::{Mark, Message};
 use hyphal_core::time::Instant;
-use hyphal_core::trust::Revocations;
-use hyphal_core::wire::delivery::{self, Lane, LaneState};
+use hyphal_core::wire::delivery::{self, Lane, LaneRefusal, LaneState};
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::message::{Compressed, Part};
 use hyphal_core::wire::reason::Reason;
 use hyphal_core::wire::revocation::{REVOCATIONS, RevocationList};
 
-use tokio::sync::mpsc;
-
 use crate::assembly::{Budget, Growing, Parts, Piece, Reservation};
 use crate::clock;
-use crate::control::Command;
 use crate::guaranteed::{Arrival, Hold};
 use crate::hub::Hub;
 use crate::message::{Batch, Entry, Protection, age_millis};
@@ -43,7 +39,7 @@ use crate::queue::{Delivery, Pushed, Queue};
 use crate::signal::{Consumption, Signal};
 use crate::stream::{IncomingStream, StreamWriter};
 use crate::subscription::Subscriber;
-use crate::trust::{self, TrustState};
+use crate::trust::Refused;
 
 /// The receiving side of a link.
 pub(crate) struct Inflow {
@@ -883,25 +879,12 @@ impl Inflow {
         }
     }
 
-    /// Takes a revocation list. What is no news costs nothing; nobody passes on what does not verify, so that ends the session.
+    /// Takes a revocation list. What is no news is dropped; one that does not verify ends the session.
     fn handle_revocations(&self, hub: &Hub, peer: &Peer, bytes: Bytes) {
-        let trust = hub.trust();
-        let refused = match RevocationList::decode(&bytes) {
-            Err(reason) => (reason, true),
-            Ok(list) => match trust.authorities.is_news(&list) {
-                Err(reason) => (reason, false),
-                Ok(()) => match Revocations::verify(bytes, hub.plan.session.network) {
-                    Err(reason) => (reason, true),
-                    Ok(list) => {
-                        hub.spawn(keep(hub.control.clone(), trust, list));
-                        return;
-                    }
-                },
-            },
-        };
-        let (reason, is_violation) = refused;
+        let Err(refused) = hub.lists.take(hub, bytes) else { return };
+        let (Refused::NoNews(reason) | Refused::Forged(reason)) = refused;
         drop_received(hub, peer, reason, 1);
-        if is_violation {
+        if matches!(refused, Refused::Forged(_)) {
             tracing::warn!(peer = %peer.id, reason = reason.name(), "a revocation list from the peer is forged or broken: {reason}");
             self.signal.close(Reason::Violation);
         }

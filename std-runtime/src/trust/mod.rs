@@ -3,6 +3,7 @@
 //! [`TrustSettings`] name a policy and files; a node reads them at its start, and again when it is told to
 //! ([`Node::set_trust`](crate::Node::set_trust)). What is read is checked as a whole before anything of it counts.
 
+mod arriving;
 mod file;
 mod lists;
 
@@ -32,7 +33,8 @@ pub use hyphal_core::wire::certificate::Certificate;
 pub use hyphal_core::wire::hello::NetworkTag as Network;
 pub use hyphal_core::wire::revocation::{ListHeader, RevocationList};
 
-pub(crate) use lists::persist;
+pub(crate) use arriving::{Arriving, Refused};
+use lists::persist;
 
 /// Whom a node admits, and what it shows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

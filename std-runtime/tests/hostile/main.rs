@@ -19,6 +19,7 @@ mod parts;
 mod processes;
 mod raw;
 mod replay;
+mod revocations;
 mod rules;
 mod scene;
 mod slowness;
