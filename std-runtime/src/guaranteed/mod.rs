@@ -337,7 +337,6 @@ impl From<StoreFailure> for SendError {
         match failure {
             StoreFailure::Full | StoreFailure::TooLong => Self::StoreFull,
             StoreFailure::Closed => Self::Closed,
-            _ => Self::StoreFailed,
         }
     }
 }
@@ -349,6 +348,10 @@ fn message_id(epoch: u64, number: u64) -> MessageId {
 
 /// Messages, and their bytes, that are read at once when the store is opened.
 const RESTORED: usize = 1024;
+            StoreFailure::DiskFull => Self::DiskFull,
+            StoreFailure::Broken => Self::StoreFailed,
+            // Its lane has ended with its peer.
+            StoreFailure::NoLane => Self::UnknownPeer,
 const RESTORED_BYTES: usize = 1 << 20;
 
 /// Peers beyond which those without need of lanes are sought.

@@ -270,6 +270,21 @@ impl Attempt {
     async fn follow(self, mut receipt: Receipt, mut cancelled: watch::Receiver<bool>) -> Delivery {
         let Self { node, network, peer, len, timeout, is_stored, bar } = self;
         let mut refusal = std::pin::pin!(reach::refusal(&node, &network, peer));
+        SendError::DiskFull => Failure::new(
+            Exit::Failed,
+            "the message is not accepted: the disk of the store is full",
+            "make room on the disk, or choose another directory (store.directory); then send it again",
+        ),
+        SendError::StoreFull => Failure::new(
+            Exit::Failed,
+            "the message is not accepted: the store is full",
+            "wait until peers have acknowledged what it holds, or raise store.bytes",
+        ),
+        SendError::StoreFailed => Failure::new(
+            Exit::Failed,
+            "the message is not accepted: the disk of the store fails",
+            "see the log for what the system said, and check the disk",
+        ),
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut moved, mut deadline) = (0, Instant::now() + timeout);
