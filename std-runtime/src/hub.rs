@@ -335,10 +335,9 @@ impl Inbox {
         self.is_read.load(Ordering::Relaxed) || !self.has_subscriptions.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn handle_read(&self) {
-        if !self.is_read.load(Ordering::Relaxed) {
-            self.is_read.store(true, Ordering::Relaxed);
-        }
+    /// Somebody receives from the inbox; says whether nobody did before.
+    pub(crate) fn handle_read(&self) -> bool {
+        !self.is_read.load(Ordering::Relaxed) && !self.is_read.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn handle_subscription(&self) {

@@ -219,6 +219,11 @@ impl Inflow {
             // What nodes say about lanes goes no further, and a Guaranteed message is one of those that its lane awaits.
             let is_for_lanes = delivery::is_delivery(message.kind) && !message.full;
             let taken = match (checked, message.number) {
+                (Err(reason @ Reason::UnknownType), Some(number)) => {
+                    let taken = self.take_number(peer, message.priority, message.broadcast, number.get());
+                    refuse(taken.ok().as_ref(), reason);
+                    Err(reason)
+                }
                 (Err(reason), _) => Err(reason),
                 (Ok(()), _) if is_for_lanes => match self.handle_word(hub, peer, &message) {
                     Ok(()) => continue,
@@ -283,6 +288,8 @@ impl Inflow {
             LaneState::KIND => {
                 LaneState::decode(message.payload).and_then(|state| lanes.handle_state(&state, self.token))
             }
+            LaneRefusal::KIND => LaneRefusal::decode(message.payload)
+                .and_then(|refusal| lanes.handle_refusal(&refusal, self.token)),
             _ => Err(Reason::UnknownType),
         };
         if let Err(reason @ (Reason::Malformed | Reason::Violation)) = handled {
@@ -344,7 +351,7 @@ impl Inflow {
                 None if full => match open(hub, peer, &entry, bytes) {
                     Ok(batch) => self.deliver_batch(hub, peer, batch, arrival, &mut claim),
                     Err(reason) => {
-                        give_up(arrival.as_ref());
+                        refuse(arrival.as_ref(), reason);
                         drop_received(hub, peer, reason, 1);
                     }
                 },
@@ -501,6 +508,8 @@ impl Inflow {
             let (consumption, hold) = (Some(Arc::clone(consumption)), arrival.map(Hold::new));
             let delivery = Delivery { batch, stream: None, consumption, hold };
             self.push(hub, peer, &hub.inbox.queue, delivery, held);
+        } else if let (Some(guaranteed), Some(arrival)) = (&hub.guaranteed, arrival) {
+            guaranteed.unclaimed().park(hub, batch, arrival);
         } else {
             drop_received(hub, peer, Reason::NoReceiver, batch.len() as u64);
         }
@@ -637,7 +646,8 @@ impl Inflow {
             let might_take = |subscriber: &Arc<Subscriber>| {
                 !subscriber.takes_streams && subscriber.filter.takes_from(&peer.id)
             };
-            if hub.inbox.is_open() || subscribers.iter().any(might_take) {
+            let may_wait = message.arrival.is_some();
+            if may_wait || hub.inbox.is_open() || subscribers.iter().any(might_take) {
                 self.hold_whole(hub, peer, now, &mut message, total)?;
             }
             return Some(message);
@@ -648,7 +658,9 @@ impl Inflow {
                 && subscriber.filter.takes(entry.kind, entry.priority)
         };
         let mut takers = subscribers.iter().filter(takes).peekable();
-        let is_for_inbox = takers.peek().is_none() && hub.inbox.is_open();
+        // One that is Guaranteed waits for somebody who takes it.
+        let may_wait = message.arrival.is_some() || hub.inbox.is_open();
+        let is_for_inbox = takers.peek().is_none() && may_wait;
         let (readers, others): (Vec<_>, Vec<_>) =
             takers.partition(|subscriber| subscriber.gets_parts(compressed.is_some()));
         if is_list || is_for_inbox || !others.is_empty() {
@@ -760,7 +772,8 @@ impl Inflow {
             .filter(from_peer)
             .filter(takes)
             .partition(|subscriber| subscriber.takes_streams);
-        let is_wanted_whole = !others.is_empty() || readers.is_empty() && hub.inbox.is_open();
+        let may_wait = message.arrival.is_some() || hub.inbox.is_open();
+        let is_wanted_whole = !others.is_empty() || readers.is_empty() && may_wait;
         if !is_wanted_whole {
             message.whole = None;
         }
@@ -842,8 +855,9 @@ impl Inflow {
             Ok(whole) => whole,
             Err(reason) => {
                 streams.into_iter().for_each(|stream| stream.refuse(reason));
-                if reason != Reason::NoRoom {
-                    give_up(arrival.as_ref());
+                // There may be room another time, and what has expired its sender gives up itself.
+                if !matches!(reason, Reason::NoRoom | Reason::Expired) {
+                    refuse(arrival.as_ref(), reason);
                 }
                 if !is_counted {
                     drop_received(hub, peer, reason, 1);
@@ -917,6 +931,9 @@ impl Inflow {
     /// The session ended. What it did not finish will come again in another one; what was admitted would be taken for a duplicate
     /// then, so it stays. Says whether something waits for room.
     pub(crate) fn close(&mut self, hub: &Hub, peer: &Peer) -> bool {
+        self.unfinished.clear();
+        self.look_at = None;
+        self.budget.leave_line(&self.signal);
         for item in std::mem::take(&mut self.waiting) {
             if let Item::Batch(batch, arrival, consumption) = item {
                 self.distribute(hub, peer, batch, arrival, &consumption);
@@ -949,9 +966,6 @@ impl Inflow {
             drop_received(&hub, &peer, Reason::NoReceiver, count);
         }
         peer.leftovers.fetch_sub(1, Relaxed);
-        self.unfinished.clear();
-        self.look_at = None;
-        self.budget.leave_line(&self.signal);
     }
 
     /// Remembers a record until nobody works on it.
@@ -985,9 +999,26 @@ impl Inflow {
 
     /// Offers a delivery to a queue; it comes back if the queue is full.
     fn offer(&self, hub: &Hub, peer: &Peer, queue: &Queue, delivery: Delivery) -> Option<Delivery> {
+        let is_guaranteed = delivery.hold.is_some();
         match queue.push(delivery, &self.signal) {
-            Pushed::Queued => None,
+            Pushed::Queued => {
+                // A subscription was made since the inbox was chosen.
+                if is_guaranteed
+                    && std::ptr::eq(queue, &*hub.inbox.queue)
+                    && !hub.inbox.is_open()
+                    && let Some(guaranteed) = &hub.guaranteed
+                {
+                    guaranteed.unclaimed().look_again();
+                }
+                None
+            }
             Pushed::Full(delivery) => Some(delivery),
+            Pushed::Closed(Delivery { batch, stream: None, hold: Some(hold), .. }) => {
+                if let (Some(guaranteed), Some(arrival)) = (&hub.guaranteed, hold.into_arrival()) {
+                    guaranteed.unclaimed().park(hub, batch, &arrival);
+                }
+                None
+            }
             Pushed::Closed(delivery) => {
                 // A stream that nobody reads is noticed with its next part.
                 if delivery.stream.is_none() {
@@ -1110,9 +1141,9 @@ fn named(entry: &Entry, arrival: Option<&Arc<Arrival>>) -> Entry {
 }
 
 /// Nothing good will ever come of the message, however often it comes.
-fn give_up(arrival: Option<&Arc<Arrival>>) {
+fn refuse(arrival: Option<&Arc<Arrival>>, reason: Reason) {
     if let Some(arrival) = arrival {
-        Hold::new(arrival).commit();
+        Hold::new(arrival).refuse(reason);
     }
 }
 
