@@ -73,6 +73,9 @@ impl SendOptions {
     }
 
     /// The same, sealed end to end or not. It costs a few tenths of a millisecond at each end, and 151 bytes and more.
+    ///
+    /// It is sealed to the key that the peer's last session has shown, and before the first one to the key of its id: a peer that runs
+    /// with a delegated key cannot open that. Seal to such a peer after its [`PeerUp`](crate::Event::PeerUp).
     #[must_use]
     pub const fn seal(self, seal: bool) -> Self {
         Self { seal: Some(seal), ..self }

@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
-use hyphal::{Identity, Security, SendError, SendOptions, StartError, Trust, UnixTime};
+use hyphal::{
+    Identity, Outcome, Reason, Reliability, Security, SendError, SendOptions, StartError, Trust, UnixTime,
+};
 use rand_core::UnwrapErr;
 
 use crate::pair::{builder, dialling, identity, listening, up, within};
@@ -27,6 +29,26 @@ async fn messages_are_sealed_to_the_key_of_the_session_and_opened_at_both_ends()
     assert!(to.is_encrypted && from.is_encrypted);
     assert_eq!((to.payload, from.payload), ("to it".into(), "from it".into()));
     assert_eq!(from.source, own.id());
+}
+
+#[tokio::test]
+async fn a_guaranteed_message_that_was_sealed_before_the_key_was_shown_fails_and_is_not_called_delivered() {
+    let own = identity();
+    let stores = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let sealed = SendOptions::default().seal(true).ttl(0).reliability(Reliability::Guaranteed);
+    let left = listening(builder().store(stores[0].path()).known_peer(own.id())).await;
+    let mut events = left.events();
+    let (_, early) = left.send_direct_tracked(own.id(), 7, "too early", sealed).await.unwrap();
+
+    let right = dialling(builder().identity(delegated(&own, -60, 3600)).store(stores[1].path()), &left).await;
+    up(&mut events, own.id()).await;
+
+    assert_eq!(within(early).await, Outcome::Failed(Reason::BadSeal));
+    let (_, receipt) = left.send_direct_tracked(own.id(), 7, "in time", sealed).await.unwrap();
+    assert_eq!(within(right.recv()).await.unwrap().payload, "in time");
+    let (outcome, _) =
+        tokio::join!(within(receipt), tokio::time::timeout(Duration::from_secs(1), right.recv()));
+    assert_eq!(outcome, Outcome::Delivered);
 }
 
 #[tokio::test]
