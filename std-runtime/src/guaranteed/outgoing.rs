@@ -767,7 +767,7 @@ mod tests {
     use hyphal_core::ids::NodeId;
     use tokio::sync::Notify;
 
-    use super::super::Guaranteed;
+    use super::super::{Guaranteed, Unclaimed};
     use super::*;
     use crate::signal::Signal;
     use crate::store::{LaneKey, Store, StoreLimits};
