@@ -574,7 +574,11 @@ impl Inflow {
         };
         if let Err(reason) = pushed {
             // On streams the session lets only sound parts pass; on datagrams nobody but this looks at them.
-            self.end(at).discard(hub, peer, reason);
+            let message = self.end(at);
+            if reason != Reason::NoRoom {
+                refuse(message.arrival.as_ref(), reason);
+            }
+            message.discard(hub, peer, reason);
             return Ok(());
         }
         let message = &mut self.unfinished[at];

@@ -46,11 +46,14 @@ impl Arrival {
     }
 
     fn fate(&mut self) -> Fate {
+        let (is_committed, is_let_go) = (*self.is_committed.get_mut(), *self.is_let_go.get_mut());
         match Reason::from_code(*self.refusal.get_mut()) {
-            _ if *self.is_let_go.get_mut() => Fate::LetGo,
-            _ if *self.is_committed.get_mut() => Fate::Committed,
-            Some(reason) => Fate::Refused(reason),
-            None => Fate::LetGo,
+            // Whoever let go of it may want it; but not what is of no use to anybody.
+            Some(reason) if !is_committed && !(is_let_go && reason == Reason::NoReceiver) => {
+                Fate::Refused(reason)
+            }
+            _ if is_committed && !is_let_go => Fate::Committed,
+            _ => Fate::LetGo,
         }
     }
 }

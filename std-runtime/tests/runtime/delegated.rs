@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
 use hyphal::{
-    Identity, Outcome, Reason, Reliability, Security, SendError, SendOptions, StartError, Trust, UnixTime,
+    Filter, Identity, Outcome, Reason, Reliability, Security, SendError, SendOptions, StartError, Trust,
+    UnixTime,
 };
 use rand_core::UnwrapErr;
 
@@ -38,12 +39,18 @@ async fn a_guaranteed_message_that_was_sealed_before_the_key_was_shown_fails_and
     let sealed = SendOptions::default().seal(true).ttl(0).reliability(Reliability::Guaranteed);
     let left = listening(builder().store(stores[0].path()).known_peer(own.id())).await;
     let mut events = left.events();
-    let (_, early) = left.send_direct_tracked(own.id(), 7, "too early", sealed).await.unwrap();
+    let mut early = Vec::new();
+    for (kind, len) in [(7, 10), (7, 200_000), (8, 200_000)] {
+        early.push(left.send_direct_tracked(own.id(), kind, vec![0; len], sealed).await.unwrap().1);
+    }
 
     let right = dialling(builder().identity(delegated(&own, -60, 3600)).store(stores[1].path()), &left).await;
+    let _streams = right.subscribe_streams(Filter::all().kind(8));
     up(&mut events, own.id()).await;
 
-    assert_eq!(within(early).await, Outcome::Failed(Reason::BadSeal));
+    for receipt in early {
+        assert_eq!(within(receipt).await, Outcome::Failed(Reason::BadSeal));
+    }
     let (_, receipt) = left.send_direct_tracked(own.id(), 7, "in time", sealed).await.unwrap();
     assert_eq!(within(right.recv()).await.unwrap().payload, "in time");
     let (outcome, _) =
