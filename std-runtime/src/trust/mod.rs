@@ -34,7 +34,7 @@ pub use hyphal_core::wire::hello::NetworkTag as Network;
 pub use hyphal_core::wire::revocation::{ListHeader, RevocationList};
 
 pub(crate) use arriving::{Arriving, Refused};
-use lists::persist;
+pub(crate) use lists::persist;
 
 /// Whom a node admits, and what it shows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
