@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use hyphal_core::ids::Priority;
-use hyphal_core::wire::delivery::{Arrived, Lane, LaneState, WINDOW};
+use hyphal_core::wire::delivery::{Arrived, Lane, LaneRefusal, LaneState, WINDOW};
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::reason::Reason;
 use proptest::collection::{btree_set, vec};
@@ -47,7 +47,53 @@ fn every_vector_of_a_lanes_state_holds_both_ways() {
 }
 
 #[test]
-fn both_are_of_the_family_delivery() {
+fn every_vector_of_a_refusal_holds_both_ways() {
+    for vector in vectors().lane_refusal {
+        let RefusalVector { class, epoch, code, first, count, .. } = vector;
+        let refusal = LaneRefusal { class: Priority::ALL[class], epoch, code, first, count };
+        let bytes = unhex(&vector.hex);
+
+        let mut out = vec![0; bytes.len()];
+        let written = refusal.encode(&mut out);
+
+        assert_eq!((written, &out), (Some(bytes.len()), &bytes), "{}", vector.name);
+        assert_eq!(LaneRefusal::decode(&bytes), Ok(refusal), "{}", vector.name);
+        assert!(bytes.len() <= LaneRefusal::MAX_LEN);
+    }
+}
+
+#[test]
+fn a_reason_of_a_later_version_is_read_as_unspecified() {
+    let sound =
+        LaneRefusal { class: Priority::Low, epoch: 1, code: Reason::NoReceiver.code(), first: 1, count: 1 };
+
+    assert_eq!(sound.reason(), Reason::NoReceiver);
+    assert_eq!(LaneRefusal { code: 0xFFFF, ..sound }.reason(), Reason::Unspecified);
+}
+
+#[test]
+fn a_refusal_that_contradicts_itself_is_neither_written_nor_read() {
+    let sound = LaneRefusal { class: Priority::Medium, epoch: 1, code: 0x0409, first: 2, count: 3 };
+    let unsound = [
+        LaneRefusal { first: 0, ..sound },
+        LaneRefusal { count: 0, ..sound },
+        LaneRefusal { count: WINDOW + 1, ..sound },
+        LaneRefusal { first: u64::MAX, ..sound },
+    ];
+    for refusal in unsound {
+        assert_eq!(refusal.encode(&mut [0; LaneRefusal::MAX_LEN]), None, "{refusal:?}");
+    }
+
+    let head = "0100000000000000010409";
+    // Number 0, none at all, more than a window; a byte too many, one too few, a longer varint.
+    for rest in ["0001", "0100", "018108", "010100", "01", "810001"] {
+        assert_eq!(LaneRefusal::decode(&unhex(&format!("{head}{rest}"))), Err(Reason::Malformed), "{rest}");
+    }
+}
+
+#[test]
+fn all_are_of_the_family_delivery() {
+    assert_eq!(Family::of(LaneRefusal::KIND), Some(Family::Delivery));
     assert_eq!(Family::of(Lane::KIND), Some(Family::Delivery));
     assert_eq!(Family::of(LaneState::KIND), Some(Family::Delivery));
 }
@@ -121,6 +167,10 @@ proptest! {
             let len = state.encode(&mut out).unwrap();
             prop_assert_eq!(&out[..len], &bytes[..]);
         }
+        if let Ok(refusal) = LaneRefusal::decode(&bytes) {
+            let len = refusal.encode(&mut out).unwrap();
+            prop_assert_eq!(&out[..len], &bytes[..]);
+        }
         if let Ok(lane) = Lane::decode(&bytes) {
             let len = lane.encode(&mut out).unwrap();
             prop_assert_eq!(&out[..len], &bytes[..]);
@@ -141,6 +191,7 @@ fn arrived(since: u64, base: u64, numbers: &[u64]) -> Arrived {
 struct Vectors {
     lane: Vec<LaneVector>,
     lane_state: Vec<StateVector>,
+    lane_refusal: Vec<RefusalVector>,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +212,17 @@ struct StateVector {
     since: Option<u64>,
     base: Option<u64>,
     arrived: Vec<u64>,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+struct RefusalVector {
+    name: String,
+    class: usize,
+    epoch: u64,
+    code: u16,
+    first: u64,
+    count: u64,
     hex: String,
 }
 

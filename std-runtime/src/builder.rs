@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::control::{Control, CoreNode};
 use crate::delegation;
 use crate::error::StartError;
-use crate::guaranteed::Guaranteed;
+use crate::guaranteed::{Guaranteed, Unclaimed};
 use crate::hub::{Hub, Plan};
 use crate::key_log::KeyLog;
 use crate::listener::Listener;
@@ -301,7 +301,9 @@ impl NodeBuilder {
                 let unreadable = |failure: StoreFailure| {
                     StartError::Store(StoreError::Corrupt { file: directory, damage: failure.to_string() })
                 };
-                Some(Guaranteed::open(store, Arc::clone(&drained)).await.map_err(unreadable)?)
+                let Limits { queue_batches, queue_bytes, .. } = self.limits;
+                let unclaimed = Unclaimed::new(self.timeouts.unclaimed, queue_batches, queue_bytes);
+                Some(Guaranteed::open(store, unclaimed, Arc::clone(&drained)).await.map_err(unreadable)?)
             }
         };
         let plan = Plan {
@@ -341,6 +343,7 @@ impl NodeBuilder {
         }
         if hub.guaranteed.is_some() {
             hub.spawn(Guaranteed::watch_expiry(Arc::clone(&hub)));
+            hub.spawn(Unclaimed::watch(Arc::clone(&hub)));
         }
         Ok(Node::new(hub, addresses, doors))
     }
@@ -395,6 +398,7 @@ impl From<&Config> for NodeBuilder {
             handshake: config.timeouts.handshake,
             heartbeat: config.timeouts.heartbeat,
             write_stall: config.timeouts.write_stall,
+            unclaimed: config.timeouts.unclaimed,
         };
         let limits = Limits {
             connections: config.limits.max_connections,

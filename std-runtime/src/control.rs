@@ -429,6 +429,8 @@ impl Control {
         self.carry_out();
         if is_kept {
             self.pass_on(&bytes);
+        } else {
+            self.hub.tally.vetting.lists_unkept.fetch_add(1, Ordering::Relaxed);
         }
     }
 

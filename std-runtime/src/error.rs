@@ -45,7 +45,9 @@ pub enum SendError {
     NotKept,
     /// The store of Guaranteed messages is full: wait until peers have acknowledged, or raise its limit.
     StoreFull,
-    /// The store of Guaranteed messages cannot be written: see the log.
+    /// The disk of the store of Guaranteed messages is full: make room on it, and send again. The store goes on by itself.
+    DiskFull,
+    /// The disk of the store of Guaranteed messages fails: see the log, and start the node anew when it is repaired.
     StoreFailed,
     /// A Guaranteed message cannot be sent so: to one peer, with `send_direct` or in a batch.
     NotGuaranteed,
@@ -83,7 +85,13 @@ impl fmt::Display for SendError {
             Self::StoreFull => {
                 f.write_str("the store is full; wait until peers have acknowledged, or raise store.bytes")
             }
-            Self::StoreFailed => f.write_str("the store of Guaranteed messages cannot be written; see the log"),
+            Self::DiskFull => f.write_str(
+                "the disk of the store of Guaranteed messages is full; make room on it, and send again",
+            ),
+            Self::StoreFailed => f.write_str(
+                "the disk of the store of Guaranteed messages fails; see the log, and start the node anew when it is \
+                 repaired",
+            ),
             Self::NotGuaranteed => f.write_str(
                 "a Guaranteed message goes to one peer, with send_direct or in a batch; send it so, or with another \
                  reliability",

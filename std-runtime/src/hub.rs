@@ -35,7 +35,7 @@ use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
 use crate::queue::Queue;
 use crate::subscription::Registry;
-use crate::trust::{Subject, TrustState};
+use crate::trust::{Arriving, Subject, TrustState};
 use crate::udp::{self, UdpPort};
 
 /// The shared state of one node.
@@ -68,6 +68,8 @@ pub(crate) struct Hub {
     pub(crate) doors: Doors,
     /// Lines about rejected connections.
     pub(crate) rejections: Throttle,
+    /// Revocation lists from peers that do not count yet.
+    pub(crate) lists: Arc<Arriving>,
     trust: RwLock<Arc<TrustState>>,
     peers: RwLock<Peers>,
     retired: Mutex<Retired>,
@@ -141,6 +143,7 @@ impl Hub {
             last_sent: OnceCell::new(),
             doors: Doors::default(),
             rejections: Throttle::default(),
+            lists: Arc::default(),
             trust: RwLock::new(Arc::new(trust)),
             peers: RwLock::default(),
             retired: Mutex::default(),
@@ -340,10 +343,9 @@ impl Inbox {
         self.is_read.load(Ordering::Relaxed) || !self.has_subscriptions.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn handle_read(&self) {
-        if !self.is_read.load(Ordering::Relaxed) {
-            self.is_read.store(true, Ordering::Relaxed);
-        }
+    /// Somebody receives from the inbox; says whether nobody did before.
+    pub(crate) fn handle_read(&self) -> bool {
+        !self.is_read.load(Ordering::Relaxed) && !self.is_read.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn handle_subscription(&self) {

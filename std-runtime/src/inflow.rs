@@ -21,19 +21,14 @@ use bytes::Bytes;
 use hyphal_core::ids::{MessageId, Priority};
 use hyphal_core::session::{Mark, Message};
 use hyphal_core::time::Instant;
-use hyphal_core::trust::Revocations;
-use hyphal_core::wire::delivery::{self, Lane, LaneState};
+use hyphal_core::wire::delivery::{self, Lane, LaneRefusal, LaneState};
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::message::{Compressed, Part};
 use hyphal_core::wire::reason::Reason;
 use hyphal_core::wire::revocation::{REVOCATIONS, RevocationList};
 
-use tokio::sync::mpsc;
-
 use crate::assembly::{Budget, Growing, Parts, Piece, Reservation};
 use crate::clock;
-use crate::control::Command;
-use crate::counters::Vetting;
 use crate::guaranteed::{Arrival, Hold};
 use crate::hub::Hub;
 use crate::message::{Batch, Entry, Protection, age_millis};
@@ -44,7 +39,7 @@ use crate::queue::{Delivery, Pushed, Queue};
 use crate::signal::{Consumption, Signal};
 use crate::stream::{IncomingStream, StreamWriter};
 use crate::subscription::Subscriber;
-use crate::trust::{self, TrustState};
+use crate::trust::Refused;
 
 /// The receiving side of a link.
 pub(crate) struct Inflow {
@@ -224,6 +219,11 @@ impl Inflow {
             // What nodes say about lanes goes no further, and a Guaranteed message is one of those that its lane awaits.
             let is_for_lanes = delivery::is_delivery(message.kind) && !message.full;
             let taken = match (checked, message.number) {
+                (Err(reason @ Reason::UnknownType), Some(number)) => {
+                    let taken = self.take_number(peer, message.priority, message.broadcast, number.get());
+                    refuse(taken.ok().as_ref(), reason);
+                    Err(reason)
+                }
                 (Err(reason), _) => Err(reason),
                 (Ok(()), _) if is_for_lanes => match self.handle_word(hub, peer, &message) {
                     Ok(()) => continue,
@@ -288,6 +288,8 @@ impl Inflow {
             LaneState::KIND => {
                 LaneState::decode(message.payload).and_then(|state| lanes.handle_state(&state, self.token))
             }
+            LaneRefusal::KIND => LaneRefusal::decode(message.payload)
+                .and_then(|refusal| lanes.handle_refusal(&refusal, self.token)),
             _ => Err(Reason::UnknownType),
         };
         if let Err(reason @ (Reason::Malformed | Reason::Violation)) = handled {
@@ -349,7 +351,7 @@ impl Inflow {
                 None if full => match open(hub, peer, &entry, bytes) {
                     Ok(batch) => self.deliver_batch(hub, peer, batch, arrival, &mut claim),
                     Err(reason) => {
-                        give_up(arrival.as_ref());
+                        refuse(arrival.as_ref(), reason);
                         drop_received(hub, peer, reason, 1);
                     }
                 },
@@ -506,6 +508,8 @@ impl Inflow {
             let (consumption, hold) = (Some(Arc::clone(consumption)), arrival.map(Hold::new));
             let delivery = Delivery { batch, stream: None, consumption, hold };
             self.push(hub, peer, &hub.inbox.queue, delivery, held);
+        } else if let (Some(guaranteed), Some(arrival)) = (&hub.guaranteed, arrival) {
+            guaranteed.unclaimed().park(hub, batch, arrival);
         } else {
             drop_received(hub, peer, Reason::NoReceiver, batch.len() as u64);
         }
@@ -570,7 +574,11 @@ impl Inflow {
         };
         if let Err(reason) = pushed {
             // On streams the session lets only sound parts pass; on datagrams nobody but this looks at them.
-            self.end(at).discard(hub, peer, reason);
+            let message = self.end(at);
+            if reason != Reason::NoRoom {
+                refuse(message.arrival.as_ref(), reason);
+            }
+            message.discard(hub, peer, reason);
             return Ok(());
         }
         let message = &mut self.unfinished[at];
@@ -643,7 +651,8 @@ impl Inflow {
             let might_take = |subscriber: &Arc<Subscriber>| {
                 !subscriber.takes_streams && subscriber.filter.takes_from(&peer.id)
             };
-            if hub.inbox.is_open() || subscribers.iter().any(might_take) {
+            let may_wait = message.arrival.is_some();
+            if may_wait || hub.inbox.is_open() || subscribers.iter().any(might_take) {
                 self.hold_whole(hub, peer, now, &mut message, total)?;
             }
             return Some(message);
@@ -654,7 +663,9 @@ impl Inflow {
                 && subscriber.filter.takes(entry.kind, entry.priority)
         };
         let mut takers = subscribers.iter().filter(takes).peekable();
-        let is_for_inbox = takers.peek().is_none() && hub.inbox.is_open();
+        // One that is Guaranteed waits for somebody who takes it.
+        let may_wait = message.arrival.is_some() || hub.inbox.is_open();
+        let is_for_inbox = takers.peek().is_none() && may_wait;
         let (readers, others): (Vec<_>, Vec<_>) =
             takers.partition(|subscriber| subscriber.gets_parts(compressed.is_some()));
         if is_list || is_for_inbox || !others.is_empty() {
@@ -767,7 +778,8 @@ impl Inflow {
             .filter(from_peer)
             .filter(takes)
             .partition(|subscriber| subscriber.takes_streams);
-        let is_wanted_whole = !others.is_empty() || readers.is_empty() && hub.inbox.is_open();
+        let may_wait = message.arrival.is_some() || hub.inbox.is_open();
+        let is_wanted_whole = !others.is_empty() || readers.is_empty() && may_wait;
         if !is_wanted_whole {
             message.whole = None;
         }
@@ -849,8 +861,9 @@ impl Inflow {
             Ok(whole) => whole,
             Err(reason) => {
                 streams.into_iter().for_each(|stream| stream.refuse(reason));
-                if reason != Reason::NoRoom {
-                    give_up(arrival.as_ref());
+                // There may be room another time, and what has expired its sender gives up itself.
+                if !matches!(reason, Reason::NoRoom | Reason::Expired) {
+                    refuse(arrival.as_ref(), reason);
                 }
                 if !is_counted {
                     drop_received(hub, peer, reason, 1);
@@ -886,26 +899,13 @@ impl Inflow {
         }
     }
 
-    /// Takes a revocation list. What is no news costs nothing; nobody passes on what does not verify, so that ends the session.
+    /// Takes a revocation list. What is no news is dropped; one that does not verify ends the session.
     fn handle_revocations(&self, hub: &Hub, peer: &Peer, bytes: Bytes) {
-        let trust = hub.trust();
-        let refused = match RevocationList::decode(&bytes) {
-            Err(reason) => (reason, true),
-            Ok(list) => match trust.authorities.is_news(&list) {
-                Err(reason) => (reason, false),
-                Ok(()) => match Revocations::verify(bytes, hub.plan.session.network) {
-                    Err(reason) => (reason, true),
-                    Ok(list) => {
-                        hub.spawn(keep(hub.control.clone(), Arc::clone(&hub.tally.vetting), trust, list));
-                        return;
-                    }
-                },
-            },
-        };
-        let (reason, is_violation) = refused;
+        let Err(refused) = hub.lists.take(hub, bytes) else { return };
+        let (Refused::NoNews(reason) | Refused::Forged(reason)) = refused;
         hub.tally.vetting.lists_refused.add(reason);
         drop_received(hub, peer, reason, 1);
-        if is_violation {
+        if matches!(refused, Refused::Forged(_)) {
             tracing::warn!(peer = %peer.id, reason = reason.name(), "a revocation list from the peer is forged or broken: {reason}");
             self.signal.close(Reason::Violation);
         }
@@ -935,13 +935,44 @@ impl Inflow {
         self.look_at
     }
 
-    /// The session ended: what it did not finish will come again in another one.
-    pub(crate) fn close(&mut self) {
+    /// The session ended. What it did not finish will come again in another one; what was admitted would be taken for a duplicate
+    /// then, so it stays. Says whether something waits for room.
+    pub(crate) fn close(&mut self, hub: &Hub, peer: &Peer) -> bool {
         self.unfinished.clear();
-        self.waiting.clear();
-        self.held_back.clear();
         self.look_at = None;
         self.budget.leave_line(&self.signal);
+        for item in std::mem::take(&mut self.waiting) {
+            if let Item::Batch(batch, arrival, consumption) = item {
+                self.distribute(hub, peer, batch, arrival, &consumption);
+            }
+        }
+        for backlog in &mut self.held_back {
+            // No more parts come to a stream.
+            backlog.deliveries.retain(|(delivery, _)| delivery.stream.is_none());
+        }
+        self.held_back.retain(|backlog| !backlog.deliveries.is_empty());
+        self.is_blocked()
+    }
+
+    /// Gives what waits for room to its queues, after the session: at most [`LEFTOVERS`] times a window of each peer, whatever it
+    /// does. What is beyond that is dropped.
+    pub(crate) async fn hand_over(mut self, hub: Arc<Hub>, peer: Arc<Peer>) {
+        if peer.leftovers.fetch_add(1, Relaxed) < LEFTOVERS {
+            // The link may still wait at its own.
+            self.signal = Arc::default();
+            self.retry(&hub, &peer, hub.clock.now());
+            while self.is_blocked() {
+                self.signal.woken().await;
+                self.retry(&hub, &peer, hub.clock.now());
+            }
+        } else {
+            let deliveries = self.held_back.iter().flat_map(|backlog| &backlog.deliveries);
+            // What is Guaranteed comes again.
+            let lost = deliveries.filter(|(delivery, _)| delivery.hold.is_none());
+            let count = lost.map(|(delivery, _)| delivery.batch.len() as u64).sum();
+            drop_received(&hub, &peer, Reason::NoReceiver, count);
+        }
+        peer.leftovers.fetch_sub(1, Relaxed);
     }
 
     /// Remembers a record until nobody works on it.
@@ -975,9 +1006,26 @@ impl Inflow {
 
     /// Offers a delivery to a queue; it comes back if the queue is full.
     fn offer(&self, hub: &Hub, peer: &Peer, queue: &Queue, delivery: Delivery) -> Option<Delivery> {
+        let is_guaranteed = delivery.hold.is_some();
         match queue.push(delivery, &self.signal) {
-            Pushed::Queued => None,
+            Pushed::Queued => {
+                // A subscription was made since the inbox was chosen.
+                if is_guaranteed
+                    && std::ptr::eq(queue, &*hub.inbox.queue)
+                    && !hub.inbox.is_open()
+                    && let Some(guaranteed) = &hub.guaranteed
+                {
+                    guaranteed.unclaimed().look_again();
+                }
+                None
+            }
             Pushed::Full(delivery) => Some(delivery),
+            Pushed::Closed(Delivery { batch, stream: None, hold: Some(hold), .. }) => {
+                if let (Some(guaranteed), Some(arrival)) = (&hub.guaranteed, hold.into_arrival()) {
+                    guaranteed.unclaimed().park(hub, batch, &arrival);
+                }
+                None
+            }
             Pushed::Closed(delivery) => {
                 // A stream that nobody reads is noticed with its next part.
                 if delivery.stream.is_none() {
@@ -1101,9 +1149,9 @@ fn named(entry: &Entry, arrival: Option<&Arc<Arrival>>) -> Entry {
 }
 
 /// Nothing good will ever come of the message, however often it comes.
-fn give_up(arrival: Option<&Arc<Arrival>>) {
+fn refuse(arrival: Option<&Arc<Arrival>>, reason: Reason) {
     if let Some(arrival) = arrival {
-        Hold::new(arrival).commit();
+        Hold::new(arrival).refuse(reason);
     }
 }
 
@@ -1124,28 +1172,8 @@ fn drop_received(hub: &Hub, peer: &Peer, reason: Reason, count: u64) {
     hub.tally.traffic.drop_messages(reason, count);
 }
 
-/// Keeps a list that has verified where it survives the node, and has it count.
-async fn keep(
-    control: mpsc::Sender<Command>,
-    vetting: Arc<Vetting>,
-    trust: Arc<TrustState>,
-    list: Revocations<Bytes>,
-) {
-    let kept = match trust.settings.revocations.clone() {
-        None => Ok(Ok(())),
-        Some(directory) => {
-            let list = list.clone();
-            tokio::task::spawn_blocking(move || trust::persist(&directory, &list)).await
-        }
-    };
-    let is_kept = matches!(kept, Ok(Ok(())));
-    vetting.lists_unkept.fetch_add(u64::from(!is_kept), Relaxed);
-    if let Ok(Err(error)) = kept {
-        tracing::error!("the revocation list counts, but it is not kept and not passed on: {error}");
-    }
-    // Without a control task nobody needs it.
-    let _ = control.send(Command::Adopt { list, is_kept }).await;
-}
+/// Ended sessions of one peer whose messages wait for room in the queues of applications.
+const LEFTOVERS: usize = 4;
 
 /// Messages in parts that are remembered after their end: more than a datagram is late by on any sane path.
 const ENDED: usize = 32;

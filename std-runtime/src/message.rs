@@ -43,7 +43,7 @@ pub enum Overflow {
     /// It is refused at once, as [`QueueFull`](crate::SendError::QueueFull); also if others wait for room.
     Fail,
     /// It drops queued messages that are not more urgent, as [`Reason::Shed`](crate::Reason::Shed): the least urgent first, and
-    /// of a class the oldest. Refused as `QueueFull` if that would not make room; then nothing is dropped.
+    /// of a class the oldest, but no Guaranteed ones. Refused as `QueueFull` if that would not make room; then nothing is dropped.
     ///
     /// For values that the next one outdates, such as positions and measurements. It does not wait behind others that do,
     /// so these wait longer; only a broadcast is refused at a peer for which others wait.
@@ -73,6 +73,9 @@ impl SendOptions {
     }
 
     /// The same, sealed end to end or not. It costs a few tenths of a millisecond at each end, and 151 bytes and more.
+    ///
+    /// It is sealed to the key that the peer's last session has shown, and before the first one to the key of its id: a peer that runs
+    /// with a delegated key cannot open that. Seal to such a peer after its [`PeerUp`](crate::Event::PeerUp).
     #[must_use]
     pub const fn seal(self, seal: bool) -> Self {
         Self { seal: Some(seal), ..self }

@@ -30,7 +30,7 @@ use crate::queue::Queue;
 use crate::receipt::Receipt;
 use crate::roster::{Reloaded, Roster};
 use crate::send::{self, Broadcast, SendBatch};
-use crate::subscription::{Filter, Reader, StreamSubscription, Subscription};
+use crate::subscription::{Filter, Reader, Registry, StreamSubscription, Subscription};
 use crate::trust::{Credential, TrustError, TrustSettings, TrustState};
 
 /// A running node. Clones are the same node; when the last one is dropped, it ends without a word to its peers.
@@ -187,35 +187,44 @@ impl Node {
     }
 
     async fn poll_inbox<T>(&self, mut poll: impl FnMut(&mut Reader, &Context<'_>) -> Poll<T>) -> T {
-        self.hub().inbox.handle_read();
+        let hub = self.hub();
+        if hub.inbox.handle_read()
+            && let Some(guaranteed) = &hub.guaranteed
+        {
+            guaranteed.unclaimed().look_again();
+        }
         poll_fn(|cx| poll(&mut self.inner.inbox.lock().unwrap_or_else(PoisonError::into_inner), cx)).await
     }
 
     /// Receives the messages that match `filter`, from here on.
+    ///
+    /// It begins with the Guaranteed ones that have come and that nobody has received so far.
     pub fn subscribe(&self, filter: Filter) -> Subscription {
-        let hub = self.hub();
-        hub.inbox.handle_subscription();
-        hub.registry.subscribe(filter, Queue::new(hub.plan.limits.queue_batches, hub.plan.limits.queue_bytes))
+        self.open(filter, Registry::subscribe)
     }
 
-    /// Receives the messages that match `filter`, from here on, large ones part by part while they arrive.
+    /// Receives the messages that match `filter`, as [`subscribe`](Self::subscribe), large ones part by part while they arrive.
     ///
     /// Such a message takes nothing of the memory for unfinished ones, only the window of its session, and its reader sets
     /// its sender's pace. Other subscriptions that match get it whole.
     pub fn subscribe_streams(&self, filter: Filter) -> StreamSubscription {
-        let hub = self.hub();
-        hub.inbox.handle_subscription();
-        let queue = Queue::new(hub.plan.limits.queue_batches, hub.plan.limits.queue_bytes);
-        hub.registry.subscribe_streams(filter, queue)
+        self.open(filter, Registry::subscribe_streams)
     }
 
-    /// Receives the messages that match `filter`, from here on, each to be acknowledged by whoever has it: what was done with a
-    /// message can be made durable before its sender hears that it is delivered.
+    /// Receives the messages that match `filter`, as [`subscribe`](Self::subscribe), each to be acknowledged by whoever has it:
+    /// what was done with a message can be made durable before its sender hears that it is delivered.
     pub fn subscribe_held(&self, filter: Filter) -> HeldSubscription {
+        self.open(filter, Registry::subscribe_held)
+    }
+
+    fn open<S>(&self, filter: Filter, subscribe: impl FnOnce(&Arc<Registry>, Filter, Queue) -> S) -> S {
         let hub = self.hub();
         hub.inbox.handle_subscription();
         let queue = Queue::new(hub.plan.limits.queue_batches, hub.plan.limits.queue_bytes);
-        hub.registry.subscribe_held(filter, queue)
+        let Some(guaranteed) = &hub.guaranteed else { return subscribe(&hub.registry, filter, queue) };
+        guaranteed
+            .unclaimed()
+            .claim(hub, filter, queue, |filter, queue| subscribe(&hub.registry, filter, queue))
     }
 
     /// What happens to peers, from here on.

@@ -70,6 +70,9 @@ pub struct Timeouts {
     /// How long a peer may take no byte while some wait to be written (10 s); and how long an unfinished large message of
     /// one peer may stand still while others wait for the memory that it holds.
     pub write_stall: Duration,
+    /// How long a Guaranteed message that nobody receives waits for somebody who does (10 s), before it is refused. What waits takes
+    /// at most as much memory as the inbox, [`Limits::queue_batches`] and [`Limits::queue_bytes`]; what is more is refused at once.
+    pub unclaimed: Duration,
 }
 
 impl Default for Timeouts {
@@ -79,6 +82,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(5),
             heartbeat: Duration::from_secs(1),
             write_stall: Duration::from_secs(10),
+            unclaimed: Duration::from_secs(10),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! they came. Invariant: at most one link owns the lane; a link that lost it must not touch the outbox any more.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(crate) struct Peer {
     static_key: Mutex<Option<[u8; 32]>>,
     /// Its lanes of Guaranteed messages, if this node keeps any.
     pub(crate) lanes: Option<Arc<Lanes>>,
+    /// Its ended sessions whose messages wait for room in queues.
+    pub(crate) leftovers: AtomicUsize,
     lane: Mutex<Lane>,
     arrivals: Mutex<Arrivals>,
 }
@@ -69,6 +72,7 @@ impl Peer {
             cipher: watch::Sender::new(None),
             static_key: Mutex::default(),
             lanes: None,
+            leftovers: AtomicUsize::new(0),
             lane: Mutex::new(lane),
             arrivals: Mutex::default(),
         }

@@ -85,6 +85,31 @@ impl Queue {
         Pushed::Queued
     }
 
+    /// Queues a delivery that is in memory already, whatever is in the queue; says whether somebody will get it.
+    pub(crate) fn push_over(&self, delivery: Delivery) -> bool {
+        let mut state = self.state();
+        if state.is_closed {
+            return false;
+        }
+        state.bytes += delivery.batch.footprint();
+        state.deliveries.push_back(delivery);
+        state.readers.drain(..).for_each(Waker::wake);
+        true
+    }
+
+    /// Takes all Guaranteed messages out of the queue, oldest first.
+    pub(crate) fn take_held(&self) -> VecDeque<Delivery> {
+        let mut state = self.state();
+        let all = std::mem::take(&mut state.deliveries).into_iter();
+        let (taken, others): (VecDeque<_>, VecDeque<_>) = all.partition(|delivery| delivery.hold.is_some());
+        state.deliveries = others;
+        state.bytes -= taken.iter().map(|delivery| delivery.batch.footprint()).sum::<usize>();
+        let blocked = if taken.is_empty() { Vec::new() } else { std::mem::take(&mut state.blocked) };
+        drop(state);
+        blocked.iter().filter_map(Weak::upgrade).for_each(|link| link.wake());
+        taken
+    }
+
     /// Takes the oldest delivery; `None` once the queue is closed and empty.
     pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
         let mut state = self.state();

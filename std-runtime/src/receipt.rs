@@ -33,7 +33,8 @@ pub enum Outcome {
     /// A Guaranteed message may have been sent before, and the receiver no longer knows whether it came: it was evicted there,
     /// or its store is gone. It may or may not have been delivered, and is not sent again.
     Unknown,
-    /// It was never sent, and is not: why.
+    /// It was never sent, and is not: why. Or its receiver refused a Guaranteed message, as one that nobody there receives
+    /// ([`Reason::NoReceiver`]): no application had it, and it is not sent again.
     Failed(Reason),
 }
 

@@ -278,7 +278,7 @@ impl Reader {
                 tracing::debug!(peer = %source, reason = reason.name(), "message dropped: {reason}");
                 tally.drop_messages(reason, 1);
                 // It would come again as it is.
-                hold.into_iter().for_each(Hold::commit);
+                hold.into_iter().for_each(|hold| hold.refuse(reason));
                 // A peer that sends many of them must not keep the application's task from everything else.
                 cx.waker().wake_by_ref();
                 Poll::Pending

@@ -3,7 +3,7 @@
 
 use super::{ReceiveLane, SendLane};
 use crate::ids::Priority;
-use crate::wire::delivery::{Arrived, Lane, LaneState};
+use crate::wire::delivery::{Arrived, Lane, LaneRefusal, LaneState};
 use crate::wire::reason::Reason;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed};
@@ -79,6 +79,11 @@ enum Step {
     LoseToSender(u16),
     Commit(u16),
     Release(u16),
+    /// The receiver refuses what its application was to have.
+    Refuse(u16),
+    /// One of the refusals under way arrives, whichever, and perhaps stays; or it is lost.
+    RefusalToSender(u16, bool),
+    LoseRefusal(u16),
     Save,
     /// So many writes become durable.
     SyncSender(u8),
@@ -104,6 +109,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u16>().prop_map(Step::LoseToSender),
         12 => any::<u16>().prop_map(Step::Commit),
         2 => any::<u16>().prop_map(Step::Release),
+        3 => any::<u16>().prop_map(Step::Refuse),
+        3 => (any::<u16>(), prop::bool::weighted(0.1)).prop_map(|(at, stays)| Step::RefusalToSender(at, stays)),
+        1 => any::<u16>().prop_map(Step::LoseRefusal),
         6 => Just(Step::Save),
         10 => (1..6_u8).prop_map(Step::SyncSender),
         8 => (1..4_u8).prop_map(Step::SyncReceiver),
@@ -161,6 +169,11 @@ struct World {
     answers: bool,
     to_receiver: Vec<Packet>,
     to_sender: Vec<LaneState>,
+    refusals: Vec<LaneRefusal>,
+    /// What the receiver refuses in this session: of which life, and which number.
+    refused: BTreeSet<(u64, u64)>,
+    /// What the sender was told is refused.
+    failed: BTreeSet<u64>,
 
     /// Everything the application has committed.
     committed: BTreeSet<u64>,
@@ -191,6 +204,9 @@ impl World {
             answers: false,
             to_receiver: Vec::new(),
             to_sender: Vec::new(),
+            refusals: Vec::new(),
+            refused: BTreeSet::new(),
+            failed: BTreeSet::new(),
             committed: BTreeSet::new(),
             handed: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -244,6 +260,19 @@ impl World {
                     lane.release(number);
                 }
             }
+            Step::Refuse(at) => {
+                if let Some((epoch, number)) = pick(&mut self.held, at, false)
+                    && self.receiver.as_ref().is_some_and(|l| l.epoch() == epoch && l.has_taken(number))
+                {
+                    self.refuse(epoch, number);
+                }
+            }
+            Step::RefusalToSender(at, stays) => {
+                if let Some(refusal) = pick(&mut self.refusals, at, stays) {
+                    self.hear_refusal(&refusal);
+                }
+            }
+            Step::LoseRefusal(at) => drop(pick(&mut self.refusals, at, false)),
             Step::Save => {
                 if let Some(lane) = self.receiver.as_ref().filter(|lane| lane.is_unsaved()) {
                     self.saves.push_back((lane.epoch(), lane.snapshot()));
@@ -265,6 +294,7 @@ impl World {
                 if !self.is_up {
                     self.receiver = None;
                     self.opened = None;
+                    self.refused.clear();
                 }
             }
             Step::WipeSender => {
@@ -276,6 +306,7 @@ impl World {
                 self.handed.clear();
                 self.accepted.clear();
                 self.excused.clear();
+                self.failed.clear();
                 self.crash_sender();
                 self.sender = SendLane::new(Priority::High, epoch);
             }
@@ -326,6 +357,13 @@ impl World {
                 let is_first = !std::mem::replace(&mut self.is_told, true);
                 match known {
                     Some(known) => {
+                        if is_first {
+                            // They are judged anew.
+                            let refused = std::mem::take(&mut self.refused).into_iter();
+                            refused
+                                .filter(|(epoch, _)| *epoch == lane.epoch)
+                                .for_each(|(_, n)| known.release(n));
+                        }
                         assert_eq!(known.handle_lane(&lane, is_first), Ok(()));
                         if self.opened == Some(lane.epoch) {
                             self.answers = true;
@@ -336,6 +374,7 @@ impl World {
                         let opened = ReceiveLane::open(&lane);
                         self.saves.push_back((lane.epoch, opened.snapshot()));
                         self.receiver = Some(opened);
+                        self.refused.clear();
                     }
                 }
             }
@@ -350,6 +389,10 @@ impl World {
                         });
                         assert!(!is_durable, "{number} was handed out after it was remembered durably");
                         assert!(!self.held.contains(&(epoch, number)), "{number} was handed out twice");
+                        assert!(
+                            !self.failed.contains(&number),
+                            "{number} was handed out, and called refused"
+                        );
                         self.held.push((epoch, number));
                         *self.handed.entry(number).or_default() += 1;
                     }
@@ -379,6 +422,25 @@ impl World {
                 assert!(self.evictions > 0, "{number} is called unknown");
                 self.excused.insert(number);
                 self.writes.push_back(Write::Remove { number, skip: false });
+            }
+        }
+    }
+
+    fn refuse(&mut self, epoch: u64, number: u64) {
+        self.refused.insert((epoch, number));
+        if self.is_up && self.is_told {
+            let code = Reason::NoReceiver.code();
+            self.refusals.push(LaneRefusal { class: Priority::High, epoch, code, first: number, count: 1 });
+        }
+    }
+
+    fn hear_refusal(&mut self, refusal: &LaneRefusal) {
+        for number in self.sender.handle_refusal(refusal, true).expect("the receiver is honest") {
+            let has_no_fate = self.outstanding.contains(&number) && !self.cancelled.contains(&number);
+            if has_no_fate {
+                assert!(!self.committed.contains(&number), "{number} is committed, and called refused");
+                self.failed.insert(number);
+                self.cancel(number);
             }
         }
     }
@@ -457,6 +519,8 @@ impl World {
         self.cancelled.clear();
         self.pending.clear();
         self.outstanding = self.disk.messages.clone();
+        // Whoever was told of these is gone, and they are sent again.
+        self.failed.retain(|number| !self.disk.messages.contains(number));
         let SenderDisk { epoch, mark, next, .. } = self.disk;
         let base = self.outstanding.first().copied().unwrap_or(next);
         self.sender = SendLane::restore(Priority::High, epoch, base, mark, next);
@@ -466,6 +530,7 @@ impl World {
     fn crash_receiver(&mut self) {
         self.saves.clear();
         self.held.clear();
+        self.refused.clear();
         let restored = |(epoch, arrived)| ReceiveLane::restore(Priority::High, epoch, &arrived);
         self.receiver = self.kept.map(restored);
         self.opened = self.kept.map(|(epoch, _)| epoch);
@@ -478,6 +543,7 @@ impl World {
         self.answers = false;
         self.to_receiver.clear();
         self.to_sender.clear();
+        self.refusals.clear();
         self.sender.handle_session_end();
     }
 
@@ -515,6 +581,9 @@ impl World {
             }
             self.take(Step::Save);
             self.settle_disks();
+            while !self.refusals.is_empty() {
+                self.take(Step::RefusalToSender(0, false));
+            }
             while !self.to_sender.is_empty() {
                 self.take(Step::ToSender(0, false));
             }

@@ -5,6 +5,8 @@
 //!     ▲                │
 //!     └─── release ────┘
 //! ```
+//! What the application will never get is refused: it stays taken until the next session, so that it cannot be taken after its
+//! sender was told, and is released then. The sender settles it.
 //!
 //! Invariant: what [`state`](ReceiveLane::state) tells is durable, or was settled by the sender itself; a number that is
 //! taken, done or saved is not taken again.
@@ -91,6 +93,11 @@ impl ReceiveLane {
         self.check(number)?;
         self.taken.set(number);
         Ok(())
+    }
+
+    /// Whether the application has the message, or has refused it in this session.
+    pub fn has_taken(&self, number: u64) -> bool {
+        self.is_within(number) && self.taken.has(number)
     }
 
     /// The application let go of a message that it had not committed: it may come again.

@@ -14,7 +14,7 @@ use core::ops::Range;
 
 use super::window::{Window, numbers};
 use crate::ids::Priority;
-use crate::wire::delivery::{Lane, LaneState, WINDOW};
+use crate::wire::delivery::{Lane, LaneRefusal, LaneState, WINDOW};
 use crate::wire::reason::Reason;
 
 /// What a sender remembers of a lane beside its messages: about 200 bytes.
@@ -185,6 +185,24 @@ impl SendLane {
             _ => {}
         }
         Ok(fates)
+    }
+
+    /// The receiver refuses messages: gives the numbers of which that holds. Their removal is made durable, and they are
+    /// [settled](Self::settle); a number among them that has met its fate before keeps that.
+    ///
+    /// `is_answer` as for [`handle_state`](Self::handle_state): over another session than the one in which they were sent last it
+    /// says nothing, since they may be taken in this one.
+    ///
+    /// # Errors
+    /// [`Reason::Violation`] if it refuses what was never sent.
+    pub fn handle_refusal(&self, refusal: &LaneRefusal, is_answer: bool) -> Result<Range<u64>, Reason> {
+        if refusal.epoch != self.epoch || refusal.class != self.class || !is_answer {
+            return Ok(0..0);
+        }
+        if refusal.end() > self.fresh.max(self.settled.base()) {
+            return Err(Reason::Violation);
+        }
+        Ok(refusal.first..refusal.end())
     }
 
     /// The next number to send, if one may be sent now. Its message is then sent ([`handle_sent`](Self::handle_sent)), or passed

@@ -230,6 +230,13 @@ impl<const BYTES: usize, const SLOTS: usize, L: Ledger> Storage for FixedStorage
         core::iter::successors(first, |slot| self.slot(slot.behind)).map(|slot| slot.len as usize).sum()
     }
 
+    fn guaranteed_in(&self, class: Priority) -> (usize, usize) {
+        let first = self.slot(self.queues[class as usize].first);
+        core::iter::successors(first, |slot| self.slot(slot.behind))
+            .filter(|slot| slot.entry.header.reliability == Reliability::Guaranteed)
+            .fold((0, 0), |(messages, bytes), slot| (messages + 1, bytes + slot.len as usize))
+    }
+
     fn has_room_beside(&self, messages: usize, bytes: usize, len: usize) -> bool {
         messages + usize::from(self.kept) < SLOTS && len <= BYTES.saturating_sub(bytes + self.kept_bytes)
     }

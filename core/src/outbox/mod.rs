@@ -75,6 +75,8 @@ pub struct Outbox<S: Storage> {
     link: Link,
     peer_max: u32,
     peer_takes: Methods,
+    /// Whether a Guaranteed message was pushed since they were withdrawn last.
+    has_guaranteed: bool,
     books: Books,
 }
 
@@ -104,6 +106,7 @@ impl<S: Storage> Outbox<S> {
             link: Link::Stream,
             peer_max: u32::MAX,
             peer_takes: Methods::ALL,
+            has_guaranteed: false,
             books: Books::default(),
         }
     }
@@ -142,6 +145,7 @@ impl<S: Storage> Outbox<S> {
         let entry = Entry { header, ordinal: self.youngest[class as usize], pushed_at: now };
         self.expires_at = self.expires_at.min(entry.expires_at());
         self.books.of(header.reliability).pushed += 1;
+        self.has_guaranteed |= header.reliability == Reliability::Guaranteed;
         self.storage.push(entry, payload);
         Ok(entry.ticket())
     }
@@ -149,7 +153,8 @@ impl<S: Storage> Outbox<S> {
     /// Makes room for a payload of `len` bytes at the cost of messages that are not more urgent than `priority`: the least
     /// urgent class goes first, and within a class the oldest. Says whether the payload would be queued now.
     ///
-    /// They are dropped as [`Reason::Shed`]. Nothing is shed that need not go, and nothing at all if it would not suffice.
+    /// They are dropped as [`Reason::Shed`]; Guaranteed ones never are. Nothing is shed that need not go, and nothing at all if
+    /// it would not suffice.
     pub fn make_room(&mut self, now: Instant, len: usize, priority: Priority) -> bool {
         if u32::try_from(len).map_or(true, |len| len > self.max_message()) {
             return false;
@@ -158,14 +163,19 @@ impl<S: Storage> Outbox<S> {
             self.drop_expired(now);
         }
         let (lesser, more_urgent) = Priority::ALL.split_at(priority as usize + 1);
-        let messages = more_urgent.iter().map(|&class| self.storage.len(class)).sum();
-        let bytes = more_urgent.iter().map(|&class| self.storage.bytes_in(class)).sum();
+        let mut messages = more_urgent.iter().map(|&class| self.storage.len(class)).sum();
+        let mut bytes = more_urgent.iter().map(|&class| self.storage.bytes_in(class)).sum();
+        if self.has_guaranteed {
+            for &class in lesser {
+                let (guaranteed, guaranteed_bytes) = self.storage.guaranteed_in(class);
+                messages += guaranteed;
+                bytes += guaranteed_bytes;
+            }
+        }
         let suffices = self.storage.has_room_beside(messages, bytes, len);
         if suffices {
             for &class in lesser {
-                while !self.storage.has_room(len) && self.storage.len(class) > 0 {
-                    self.drop_front(class, Reason::Shed);
-                }
+                while !self.storage.has_room(len) && self.shed_oldest(class) {}
             }
         }
         let has_room = self.storage.has_room(len);
@@ -477,6 +487,26 @@ impl<S: Storage> Outbox<S> {
         {
             self.progress.handle_part(ticket, len, total);
             self.pass_over(ticket.class);
+        }
+    }
+
+    /// Sheds the oldest message of the class that may go; says whether there was one.
+    fn shed_oldest(&mut self, class: Priority) -> bool {
+        match self.storage.front(class) {
+            None => false,
+            Some((front, _)) if front.header.reliability != Reliability::Guaranteed => {
+                self.drop_front(class, Reason::Shed);
+                true
+            }
+            Some(_) => {
+                let mut is_shed = false;
+                self.drop_in(class, |entry| {
+                    let goes = !is_shed && entry.header.reliability != Reliability::Guaranteed;
+                    is_shed |= goes;
+                    goes.then_some(Reason::Shed)
+                });
+                is_shed
+            }
         }
     }
 

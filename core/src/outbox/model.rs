@@ -344,8 +344,9 @@ impl Model {
         }
         let mut shed = Vec::new();
         while !self.has_room(len) {
-            let class = Priority::ALL.into_iter().find(|&class| self.queue(class).next().is_some());
-            let oldest = class.filter(|&class| class <= priority).and_then(|class| self.queue(class).next());
+            let may_go = |i: &usize| self.messages[*i].header.reliability != Reliability::Guaranteed;
+            let mut classes = Priority::ALL.into_iter().filter(|&class| class <= priority);
+            let oldest = classes.find_map(|class| self.queue(class).find(may_go));
             let Some(oldest) = oldest else {
                 shed.into_iter().for_each(|i: usize| self.messages[i].state = State::Queued);
                 return false;

@@ -162,6 +162,7 @@ impl<S: Storage> Outbox<S> {
 
     /// Withdraws the Guaranteed messages that are queued.
     pub(super) fn withdraw(&mut self) {
+        self.has_guaranteed = false;
         for class in Priority::ALL {
             let Self { storage, progress, books, .. } = self;
             storage.drop_where(class, |entry| {

@@ -164,6 +164,16 @@ impl<L: Ledger> Storage for SharedStorage<L> {
         self.lane(class).map_or(0, |lane| lane.bytes)
     }
 
+    fn guaranteed_in(&self, class: Priority) -> (usize, usize) {
+        let Some(lane) = self.lane(class) else { return (0, 0) };
+        lane.ring
+            .range(lane.taken..)
+            .filter(|slot| slot.entry.header.reliability == Reliability::Guaranteed)
+            .filter_map(|Slot { entry, place }| Some((entry, lane.blocks.payload(*place)?)))
+            .map(|(entry, payload)| Self::weight(&entry.header, payload.len()))
+            .fold((0, 0), |(messages, bytes), weight| (messages + 1, bytes + weight))
+    }
+
     #[inline]
     fn has_room_beside(&self, messages: usize, bytes: usize, len: usize) -> bool {
         messages < self.max_messages

@@ -147,6 +147,8 @@ pub trait Storage {
     fn bytes(&self) -> usize;
     /// Payload bytes in the queue.
     fn bytes_in(&self, class: Priority) -> usize;
+    /// Its Guaranteed messages, and their payload bytes.
+    fn guaranteed_in(&self, class: Priority) -> (usize, usize);
     /// Whether a payload of this length could be pushed if so many messages with so many bytes were in the queues, beside those
     /// that are retained.
     fn has_room_beside(&self, messages: usize, bytes: usize, len: usize) -> bool;

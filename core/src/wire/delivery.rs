@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | 0x0D00 | [`Lane`] | class u8, epoch u64, base varint, fresh varint |
 //! | 0x0D01 | [`LaneState`] | class u8, epoch u64, status u8; if that is 0: since varint, base varint, window |
+//! | 0x0D02 | [`LaneRefusal`] | class u8, epoch u64, reason u16, first varint, count varint |
 //!
 //! Nodes write and read them; applications never see one. Every body has exactly one encoding and at most
 //! [`LaneState::MAX_LEN`] bytes. What the numbers mean, [`lane`](crate::lane) decides.
@@ -125,6 +126,67 @@ impl LaneState {
         } else {
             Err(Reason::Malformed)
         }
+    }
+}
+
+/// Messages of a lane that its receiver will never hand to anyone, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneRefusal {
+    /// The class of its messages.
+    pub class: Priority,
+    /// What names this life of the lane.
+    pub epoch: u64,
+    /// The code of the reason, which may be one that this version does not know.
+    pub code: u16,
+    /// The first number; at least 1.
+    pub first: u64,
+    /// How many numbers from there on; at least 1 and at most [`WINDOW`].
+    pub count: u64,
+}
+
+impl LaneRefusal {
+    /// The message type.
+    pub const KIND: u16 = 0x0D02;
+    /// Bytes of the longest encoding.
+    pub const MAX_LEN: usize = 1 + 8 + 2 + varint::MAX_LEN + 2;
+
+    /// Why, as far as this version knows.
+    pub fn reason(&self) -> Reason {
+        Reason::from_code(self.code).unwrap_or(Reason::Unspecified)
+    }
+
+    /// The number after the last one.
+    pub const fn end(&self) -> u64 {
+        self.first.saturating_add(self.count)
+    }
+
+    /// Writes the body and returns its length; `None` if it does not fit, or contradicts itself.
+    pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
+        if !self.is_sound() {
+            return None;
+        }
+        let mut w = Writer::new(out);
+        w.u8(self.class as u8)?;
+        w.u64(self.epoch)?;
+        w.u16(self.code)?;
+        w.varint(self.first)?;
+        w.varint(self.count)?;
+        Some(w.written())
+    }
+
+    /// Reads a body; [`Reason::Malformed`] for anything that [`encode`](Self::encode) does not write.
+    pub fn decode(body: &[u8]) -> Result<Self, Reason> {
+        let mut r = Reader::new(body);
+        let (class, epoch, code) = (class(&mut r)?, r.u64()?, r.u16()?);
+        let refusal = Self { class, epoch, code, first: r.varint()?, count: r.varint()? };
+        if r.is_empty() && refusal.is_sound() { Ok(refusal) } else { Err(Reason::Malformed) }
+    }
+
+    const fn is_sound(&self) -> bool {
+        1 <= self.first
+            && 1 <= self.count
+            && self.count <= WINDOW
+            && self.first.checked_add(self.count).is_some()
     }
 }
 

@@ -1,7 +1,9 @@
 //! What comes in over a peer's lanes: which numbers the application got, and what is durable of what it committed.
 //!
-//! Commits that come while one is being saved are saved together after it, and told to the peer together.
+//! Commits that come while one is being saved are saved together after it, and told to the peer together. What is refused is told
+//! too, and not remembered: it stays taken until the peer speaks of the lane in another session, and may come again then.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 
@@ -9,10 +11,10 @@ use hyphal_core::ids::Priority;
 use hyphal_core::lane::ReceiveLane;
 use hyphal_core::outbox::Ticket;
 use hyphal_core::time::Instant;
-use hyphal_core::wire::delivery::{Arrived, Lane, LaneState};
+use hyphal_core::wire::delivery::{Arrived, Lane, LaneRefusal, LaneState, WINDOW};
 use hyphal_core::wire::reason::Reason;
 
-use super::{Arrival, Lanes, RETRY_AFTER, may_tell, tell};
+use super::{Arrival, Fate, Lanes, RETRY_AFTER, may_tell, tell};
 use crate::hub::Hub;
 use crate::peer::Peer;
 use crate::store::{Durable, StoreFailure, StoredReceiveLane};
@@ -37,6 +39,15 @@ struct End {
     is_refused: bool,
     /// Of what was told last.
     told: Option<Ticket>,
+    /// Numbers that are refused in this session. Like all that are taken, they lie within the window.
+    refusals: BTreeMap<u64, Refused>,
+}
+
+/// Why a number is refused, and whether the sender was told.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    reason: Reason,
+    is_told: bool,
 }
 
 /// When to go on saving.
@@ -48,7 +59,46 @@ enum Retry {
 
 impl End {
     fn new(lane: ReceiveLane, is_durable: bool) -> Self {
-        Self { lane, is_durable, is_saving: false, heard: None, owes: false, is_refused: false, told: None }
+        Self {
+            lane,
+            is_durable,
+            is_saving: false,
+            heard: None,
+            owes: false,
+            is_refused: false,
+            told: None,
+            refusals: BTreeMap::new(),
+        }
+    }
+
+    /// The sender speaks of the lane over the link of this token.
+    fn handle_heard(&mut self, token: u64) {
+        if self.heard.replace(token) != Some(token) {
+            // It sends again what it has not heard of; whether it has heard of these, nobody here knows.
+            std::mem::take(&mut self.refusals).into_keys().for_each(|number| self.lane.release(number));
+        }
+    }
+
+    fn state(&self) -> LaneState {
+        let state = self.lane.state();
+        if self.is_refused { LaneState { arrived: None, ..state } } else { state }
+    }
+
+    /// The next numbers that the sender is to be told are refused.
+    fn next_refusal(&self, class: Priority) -> Option<LaneRefusal> {
+        let mut untold = self.refusals.iter().filter(|(_, refused)| !refused.is_told);
+        let (&first, &Refused { reason, .. }) = untold.next()?;
+        let follows = |(at, (number, refused)): &(u64, (&u64, &Refused))| {
+            first.checked_add(*at) == Some(**number) && refused.reason == reason
+        };
+        let others = (1..WINDOW).zip(untold).take_while(follows).count() as u64;
+        Some(LaneRefusal { class, epoch: self.lane.epoch(), code: reason.code(), first, count: 1 + others })
+    }
+
+    /// The sender is being told.
+    fn handle_refusal_told(&mut self, refusal: &LaneRefusal) {
+        let told = self.refusals.range_mut(refusal.first..refusal.end());
+        told.for_each(|(_, refused)| refused.is_told = true);
     }
 }
 
@@ -63,7 +113,10 @@ impl Incoming {
 
     /// Whether something is on its way to the disk or, over a session, to the peer.
     pub(super) fn is_moving(&self, attached: Option<u64>) -> bool {
-        let owes = |end: &End| end.owes && attached.is_some() && end.heard == attached;
+        let owes = |end: &End| {
+            let is_silent = !end.owes && end.refusals.values().all(|refused| refused.is_told);
+            !is_silent && attached.is_some() && end.heard == attached
+        };
         self.classes.iter().flatten().any(|end| end.is_saving || owes(end))
     }
 
@@ -97,8 +150,12 @@ impl Lanes {
             incoming.classes[lane.class as usize] = Some(Box::new(end));
         }
         let Some(end) = incoming.end(lane.class, lane.epoch) else { return Err(Reason::LaneUnknown) };
-        end.heard = Some(token);
+        end.handle_heard(token);
         let handled = end.lane.handle_lane(lane, is_first);
+        if handled.is_ok() {
+            // The sender has settled what lies below.
+            end.refusals = end.refusals.split_off(&lane.base);
+        }
         end.is_refused = handled.is_err();
         if end.is_durable || end.is_refused {
             end.owes = true;
@@ -126,19 +183,23 @@ impl Lanes {
     }
 
     /// Nobody has the message any more.
-    pub(super) fn handle_arrival_end(
-        self: &Arc<Self>,
-        class: Priority,
-        epoch: u64,
-        number: u64,
-        is_done: bool,
-    ) {
+    pub(super) fn handle_arrival_end(self: &Arc<Self>, class: Priority, epoch: u64, number: u64, fate: Fate) {
         let mut incoming = self.incoming();
         let Some(end) = incoming.end(class, epoch) else { return };
-        if !is_done {
-            end.lane.release(number);
-        } else if end.lane.commit(number) {
-            self.save(end, class);
+        match fate {
+            Fate::LetGo => end.lane.release(number),
+            Fate::Committed => {
+                if end.lane.commit(number) {
+                    self.save(end, class);
+                }
+            }
+            // The sender may have settled it meanwhile.
+            Fate::Refused(reason) if end.lane.has_taken(number) => {
+                end.refusals.insert(number, Refused { reason, is_told: false });
+                drop(incoming);
+                self.call_link(&self.outgoing());
+            }
+            Fate::Refused(_) => {}
         }
     }
 
@@ -210,30 +271,33 @@ impl Lanes {
     pub(super) fn tell_states(&self, hub: &Hub, peer: &Peer, token: u64, now: Instant) -> bool {
         let mut is_done = true;
         let mut incoming = self.incoming();
-        for end in incoming.classes.iter_mut().flatten() {
-            if !end.owes {
-                continue;
-            }
-            if end.heard != Some(token) {
-                // The peer has not spoken of the lane in this session: it will be told when it does. Or it has already
-                // spoken in the next one, whose link has yet to get the outbox from this one: then that link owes it.
+        for (class, end) in Priority::ALL.into_iter().zip(&mut incoming.classes) {
+            let Some(end) = end.as_deref_mut() else { continue };
+            let refusal = end.next_refusal(class);
+            // If the peer has not spoken of the lane in this session, it will be told when it does. Or it has already spoken in
+            // the next one, whose link has yet to get the outbox from this one: then that link owes it.
+            if !(end.owes || refusal.is_some()) || end.heard != Some(token) {
                 continue;
             }
             let mut lane = peer.lane();
             if !lane.is_owned_by(token) {
                 return true;
             }
-            let state = match end.lane.state() {
-                state if end.is_refused => LaneState { arrived: None, ..state },
-                state => state,
-            };
             let mut body = [0; LaneState::MAX_LEN];
-            let len = state.encode(&mut body).unwrap_or(0);
+            let (kind, len) = match &refusal {
+                Some(refusal) if !end.owes => (LaneRefusal::KIND, refusal.encode(&mut body)),
+                _ => (LaneState::KIND, end.state().encode(&mut body)),
+            };
+            let len = len.unwrap_or(0);
             if may_tell(&lane, end.told, len)
-                && let Some(ticket) = tell(hub, &mut lane, now, LaneState::KIND, &body[..len])
+                && let Some(ticket) = tell(hub, &mut lane, now, kind, &body[..len])
             {
                 end.told = Some(ticket);
-                end.owes = false;
+                match &refusal {
+                    Some(refusal) if !end.owes => end.handle_refusal_told(refusal),
+                    _ => end.owes = false,
+                }
+                is_done &= end.next_refusal(class).is_none();
             } else {
                 is_done = false;
             }

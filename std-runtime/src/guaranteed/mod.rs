@@ -18,6 +18,7 @@ mod outgoing;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod unclaimed;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,11 +32,13 @@ use hyphal_core::wire::reason::Reason;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use self::arrival::Fate;
 pub(crate) use self::arrival::{Arrival, Hold};
 use self::incoming::Incoming;
 pub(crate) use self::outgoing::Called;
 use self::outgoing::{Accepted, Outgoing, Storing};
 pub(crate) use self::sending::{Convoy, send};
+pub(crate) use self::unclaimed::Unclaimed;
 use crate::clock;
 use crate::counters::{Fates, Sent};
 use crate::error::SendError;
@@ -49,6 +52,7 @@ use crate::store::{LaneKey, Room, Store, StoreCounters, StoreFailure, StoreHoldi
 pub(crate) struct Guaranteed {
     keeper: Arc<Keeper>,
     peers: RwLock<Peers>,
+    unclaimed: Unclaimed,
 }
 
 #[derive(Debug)]
@@ -96,7 +100,11 @@ struct Attached {
 
 impl Guaranteed {
     /// The lanes of a store, and what waits in them. `moved` is told of what a shutdown waits for.
-    pub(crate) async fn open(store: Store, moved: Arc<Notify>) -> Result<Self, StoreFailure> {
+    pub(crate) async fn open(
+        store: Store,
+        unclaimed: Unclaimed,
+        moved: Arc<Notify>,
+    ) -> Result<Self, StoreFailure> {
         let keeper = Keeper {
             store: store.clone(),
             runtime: Handle::current(),
@@ -121,7 +129,7 @@ impl Guaranteed {
         }
         let (retired, retired_fates) = (Sent::default(), Fates::default());
         let peers = Peers { by_id: peers, retired, retired_fates, prune_at: PRUNE_AT };
-        Ok(Self { keeper, peers: RwLock::new(peers) })
+        Ok(Self { keeper, peers: RwLock::new(peers), unclaimed })
     }
 
     /// The lanes of a peer, made if there were none.
@@ -138,6 +146,11 @@ impl Guaranteed {
     /// The user has removed the peer: what waits for it fails, and its lanes end. Says whether there were any.
     pub(crate) fn remove(&self, id: &NodeId) -> bool {
         self.known(id).is_some_and(|lanes| lanes.close(Reason::PeerGone))
+    }
+
+    /// Messages that nobody receives.
+    pub(crate) fn unclaimed(&self) -> &Unclaimed {
+        &self.unclaimed
     }
 
     /// What became of all Guaranteed messages, and how many are stored.
@@ -363,8 +376,11 @@ impl From<StoreFailure> for SendError {
     fn from(failure: StoreFailure) -> Self {
         match failure {
             StoreFailure::Full | StoreFailure::TooLong => Self::StoreFull,
+            StoreFailure::DiskFull => Self::DiskFull,
+            StoreFailure::Broken => Self::StoreFailed,
+            // Its lane has ended with its peer.
+            StoreFailure::NoLane => Self::UnknownPeer,
             StoreFailure::Closed => Self::Closed,
-            _ => Self::StoreFailed,
         }
     }
 }

@@ -20,7 +20,7 @@ use hyphal_core::ids::{MessageId, Priority, Reliability};
 use hyphal_core::lane::SendLane;
 use hyphal_core::outbox::{self, Header, Payload, Ticket};
 use hyphal_core::time::{Instant, UnixTime};
-use hyphal_core::wire::delivery::{Lane, LaneState};
+use hyphal_core::wire::delivery::{Lane, LaneRefusal, LaneState};
 use hyphal_core::wire::reason::Reason;
 use rand_core::TryRng;
 use tokio::sync::oneshot;
@@ -441,6 +441,28 @@ impl Lanes {
         Ok(())
     }
 
+    /// The peer refuses messages of a lane of this node's, over the link of this token.
+    ///
+    /// # Errors
+    /// [`Reason::Violation`] if it refuses what was never sent.
+    pub(crate) fn handle_refusal(self: &Arc<Self>, refusal: &LaneRefusal, token: u64) -> Result<(), Reason> {
+        let class = refusal.class;
+        let mut outgoing = self.outgoing();
+        let is_answer = outgoing.attached.as_ref().is_some_and(|attached| attached.token == token);
+        let Some(end) = outgoing.end_of(class, refusal.epoch) else { return Ok(()) };
+        let refused = end.lane.handle_refusal(refusal, is_answer)?;
+        let numbers: Vec<_> = end.outstanding.range(refused).map(|(&number, _)| number).collect();
+        if let Some(first) = numbers.first() {
+            let (count, reason) = (numbers.len(), refusal.reason());
+            tracing::debug!(peer = %self.id, first, count, "Guaranteed messages are refused: {reason}");
+        }
+        for number in numbers {
+            outgoing.leave(class, number, Outcome::Failed(refusal.reason()));
+        }
+        self.remove_left(&mut outgoing);
+        Ok(())
+    }
+
     /// Gives up what has expired; says when the next message does.
     pub(super) fn expire(self: &Arc<Self>, now: UnixTime) -> Option<u64> {
         let mut outgoing = self.outgoing();
@@ -756,7 +778,7 @@ mod tests {
     use hyphal_core::ids::NodeId;
     use tokio::sync::Notify;
 
-    use super::super::Guaranteed;
+    use super::super::{Guaranteed, Unclaimed};
     use super::*;
     use crate::signal::Signal;
     use crate::store::{LaneKey, Store, StoreLimits};
@@ -768,7 +790,8 @@ mod tests {
         let limits = StoreLimits { bytes: 1 << 20, receive_lanes: 9 };
         let store = Store::open(directory.path(), NodeId::from_bytes([1; 32]), limits).unwrap();
         store.open_lane(LaneKey { node: peer, class }, epoch).await.unwrap();
-        let lanes = Guaranteed::open(store, Arc::new(Notify::new())).await.unwrap().lanes(peer);
+        let unclaimed = Unclaimed::new(Duration::ZERO, 1, 1);
+        let lanes = Guaranteed::open(store, unclaimed, Arc::new(Notify::new())).await.unwrap().lanes(peer);
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();

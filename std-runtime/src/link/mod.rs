@@ -574,7 +574,13 @@ impl<S: LinkSession> Desk<S> {
     async fn settle(&mut self, why: Closed) {
         let reason = why.reason;
         // The line may linger, and what was held for it is wanted elsewhere.
-        self.inflow.close();
+        if let Some(peer) = &self.peer
+            && self.inflow.close(&self.hub, peer)
+        {
+            let new = Inflow::new(Arc::clone(&self.signal), self.token, Arc::clone(&self.hub.budget));
+            let left = std::mem::replace(&mut self.inflow, new);
+            self.hub.spawn(left.hand_over(Arc::clone(&self.hub), Arc::clone(peer)));
+        }
         if self.peer.is_none() {
             self.hub.tally.failed.add(reason, 1);
         }

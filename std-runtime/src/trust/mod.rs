@@ -3,6 +3,7 @@
 //! [`TrustSettings`] name a policy and files; a node reads them at its start, and again when it is told to
 //! ([`Node::set_trust`](crate::Node::set_trust)). What is read is checked as a whole before anything of it counts.
 
+mod arriving;
 mod file;
 mod lists;
 
@@ -32,6 +33,7 @@ pub use hyphal_core::wire::certificate::Certificate;
 pub use hyphal_core::wire::hello::NetworkTag as Network;
 pub use hyphal_core::wire::revocation::{ListHeader, RevocationList};
 
+pub(crate) use arriving::{Arriving, Refused};
 pub(crate) use lists::persist;
 
 /// Whom a node admits, and what it shows of itself.

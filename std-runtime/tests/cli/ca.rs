@@ -203,7 +203,8 @@ fn a_certified_network_lets_its_nodes_talk_and_nobody_else() {
         "{trust}"
     );
     assert_eq!(stranger.code, Some(4), "{stranger:?}");
-    assert!(stranger.out.contains("a certificate is required"), "{stranger:?}");
+    assert!(stranger.out.contains("one end asks for a certificate, and the other has none"), "{stranger:?}");
+    assert!(stranger.err.contains("hyphal ca issue ID"), "{stranger:?}");
     assert_eq!(visitor.code, Some(4), "{visitor:?}");
     assert!(visitor.out.contains("certificate"), "{visitor:?}");
     assert_eq!(sent.code, Some(0), "{sent:?}");

@@ -123,6 +123,20 @@ fn days_beyond_a_year_are_a_wrong_command_line() {
 }
 
 #[test]
+fn what_is_sealed_to_a_delegated_key_that_was_never_seen_before_is_opened() {
+    let home = Home::new();
+    home.keygen("own");
+    home.hyphal(&["key", "delegate", "--key", "own.key", "--out", "node.key"]);
+    let delegated = home.start(&["listen", "--key", "node.key", "--listen", "127.0.0.1:0", "--count", "1"]);
+    let address = delegated.err_after("listening on ");
+
+    let sent = home.hyphal(&["send", "--ephemeral-key", "--seal", "--to", &address, "for you alone"]);
+
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert!(delegated.line().ends_with(",sealed for you alone"));
+}
+
+#[test]
 fn a_message_of_and_to_a_delegated_key_is_of_and_to_its_node() {
     let home = Home::new();
     let id = home.keygen("own");

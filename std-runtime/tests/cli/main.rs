@@ -16,4 +16,6 @@ mod process;
 mod reload;
 mod send;
 mod store;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod usage;

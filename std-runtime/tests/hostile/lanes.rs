@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU64;
 
-use hyphal::{Priority, Reason, Reliability, SendOptions};
+use hyphal::{Priority, Reason, Reliability, SendOptions, UnknownTypes};
 use hyphal_core::wire::control::Control;
-use hyphal_core::wire::delivery::{Arrived, Lane, LaneState};
+use hyphal_core::wire::delivery::{Arrived, Lane, LaneRefusal, LaneState};
 use hyphal_core::wire::hello::Hello;
 use hyphal_core::wire::message::{self, MessageHeader};
 use hyphal_core::wire::record::{Body, RecordHeader};
@@ -68,7 +68,12 @@ async fn another_life_of_a_lane_in_the_same_session_ends_it() {
 
 #[tokio::test]
 async fn a_word_that_is_malformed_ends_the_session() {
-    for (kind, body) in [(Lane::KIND, &[1, 2][..]), (LaneState::KIND, &[9; 20]), (Lane::KIND, &[])] {
+    for (kind, body) in [
+        (Lane::KIND, &[1, 2][..]),
+        (LaneState::KIND, &[9; 20]),
+        (LaneRefusal::KIND, &[9; 20]),
+        (Lane::KIND, &[]),
+    ] {
         let (mut scene, _store, mut hand) = scene().await;
 
         hand.send(&messages(&[(word(1, kind), body)])).await;
@@ -142,6 +147,71 @@ async fn a_peer_that_takes_nothing_of_a_lane_is_counted_and_the_message_stays() 
 }
 
 #[tokio::test]
+async fn a_type_that_is_refused_is_answered_for_each_of_its_numbers_and_others_arrive() {
+    let store = TempDir::new().unwrap();
+    let mut scene =
+        Scene::with(|victim| victim.store(store.path()).unknown_types(UnknownTypes::Refuse)).await;
+    let mut hand = keeper(&scene).await;
+    let mut talk = Talk::open(&mut hand, 7).await;
+    let unknown = |sequence, number| MessageHeader { kind: 0x0E00, ..numbered(sequence, number) };
+
+    talk.hand
+        .send(&messages(&[
+            (unknown(2, 1), b"what?"),
+            (unknown(3, 2), b"what?"),
+            (numbered(4, 3), b"known"),
+            // It stays refused in this session.
+            (numbered(5, 2), b"known by now"),
+        ]))
+        .await;
+
+    assert_eq!(scene.delivered().await.payload, "known");
+    let LaneRefusal { epoch, code, first, mut count, .. } = talk.refusal().await;
+    while count < 2 {
+        count += talk.refusal().await.count;
+    }
+    assert_eq!((epoch, code, first, count), (7, Reason::UnknownType.code(), 1, 2));
+    assert_eq!(scene.victim.counters().received_dropped, [(Reason::Duplicate, 1), (Reason::UnknownType, 2)]);
+    scene.assert_friend_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn what_was_refused_in_one_session_is_judged_anew_in_the_next() {
+    let store = TempDir::new().unwrap();
+    let mut scene =
+        Scene::with(|victim| victim.store(store.path()).unknown_types(UnknownTypes::Refuse)).await;
+    let mut hand = keeper(&scene).await;
+    let mut talk = Talk::open(&mut hand, 7).await;
+    talk.hand.send(&messages(&[(MessageHeader { kind: 0x0E00, ..numbered(2, 1) }, b"what?")])).await;
+    assert_eq!(talk.refusal().await.first, 1);
+    drop(hand);
+
+    let mut hand = keeper_booted(&scene, 8).await;
+    let talk = Talk::open(&mut hand, 7).await;
+    talk.hand.send(&messages(&[(numbered(2, 1), b"known by now")])).await;
+
+    assert_eq!(scene.delivered().await.payload, "known by now");
+    scene.assert_friend_is_unharmed().await;
+}
+
+#[tokio::test]
+async fn who_refuses_what_was_never_sent_is_cut_off_and_the_message_stays() {
+    let (mut scene, _store, mut hand) = scene().await;
+    let mallory = Papers::new().identity.id();
+    let options = SendOptions::default().ttl(0).reliability(Reliability::Guaranteed);
+    soon(scene.victim.send_direct(mallory, 1, "never read", options)).await.unwrap();
+    let mut talk = Talk { hand: &mut hand, previous: None };
+    let Lane { class, epoch, .. } = talk.lane().await;
+
+    let refusal = LaneRefusal { class, epoch, code: Reason::NoReceiver.code(), first: 1, count: 1 };
+    talk.refuse(1, &refusal).await;
+
+    talk.expect_close(Reason::Violation).await;
+    assert_eq!(scene.victim.counters().sent.stored, 1);
+    scene.assert_friend_is_unharmed().await;
+}
+
+#[tokio::test]
 async fn a_node_without_a_store_drops_numbers_and_words() {
     let mut scene = Scene::new().await;
     let mut hand = Hand::shake(scene.address(), &Papers::new()).await;
@@ -159,10 +229,21 @@ async fn a_node_without_a_store_drops_numbers_and_words() {
 async fn scene() -> (Scene, TempDir, Hand) {
     let store = TempDir::new().unwrap();
     let scene = Scene::with(|victim| victim.store(store.path())).await;
-    let mut papers = Papers::new();
-    papers.hello.capabilities = Hello::KEEPS_GUARANTEED;
-    let hand = Hand::shake(scene.address(), &papers).await;
+    let hand = keeper(&scene).await;
     (scene, store, hand)
+}
+
+/// A peer that keeps Guaranteed messages.
+async fn keeper(scene: &Scene) -> Hand {
+    keeper_booted(scene, 7).await
+}
+
+/// The same in this life: it counts its messages from 1.
+async fn keeper_booted(scene: &Scene, boot_id: u64) -> Hand {
+    let mut papers = Papers { attempt: boot_id, ..Papers::new() };
+    papers.hello.boot_id = boot_id;
+    papers.hello.capabilities = Hello::KEEPS_GUARANTEED;
+    Hand::shake(scene.address(), &papers).await
 }
 
 fn word(sequence: u64, kind: u16) -> MessageHeader {
@@ -200,6 +281,16 @@ impl<'h> Talk<'h> {
         let mut body = [0; LaneState::MAX_LEN];
         let len = state.encode(&mut body).unwrap();
         self.hand.send(&messages(&[(word(sequence, LaneState::KIND), &body[..len])])).await;
+    }
+
+    async fn refuse(&mut self, sequence: u64, refusal: &LaneRefusal) {
+        let mut body = [0; LaneRefusal::MAX_LEN];
+        let len = refusal.encode(&mut body).unwrap();
+        self.hand.send(&messages(&[(word(sequence, LaneRefusal::KIND), &body[..len])])).await;
+    }
+
+    async fn refusal(&mut self) -> LaneRefusal {
+        LaneRefusal::decode(&self.heard(LaneRefusal::KIND).await).unwrap()
     }
 
     async fn state(&mut self) -> LaneState {

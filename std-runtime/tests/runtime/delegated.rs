@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
-use hyphal::{Identity, Security, SendError, SendOptions, StartError, Trust, UnixTime};
+use hyphal::{
+    Filter, Identity, Outcome, Reason, Reliability, Security, SendError, SendOptions, StartError, Trust,
+    UnixTime,
+};
 use rand_core::UnwrapErr;
 
 use crate::pair::{builder, dialling, identity, listening, up, within};
@@ -28,6 +31,32 @@ async fn messages_are_sealed_to_the_key_of_the_session_and_opened_at_both_ends()
     assert!(to.is_encrypted && from.is_encrypted);
     assert_eq!((to.payload, from.payload), ("to it".into(), "from it".into()));
     assert_eq!(from.source, own.id());
+}
+
+#[tokio::test]
+async fn a_guaranteed_message_that_was_sealed_before_the_key_was_shown_fails_and_is_not_called_delivered() {
+    let own = identity();
+    let stores = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let sealed = SendOptions::default().seal(true).ttl(0).reliability(Reliability::Guaranteed);
+    let left = listening(builder().store(stores[0].path()).known_peer(own.id())).await;
+    let mut events = left.events();
+    let mut early = Vec::new();
+    for (kind, len) in [(7, 10), (7, 200_000), (8, 200_000)] {
+        early.push(left.send_direct_tracked(own.id(), kind, vec![0; len], sealed).await.unwrap().1);
+    }
+
+    let right = dialling(builder().identity(delegated(&own, -60, 3600)).store(stores[1].path()), &left).await;
+    let _streams = right.subscribe_streams(Filter::all().kind(8));
+    up(&mut events, own.id()).await;
+
+    for receipt in early {
+        assert_eq!(within(receipt).await, Outcome::Failed(Reason::BadSeal));
+    }
+    let (_, receipt) = left.send_direct_tracked(own.id(), 7, "in time", sealed).await.unwrap();
+    assert_eq!(within(right.recv()).await.unwrap().payload, "in time");
+    let (outcome, _) =
+        tokio::join!(within(receipt), tokio::time::timeout(Duration::from_secs(1), right.recv()));
+    assert_eq!(outcome, Outcome::Delivered);
 }
 
 #[tokio::test]

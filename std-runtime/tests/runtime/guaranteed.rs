@@ -20,7 +20,7 @@ pub(crate) fn guaranteed() -> SendOptions {
 pub(crate) struct Place {
     seed: [u8; 32],
     pub(crate) store: TempDir,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Place {
@@ -82,7 +82,7 @@ async fn take(node: &Node, count: usize) -> Vec<u64> {
 }
 
 /// Waits until nothing is stored any more.
-async fn settled(node: &Node) {
+pub(crate) async fn settled(node: &Node) {
     within(async {
         while node.counters().sent.stored > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -200,6 +200,33 @@ async fn numbers_go_on_after_restarts_of_both_and_nothing_comes_twice() {
     }
 
     assert_eq!(numbers, Vec::from_iter(0..40));
+}
+
+#[tokio::test]
+async fn what_was_sealed_and_signed_before_both_restarted_is_opened_and_proves_its_source_after_it() {
+    let (left, right) = (Place::new(), Place::new());
+    let closed = guaranteed().seal(true).sign(true);
+    let sender = left.dial(&right).await;
+    let first = sender.send_direct(right.id(), 1, "before anybody met", closed).await.unwrap();
+    let receiver = right.listen().await;
+    let taken = within(receiver.recv()).await.unwrap();
+    assert_eq!((taken.id, taken.is_encrypted, taken.is_signed), (first, true, true));
+    // Nobody commits it; both end, and another message is accepted while the receiver is away.
+    receiver.shutdown(Duration::ZERO).await;
+    let second = sender.send_direct(right.id(), 1, "while it was away", closed).await.unwrap();
+    assert_eq!(sender.shutdown(Duration::ZERO).await.stored, 2);
+
+    let (receiver, sender) = (right.listen().await, left.dial(&right).await);
+
+    for (id, text) in [(first, "before anybody met"), (second, "while it was away")] {
+        let message = within(receiver.recv()).await.unwrap();
+        assert_eq!((message.id, &message.payload[..], message.is_encrypted), (id, text.as_bytes(), true));
+        let evidence = hyphal::verify_signed("test", message.envelope().unwrap()).unwrap();
+        assert_eq!((evidence.source_node_id, evidence.message_id), (left.id(), id));
+    }
+    drop(tokio::time::timeout(Duration::from_millis(1), receiver.recv()).await);
+    settled(&sender).await;
+    assert_eq!(sender.counters().sent.confirmed, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

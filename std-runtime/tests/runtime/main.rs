@@ -11,6 +11,7 @@ mod delegated;
 mod exchange;
 mod guaranteed;
 mod guaranteed_receipts;
+mod guaranteed_unclaimed;
 mod key_log;
 mod large;
 mod limits;

@@ -3,9 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use hyphal::{Event, HealthState, Identity, Outcome, Reason, Reliability, SendOptions, Timeouts};
+use hyphal::{
+    Event, Filter, HealthState, Identity, Limits, Outcome, Reason, Reliability, SendOptions, Timeouts,
+};
 
 use crate::pair::{builder, dialling, find, identity, listening, pair, up, within};
+use crate::relay::Relay;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_node_is_noticed_and_found_again_at_its_address() {
@@ -56,6 +59,45 @@ async fn when_a_session_ends_what_was_not_acknowledged_is_unconfirmed_or_as_high
     assert_eq!(within(once).await, Outcome::Unconfirmed);
     let sent = left.counters().sent;
     assert_eq!((sent.unconfirmed, sent.queued), (1, 1));
+}
+
+#[tokio::test]
+async fn what_was_admitted_and_waits_for_a_slow_application_outlives_the_session_and_comes_once() {
+    let mut limits = Limits::default();
+    limits.queue_batches = 1;
+    let right = listening(builder().limits(limits)).await;
+    let relay = Relay::to(right.local_addrs()[0].socket_addr().unwrap()).await;
+    let left = builder().peer(right.id(), relay.address.to_string()).start().await.unwrap();
+    let mut subscription = right.subscribe(Filter::all());
+    let mut receipts = Vec::new();
+    for number in 0..5_u8 {
+        // Each in a record of its own: one fits the queue, and the others wait for room.
+        let high = SendOptions::default().reliability(Reliability::High);
+        receipts.push(left.send_direct_tracked(right.id(), 1, [number].to_vec(), high).await.unwrap().1);
+        within(async {
+            while right.counters().received <= u64::from(number) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    let mut events = right.events();
+    relay.cut_all();
+    find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
+    up(&mut events, left.id()).await;
+
+    // They were there, so the next session brings duplicates only, which are acknowledged.
+    for receipt in receipts {
+        assert_eq!(within(receipt).await, Outcome::Delivered);
+    }
+    for number in 0..5 {
+        assert_eq!(within(subscription.recv()).await.unwrap().payload, [number].to_vec());
+    }
+    assert_eq!(
+        (right.counters().received, right.counters().received_dropped),
+        (5, vec![(Reason::Duplicate, 5)])
+    );
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ for_every_storage! {
     more_urgent_messages_are_never_shed
     nothing_is_shed_where_it_would_not_make_room
     nothing_is_shed_where_more_urgent_messages_have_all_places
+    guaranteed_messages_are_never_shed
     what_expired_goes_before_anything_is_shed
     what_is_retained_takes_room_until_it_is_acknowledged
 }
@@ -194,6 +195,31 @@ fn more_urgent_messages_are_never_shed<S: Small>() {
     assert!(outbox.make_room(at(0), 1, High));
 
     assert_eq!(outbox.queued(), 7);
+}
+
+fn guaranteed_messages_are_never_shed<S: Small>() {
+    let mut outbox = S::small();
+    let header = |sequence| Header {
+        priority: Low,
+        reliability: Reliability::Guaranteed,
+        sequence,
+        ..Header::default()
+    };
+    outbox.push(at(0), header(1), Payload::Copied(&[0; 100])).unwrap();
+    push_len(&mut outbox, Low, 100).unwrap();
+
+    assert!(!outbox.make_room(at(0), 157, Critical));
+    assert_eq!((outbox.queued(), outbox.counters().shed), (2, 0));
+    assert!(outbox.make_room(at(0), 156, Critical));
+
+    assert_eq!((outbox.queued(), outbox.counters().shed), (1, 1));
+    let left = outbox.next(at(0)).unwrap();
+    assert_eq!((left.header.reliability, left.payload.len()), (Reliability::Guaranteed, 100));
+    for sequence in 2..9 {
+        outbox.push(at(0), header(sequence), Payload::Copied(&[])).unwrap();
+    }
+    assert!(!outbox.make_room(at(0), 1, Critical));
+    assert_balanced(&outbox);
 }
 
 fn nothing_is_shed_where_it_would_not_make_room<S: Small>() {

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
@@ -113,12 +115,7 @@ async fn print(
         }
     };
     if matches!(end, Ok(End::Enough)) {
-        // Coming back confirms what was printed. What this may take is not printed, and so never confirmed.
-        tokio::select! {
-            biased;
-            _ = messages.recv_batch() => {}
-            () = std::future::ready(()) => {}
-        }
+        confirm(messages.recv_batch(), node.recv_batch()).await;
     }
     shut_down(node, setup).await;
     Ok(end?)
@@ -131,6 +128,17 @@ async fn next(node: &Node, messages: &mut StreamSubscription) -> Option<Incoming
         // What arrived before the subscription was made.
         message = node.recv() => message.map(Incoming::Message),
     }
+}
+
+/// Coming back, once and at both places, confirms what was taken from there. What that may take in turn is not printed, and so
+/// never confirmed.
+async fn confirm<A, B>(subscribed: impl Future<Output = A>, early: impl Future<Output = B>) {
+    let (mut subscribed, mut early) = (std::pin::pin!(subscribed), std::pin::pin!(early));
+    poll_fn(|cx| {
+        let _ = (subscribed.as_mut().poll(cx).is_ready(), early.as_mut().poll(cx).is_ready());
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// The bytes of payloads one after another.
@@ -168,12 +176,7 @@ async fn pass_on(
         }
     };
     if matches!(end, Ok(End::Enough)) {
-        // Coming back confirms what was written, as in `print`.
-        tokio::select! {
-            biased;
-            _ = next(node, &mut messages) => {}
-            () = std::future::ready(()) => {}
-        }
+        confirm(messages.recv(), node.recv()).await;
     }
     shut_down(node, setup).await;
     end
@@ -222,12 +225,7 @@ impl Keeper {
             }
         };
         if matches!(end, Ok(End::Enough)) {
-            // Coming back confirms what was printed, as in `print`.
-            tokio::select! {
-                biased;
-                _ = next(node, &mut messages) => {}
-                () = std::future::ready(()) => {}
-            }
+            confirm(messages.recv(), node.recv()).await;
         }
         // What is not stored yet must not count as taken, so its streams end after the node.
         shut_down(node, setup).await;
@@ -509,7 +507,23 @@ impl<'a> JsonLine<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test]
+    async fn both_places_that_messages_came_from_are_come_back_to_and_neither_is_waited_for() {
+        let (subscribed, early) = (Cell::new(false), Cell::new(false));
+
+        let more = async { subscribed.set(true) };
+        let none = async {
+            early.set(true);
+            std::future::pending::<()>().await;
+        };
+        confirm(more, none).await;
+
+        assert!(subscribed.get() && early.get());
+    }
 
     #[test]
     fn a_payload_cannot_end_its_line_or_steer_the_terminal() {

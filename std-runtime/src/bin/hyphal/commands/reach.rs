@@ -98,7 +98,8 @@ impl Obstacle {
             ),
             Some(Reason::Untrusted) => (
                 format!("its trust policy does not admit this node, {own}"),
-                "add that id to peers or trust.admit of the peer, or use a key that it admits",
+                "add that id to peers or trust.admit of the peer, or use a key that it admits; where certificates count, name \
+                 the same authorities at both ends (trust.authorities)",
             ),
             Some(Reason::Network) => (
                 format!("it belongs to another network than '{network}'"),
@@ -118,6 +119,40 @@ impl Obstacle {
             Some(Reason::DelegationExpired) => (
                 "a delegated key has ended at one end, has not begun, or meets a node without a clock".into(),
                 "make a new one where that node's own key is: hyphal key delegate; and look at both clocks",
+            ),
+            Some(Reason::BadDelegation) => (
+                "the delegation of a key is not genuine, at one end or the other".into(),
+                "make a new one where that node's own key is: hyphal key delegate",
+            ),
+            Some(Reason::NoCertificate) => (
+                "one end asks for a certificate, and the other has none".into(),
+                "issue one where the authority is, hyphal ca issue ID, and name its file in trust.certificate",
+            ),
+            Some(Reason::BadCertificate) => (
+                "a certificate is damaged, or for another node or network, at one end or the other".into(),
+                "look at both ends: hyphal doctor; issue it anew where the authority is: hyphal ca issue ID",
+            ),
+            Some(Reason::CertificateExpired) => (
+                "a certificate has expired, at one end or the other".into(),
+                "renew it where the authority is, hyphal ca renew ID, and put it in the old one's place; or a clock is wrong",
+            ),
+            Some(Reason::CertificateNotYetValid) => (
+                "a certificate is not valid yet at one end, or a clock is wrong".into(),
+                "synchronise the clocks of both machines, and that of the authority",
+            ),
+            Some(Reason::Revoked) => (
+                "the authority has revoked a certificate, this node's or its".into(),
+                "hyphal ca list says whose, where the authority is; a node that may come back gets a new one: hyphal ca issue ID",
+            ),
+            Some(Reason::WrongRole) => (
+                "a certificate is for another type of node, or lacks a role that the other end asks for"
+                    .into(),
+                "compare node_type and trust.roles of both ends with hyphal ca list; change it with hyphal ca renew ID",
+            ),
+            Some(Reason::StaleList) => (
+                "the authority's revocation list is overdue at one end, which therefore admits nobody new"
+                    .into(),
+                "sign a newer one where the authority is, hyphal ca revoke --refresh, and copy it to trust.revocations there",
             ),
             Some(Reason::Version) => {
                 ("it speaks no version of the protocol that this node speaks".into(), "upgrade the older one")
@@ -155,4 +190,38 @@ impl Obstacle {
 
 fn said(reason: Option<Reason>) -> String {
     reason.map(|reason| reason.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_about_certificates_and_delegations_says_what_to_do() {
+        let cases = [
+            (Reason::NoCertificate, "has none", "trust.certificate"),
+            (Reason::BadCertificate, "another node or network", "hyphal doctor"),
+            (Reason::CertificateExpired, "has expired", "hyphal ca renew ID"),
+            (Reason::CertificateNotYetValid, "not valid yet", "clocks"),
+            (Reason::Revoked, "has revoked", "hyphal ca issue ID"),
+            (Reason::WrongRole, "lacks a role", "trust.roles"),
+            (Reason::StaleList, "is overdue", "hyphal ca revoke --refresh"),
+            (Reason::Untrusted, "does not admit", "trust.authorities"),
+            (Reason::BadDelegation, "not genuine", "hyphal key delegate"),
+            (Reason::DelegationExpired, "has ended", "hyphal key delegate"),
+        ];
+        for (reason, problem, remedy) in cases {
+            let obstacle = Obstacle::new(Some(reason), None, &NodeId::from_bytes([7; 32]), "garden");
+
+            assert!(obstacle.message.contains(problem), "{reason:?}: {}", obstacle.message);
+            assert!(obstacle.remedy.contains(remedy), "{reason:?}: {}", obstacle.remedy);
+        }
+    }
+
+    #[test]
+    fn a_reason_without_words_of_its_own_is_said_as_the_protocol_says_it() {
+        let obstacle = Obstacle::new(Some(Reason::Silent), None, &NodeId::from_bytes([7; 32]), "garden");
+
+        assert_eq!(obstacle.message, format!("there is no session with it: {}", Reason::Silent));
+    }
 }

@@ -144,6 +144,15 @@ const MOST_BYTES: usize = 1 << 30;
 async fn serve(setup: &Setup, args: &SendArgs, payload: Bytes) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let node = setup.start().await?;
+    if args.seal {
+        tokio::select! {
+            () = learn_key(setup, &node, args) => {}
+            () = signals.recv() => {
+                start::shut_down(&node, FAREWELL).await;
+                return Err(Failure::new(Exit::Interrupted, "interrupted before the message was sealed; nothing was sent", ""));
+            }
+        }
+    }
     let (id, queued) = queue(setup, &node, args, &payload).await?;
     let tracked = queued.iter().filter(|(_, receipt)| receipt.is_ok()).count();
     let bar = Bar::new(payload.len() * tracked, !args.quiet && !args.json);
@@ -199,6 +208,19 @@ async fn serve(setup: &Setup, args: &SendArgs, payload: Bytes) -> Result<Exit, F
     Ok(exit_of(&deliveries))
 }
 
+/// Waits a while for the session that shows with which key the peer opens: its own, or a delegated one. To a peer that is not there,
+/// the message is sealed with the key of its id.
+async fn learn_key(setup: &Setup, node: &Node, args: &SendArgs) {
+    if let Some(peer) = setup.config.peers.first() {
+        let deadline = Instant::now() + args.timeout.min(KEY_PATIENCE);
+        // Why there is none shows when the message is not delivered.
+        let _ = reach::session(node, &setup.config.network, peer.id, deadline).await;
+    }
+}
+
+/// A peer that takes longer for a handshake is not there.
+const KEY_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long the word that a message is abandoned may take to leave.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -247,6 +269,21 @@ fn unsendable(error: SendError) -> Failure {
             Exit::Usage,
             "--type: no family of message types has this number",
             "applications use 0 to 255 and 4096 to 65535",
+        ),
+        SendError::DiskFull => Failure::new(
+            Exit::Failed,
+            "the message is not accepted: the disk of the store is full",
+            "make room on the disk, or choose another directory (store.directory); then send it again",
+        ),
+        SendError::StoreFull => Failure::new(
+            Exit::Failed,
+            "the message is not accepted: the store is full",
+            "wait until peers have acknowledged what it holds, or raise store.bytes",
+        ),
+        SendError::StoreFailed => Failure::new(
+            Exit::Failed,
+            "the message is not accepted: the disk of the store fails",
+            "see the log for what the system said, and check the disk",
         ),
         error => Failure::new(Exit::Failed, format!("the message cannot be sent: {error}"), ""),
     }
@@ -391,6 +428,22 @@ impl Fate {
     }
 }
 
+/// What to do about a message that its receiver refused.
+fn remedy(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::NoReceiver => Some(
+            "start what receives this message type there; it may come up to timeouts.unclaimed (10 s) late",
+        ),
+        Reason::UnknownType => Some("send another message type, or use a newer release there"),
+        Reason::BadSeal => Some(
+            "the peer opens with a delegated key that it had not shown when the message was sealed; send it again while the \
+             peer is there",
+        ),
+        Reason::NotKept => Some("give the peer a store (store.directory), or send with --reliability high"),
+        _ => None,
+    }
+}
+
 impl Delivery {
     fn new(peer: NodeId, outcome: Fate) -> Self {
         Self { peer: peer.to_string(), outcome, reason: None, detail: None, remedy: None }
@@ -451,6 +504,7 @@ impl Delivery {
         Self {
             reason: Some(reason.name()),
             detail: Some(reason.to_string()),
+            remedy: remedy(reason).map(str::to_owned),
             ..Self::new(peer, Fate::Failed)
         }
     }
