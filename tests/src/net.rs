@@ -82,6 +82,8 @@ pub struct Process {
     links: BTreeMap<StreamId, Link>,
     next_token: u64,
     next_sequence: u64,
+    /// Stands for a link's own outbox while that is in use.
+    spare: LabOutbox,
 }
 
 /// What a node keeps for a peer across sessions.
@@ -254,6 +256,7 @@ impl Net {
             links: BTreeMap::new(),
             next_token: 1,
             next_sequence: 0,
+            spare: lab_outbox(),
         });
     }
 
@@ -818,9 +821,9 @@ impl Process {
             match link.counts_for.and_then(|id| self.peers.get_mut(&id)) {
                 Some(peer) => each(link, &mut peer.outbox),
                 None => {
-                    let mut outbox = std::mem::replace(&mut link.own_outbox, lab_outbox());
-                    each(link, &mut outbox);
-                    link.own_outbox = outbox;
+                    std::mem::swap(&mut link.own_outbox, &mut self.spare);
+                    each(link, &mut self.spare);
+                    std::mem::swap(&mut link.own_outbox, &mut self.spare);
                 }
             }
         }
