@@ -60,7 +60,7 @@ impl ReceiveLane {
     /// [`Reason::LaneUnknown`] if the first word says of a number that came that it was never sent: the sender has lost its
     /// memory, so its next numbers would be taken for old ones. Nothing has changed.
     pub fn handle_lane(&mut self, lane: &Lane, is_first: bool) -> Result<(), Reason> {
-        if is_first && (self.done.base() > lane.fresh || self.done.has_above(lane.fresh)) {
+        if is_first && self.has_come_from(lane.fresh) {
             return Err(Reason::LaneUnknown);
         }
         let before = self.done.base();
@@ -141,8 +141,34 @@ impl ReceiveLane {
         LaneState { class: self.class, epoch: self.epoch, arrived: Some(self.saved.told(self.since)) }
     }
 
+    /// Whether this number or one above it came, be it that the application has not committed it.
+    fn has_come_from(&self, number: u64) -> bool {
+        let from = number.max(self.done.base());
+        self.done.base() > number
+            || (from..self.done.end()).any(|number| self.done.contains(number) || self.taken.has(number))
+    }
+
     /// Whether the number has a place in the window: neither old nor beyond it.
     const fn is_within(&self, number: u64) -> bool {
         self.done.base() <= number && number < self.done.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_that_has_forgotten_what_the_application_still_holds_is_refused() {
+        let forgetful = Lane { class: Priority::High, epoch: 1, base: 1, fresh: 1 };
+        let mut lane = ReceiveLane::open(&forgetful);
+        lane.take(1).unwrap();
+
+        assert_eq!(lane.handle_lane(&forgetful, true), Err(Reason::LaneUnknown));
+
+        assert_eq!(lane.handle_lane(&forgetful, false), Ok(()), "a word that comes late");
+        assert_eq!(lane.handle_lane(&Lane { fresh: 2, ..forgetful }, true), Ok(()));
+        lane.release(1);
+        assert_eq!(lane.handle_lane(&forgetful, true), Ok(()));
     }
 }

@@ -88,11 +88,6 @@ impl Window {
         number < self.base || (number < self.end() && self.bits.has(number))
     }
 
-    /// Whether a number above the base is in the set.
-    pub(super) fn has_above(&self, number: u64) -> bool {
-        (number.max(self.base)..self.end()).any(|number| self.bits.has(number))
-    }
-
     /// Adds a number; says whether it is new. One that lies beyond the window is not added.
     pub(super) fn insert(&mut self, number: u64) -> bool {
         if self.contains(number) || number >= self.end() {
