@@ -1,4 +1,4 @@
-//! What a full envelope must agree with before its seal or its signature is looked at (protocol section 7): the message
+//! What a full envelope must agree with before its seal or its signature is looked at (protocol section 16): the message
 //! that carried it, and the session that this came over.
 //!
 //! Values only: it verifies nothing, and knows no keys. In this version an envelope comes from its source itself, so what

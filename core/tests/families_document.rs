@@ -62,7 +62,7 @@ encoding; whatever else arrives is malformed.
 
 | holds | bytes |
 |---|---|
-| u32, u64 | a varint (protocol.md, section 2): 7 bits a byte, the least significant first; never longer than needed |
+| u32, u64 | a varint (protocol.md, section 1): 7 bits a byte, the least significant first; never longer than needed |
 | one byte | that byte |
 | text | its length in bytes as a varint, then UTF-8 |
 | bytes | their number as a varint, then they |

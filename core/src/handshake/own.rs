@@ -130,8 +130,10 @@ impl Own {
         let delegation = delegation.map_err(|reason| denial(reason, 0))?;
         let id = match (&delegation, key.owner) {
             (Some(delegation), _) => {
-                self.check_delegation(delegation, key)
-                    .map_err(|reason| denial(reason, self.wall.time.as_micros()))?;
+                self.check_delegation(delegation, key).map_err(|reason| match reason {
+                    Reason::DelegationExpired => denial(reason, self.wall.time.as_micros()),
+                    _ => denial(reason, 0),
+                })?;
                 delegation.id
             }
             (None, Some(owner)) => owner,

@@ -1,4 +1,4 @@
-//! A delegation, protocol section 4: a node lets another key than its own stand for it in handshakes, for a while.
+//! A delegation, protocol section 9: a node lets another key than its own stand for it in handshakes, for a while.
 //!
 //! | offset | size | field |
 //! |---|---|---|
