@@ -132,7 +132,7 @@ pub(crate) fn close(
     let place = &mut rest[..header.payload_len as usize];
     match target {
         Some(peer) if seal => {
-            let theirs = peer.static_key().ok_or(SendError::BadKey)?;
+            let theirs = peer.sealing_key(header.timestamp).ok_or(SendError::BadKey)?;
             let ours = &hub.static_pair;
             let binding =
                 Binding { network: hub.plan.session.network, header: &header, ours, theirs: &theirs };

@@ -16,6 +16,7 @@ use hyphal_core::identity;
 use hyphal_core::ids::{NodeId, Reliability};
 use hyphal_core::outbox::{self, SharedStorage, Ticket};
 use hyphal_core::profile::{Compression, Terms};
+use hyphal_core::time::UnixTime;
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::watch;
 
@@ -39,8 +40,8 @@ pub(crate) struct Peer {
     pub(crate) rtt: watch::Sender<Option<Duration>>,
     /// What seals the records of its session; `None` without one.
     pub(crate) cipher: watch::Sender<Option<Cipher>>,
-    /// What is sealed to it and by it, once that was needed or a session has shown it.
-    static_key: Mutex<Option<[u8; 32]>>,
+    /// What is sealed to it and by it, once that was needed or a session has shown it; and until when, if it is delegated.
+    static_key: Mutex<Option<([u8; 32], Option<UnixTime>)>>,
     /// Its lanes of Guaranteed messages, if this node keeps any.
     pub(crate) lanes: Option<Arc<Lanes>>,
     /// Its ended sessions whose messages wait for room in queues.
@@ -78,19 +79,29 @@ impl Peer {
         }
     }
 
-    /// The key that messages are sealed to: that of the last session, which may be a delegated one, or else the id's own; `None`
+    /// The key that the peer seals with: that of the last session, which may be a delegated one, or else the id's own; `None`
     /// if its id is none that a node can have.
     pub(crate) fn static_key(&self) -> Option<[u8; 32]> {
-        let mut key = self.static_key.lock().unwrap_or_else(PoisonError::into_inner);
-        if key.is_none() {
-            *key = identity::static_of_id(&self.id).ok();
+        let mut known = self.static_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = identity::static_of_id(&self.id).ok().map(|key| (key, None));
         }
-        *key
+        known.map(|(key, _)| key)
     }
 
-    /// A session has proven which key stands for the peer, its own or a delegated one.
-    pub(crate) fn handle_proven_key(&self, key: [u8; 32]) {
-        *self.static_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    /// The key that messages to the peer are sealed to: the same, unless it is a delegated one that has ended. Whoever stole
+    /// that would read what is sealed to it later, too.
+    pub(crate) fn sealing_key(&self, now: UnixTime) -> Option<[u8; 32]> {
+        let known = *self.static_key.lock().unwrap_or_else(PoisonError::into_inner);
+        match known {
+            Some((_, Some(until))) if until <= now => identity::static_of_id(&self.id).ok(),
+            _ => self.static_key(),
+        }
+    }
+
+    /// A session has proven which key stands for the peer: its own, or one that is delegated until then.
+    pub(crate) fn handle_proven_key(&self, key: [u8; 32], until: Option<UnixTime>) {
+        *self.static_key.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, until));
     }
 
     pub(crate) fn lane(&self) -> MutexGuard<'_, Lane> {

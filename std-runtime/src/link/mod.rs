@@ -519,7 +519,7 @@ impl<S: LinkSession> Desk<S> {
             Ok(Admitted { peer, is_retired }) => {
                 self.hub.tally.sessions.fetch_add(1, Relaxed);
                 self.pulse.handle_up(now, offer.terms().heartbeat);
-                peer.handle_proven_key(*offer.key());
+                peer.handle_proven_key(*offer.key(), offer.delegated_until());
                 self.peer = Some(peer);
                 self.awaits_lane = !is_retired;
                 if is_retired {
