@@ -528,6 +528,10 @@ impl Lanes {
 
     async fn raise_mark(self: Arc<Self>, class: Priority, epoch: u64, mark: u64) {
         let is_durable = self.mark_durably(class, mark).await;
+        if !is_durable {
+            // It is asked for again at once when the link hears of it.
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
         let mut outgoing = self.outgoing();
         let Some(end) = outgoing.end_of(class, epoch) else { return };
         if is_durable {
