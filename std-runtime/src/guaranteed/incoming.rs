@@ -156,7 +156,8 @@ impl Lanes {
             // The sender has settled what lies below.
             end.refusals = end.refusals.split_off(&lane.base);
         }
-        end.is_refused = handled.is_err();
+        // What is refused stays so for the session.
+        end.is_refused = handled.is_err() || end.is_refused && !is_first;
         if end.is_durable || end.is_refused {
             end.owes = true;
         } else {
