@@ -54,7 +54,7 @@ pub(super) fn send_lane(key: &LaneBytes, row: &[u8; 32]) -> Option<StoredSendLan
     let (epoch, base) = (numbers.next()?, numbers.next()?);
     let (fresh, next) = (numbers.next()?, numbers.next()?);
     let lane = StoredSendLane { key, epoch, base, fresh, next };
-    (lane.base <= lane.next).then_some(lane)
+    (1 <= lane.base && lane.base <= lane.next).then_some(lane)
 }
 
 pub(super) fn receive_row(lane: &StoredReceiveLane, last_used: u64) -> [u8; 160] {
