@@ -55,7 +55,7 @@ fn a_full_disk_refuses_messages_and_loses_none_that_was_accepted() {
     scene.start_missing();
 
     let refusal = scene.await_refusal();
-    assert!(refusal.contains("cannot be written"), "{refusal}");
+    assert!(refusal.contains("is full; make room"), "{refusal}");
     scene.unlimit_files();
     scene.drain();
 
