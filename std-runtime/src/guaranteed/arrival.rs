@@ -49,7 +49,7 @@ impl Arrival {
         let (is_committed, is_let_go) = (*self.is_committed.get_mut(), *self.is_let_go.get_mut());
         match Reason::from_code(*self.refusal.get_mut()) {
             // Whoever let go of it may want it; but not what is of no use to anybody.
-            Some(reason) if !is_committed && !(is_let_go && reason == Reason::NoReceiver) => {
+            Some(reason) if !(is_committed || is_let_go && reason == Reason::NoReceiver) => {
                 Fate::Refused(reason)
             }
             _ if is_committed && !is_let_go => Fate::Committed,
