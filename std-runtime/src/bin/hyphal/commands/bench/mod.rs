@@ -12,6 +12,7 @@ mod throughput;
 use std::fmt;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -30,7 +31,11 @@ pub(crate) use peer::run as run_peer;
 
 /// Measures and prints.
 pub(crate) fn run(args: &BenchArgs) -> Result<Exit, Failure> {
-    let runtime = runtime()?;
+    let transport = match &args.measure {
+        Measure::Throughput(args) => args.transport,
+        Measure::Latency(args) => args.transport,
+    };
+    let runtime = runtime(if transport == Transport::Memory { 1 } else { 2 })?;
     let (figures, is_json) = match &args.measure {
         Measure::Throughput(args) => (runtime.block_on(throughput::measure(args))?, args.json),
         Measure::Latency(args) => {
@@ -188,9 +193,12 @@ fn check(size: u32) -> Result<usize, Failure> {
     Ok(size as usize)
 }
 
-/// The runtime of either process, with the defaults of an application.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+/// The runtime of one of so many processes that share the cores of this machine: with more threads than cores it would be
+/// measured how they wait for each other.
+fn runtime(processes: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / processes).max(1))
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}"), ""))

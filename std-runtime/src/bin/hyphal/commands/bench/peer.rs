@@ -23,7 +23,7 @@ pub(crate) fn run() -> Result<Exit, Failure> {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         let _ = ended.send(());
     });
-    let runtime = runtime()?;
+    let runtime = runtime(2)?;
     let mut work = runtime.spawn(work(assignment));
     runtime.block_on(async {
         tokio::select! {
