@@ -72,7 +72,7 @@ impl SendOptions {
         Self { overflow, ..self }
     }
 
-    /// The same, sealed end to end or not. It costs a few tenths of a millisecond at each end, and 151 bytes and more.
+    /// The same, sealed end to end or not. It costs about a tenth of a millisecond at each end, and 151 bytes and more.
     ///
     /// It is sealed to the key that the peer's last session has shown, and before the first one to the key of its id: a peer that runs
     /// with a delegated key cannot open that. Seal to such a peer after its [`PeerUp`](crate::Event::PeerUp).
