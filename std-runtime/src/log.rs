@@ -24,6 +24,19 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
         Reason::DelegationExpired => {
             "make a new delegated key for the node (hyphal key delegate), or check the clocks of both machines"
         }
+        Reason::NoCertificate => {
+            "issue one where the authority is (hyphal ca issue), and name it in trust.certificate"
+        }
+        Reason::BadCertificate => "issue the certificate anew where the authority is (hyphal ca issue)",
+        Reason::CertificateExpired => {
+            "renew the certificate where the authority is (hyphal ca renew), or check the clocks of both machines"
+        }
+        Reason::CertificateNotYetValid => "check the clocks of both machines and of the authority",
+        Reason::Revoked => "a node that may come back gets a new certificate (hyphal ca issue)",
+        Reason::WrongRole => {
+            "compare node_type and trust.roles of both ends with what the authority says (hyphal ca list)"
+        }
+        Reason::StaleList => "sign a newer list where the authority is (hyphal ca revoke --refresh)",
         Reason::Unreachable => "check the address, the firewall, and whether the peer runs",
         Reason::Busy => "it passes; if not, raise the limit of handshakes",
         Reason::HandshakeTimeout => "check whether a Hyphal node runs at the other end",
@@ -68,6 +81,21 @@ const LINES: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_certificate_is_refused_for_has_a_remedy() {
+        for reason in [
+            Reason::NoCertificate,
+            Reason::BadCertificate,
+            Reason::CertificateExpired,
+            Reason::CertificateNotYetValid,
+            Reason::Revoked,
+            Reason::WrongRole,
+            Reason::StaleList,
+        ] {
+            assert_ne!(remedy(reason), "", "{}", reason.name());
+        }
+    }
 
     #[test]
     fn a_flood_writes_a_few_lines_only() {
