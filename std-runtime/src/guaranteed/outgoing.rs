@@ -481,7 +481,8 @@ impl Lanes {
         next
     }
 
-    /// Ends all lanes to the peer; what waits in them fails. Says whether there were any.
+    /// Ends all lanes to the peer; what waits in them fails. Says whether there were any. The store sees to it that they go, however
+    /// often it takes to try; only a crash before that brings them back.
     pub(super) fn close(self: &Arc<Self>, reason: Reason) -> bool {
         let mut outgoing = self.outgoing();
         outgoing.fail_all(reason);
@@ -491,7 +492,7 @@ impl Lanes {
             had_lanes = true;
             // Those that were not durable were not accepted.
             outgoing.receipts -= end.outstanding.values().filter(|message| message.receipt.is_some()).count();
-            drop(self.keeper.store.close_lane(self.key(class)));
+            self.keeper.store.close_lane(self.key(class), end.lane.epoch());
         }
         self.keeper.moved.notify_waiters();
         had_lanes

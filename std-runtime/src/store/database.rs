@@ -98,6 +98,11 @@ impl Index {
         }
     }
 
+    /// Whether the lane is there, in its life of this epoch.
+    pub(super) fn is_of(&self, lane: LaneKey, epoch: u64) -> bool {
+        self.send.get(&lane).is_some_and(|lane| lane.epoch == epoch)
+    }
+
     fn next_use(&self) -> u64 {
         self.by_use.last_key_value().map_or(0, |(last, _)| last.saturating_add(1))
     }
@@ -255,7 +260,7 @@ impl Change<'_> {
         for (place, operation) in operations.iter().enumerate() {
             let is_known = match operation {
                 Operation::Open { lane, epoch, .. } => self.open(*lane, *epoch)?,
-                Operation::Close { lane, .. } => self.close(*lane)?,
+                Operation::Close { lane, epoch } => self.close(*lane, *epoch)?,
                 Operation::Append { lane, number, message, .. } => self.append(*lane, *number, message)?,
                 Operation::Mark { lane, fresh, .. } => self.mark(*lane, *fresh),
                 Operation::Settle { lane, settled } => self.settle(*lane, settled.base, &settled.numbers)?,
@@ -275,14 +280,16 @@ impl Change<'_> {
     }
 
     fn open(&mut self, key: LaneKey, epoch: u64) -> Result<bool, redb::Error> {
-        self.close(key)?;
+        self.remove(key, 0..u64::MAX)?;
         self.changes.send.insert(key, Some(StoredSendLane { key, epoch, base: 1, fresh: 1, next: 1 }));
         Ok(true)
     }
 
-    fn close(&mut self, key: LaneKey) -> Result<bool, redb::Error> {
-        self.remove(key, 0..u64::MAX)?;
-        self.changes.send.insert(key, None);
+    fn close(&mut self, key: LaneKey, epoch: u64) -> Result<bool, redb::Error> {
+        if self.lane(key).is_some_and(|lane| lane.epoch == epoch) {
+            self.remove(key, 0..u64::MAX)?;
+            self.changes.send.insert(key, None);
+        }
         Ok(true)
     }
 

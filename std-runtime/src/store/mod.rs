@@ -172,9 +172,11 @@ impl Store {
         self.push(|answer| Operation::Open { lane, epoch, answer })
     }
 
-    /// Removes a lane with all its messages.
-    pub(crate) fn close_lane(&self, lane: LaneKey) -> Durable {
-        self.push(|answer| Operation::Close { lane, answer })
+    /// Removes a lane with all its messages, if it is of this epoch; this happens with one of the next commits. A full disk delays it
+    /// until there is room, or until the store is opened again: then the lane is there still, unless the last try at
+    /// [`close`](Self::close) has succeeded.
+    pub(crate) fn close_lane(&self, lane: LaneKey, epoch: u64) {
+        self.handle.shared.push(Operation::Close { lane, epoch });
     }
 
     /// Room for a message with a payload of `bytes`, if there is some now and nobody waits.
@@ -283,7 +285,7 @@ impl Store {
         self.handle.shared.numbers.handle_refused(StoreFailure::Full, 1);
     }
 
-    /// Commits what was asked for, closes the file and releases it to others. All later calls answer
+    /// Commits what was asked for, tries once more what a full disk has kept from being removed, closes the file and releases it to others. All later calls answer
     /// [`Closed`](StoreFailure::Closed).
     pub(crate) async fn close(&self) {
         self.handle.shared.begin_close();

@@ -59,7 +59,7 @@ struct Pending {
     /// Somebody waits for an answer to one of these.
     is_urgent: bool,
     /// Removals whose commit failed.
-    kept_back: BTreeMap<LaneKey, Settled>,
+    kept_back: BTreeMap<LaneKey, KeptBack>,
     is_closing: bool,
 }
 
@@ -75,10 +75,18 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) enum Operation {
     Open { lane: LaneKey, epoch: u64, answer: Answer },
-    Close { lane: LaneKey, answer: Answer },
+    Close { lane: LaneKey, epoch: u64 },
     Append { lane: LaneKey, number: u64, message: StoredMessage, room: Room, answer: Answer },
     Mark { lane: LaneKey, fresh: u64, answer: Answer },
     Settle { lane: LaneKey, settled: Settled },
+}
+
+/// What was to be removed of a lane, and was not.
+#[derive(Debug, Default)]
+struct KeptBack {
+    settled: Settled,
+    /// The lane is to go as a whole, if it is of this epoch.
+    closed: Option<u64>,
 }
 
 /// What is to be removed of a lane's messages: all below the base, and single ones.
@@ -195,7 +203,11 @@ impl Shared {
         for operation in batch.operations {
             match operation {
                 Operation::Settle { lane, settled } => {
-                    pending.kept_back.entry(lane).or_default().merge(&settled);
+                    pending.kept_back.entry(lane).or_default().settled.merge(&settled);
+                }
+                // One that never got onto the disk need not leave it, so each lane has one epoch to remove at most.
+                Operation::Close { lane, epoch } if self.index().is_of(lane, epoch) => {
+                    pending.kept_back.entry(lane).or_default().closed = Some(epoch);
                 }
                 other => other.answer(Err(failure)),
             }
@@ -221,7 +233,10 @@ impl Pending {
         self.is_urgent = later.iter().any(Operation::is_urgent);
         let asked = std::mem::replace(&mut self.operations, later);
         let kept_back = std::mem::take(&mut self.kept_back).into_iter();
-        let kept_back = kept_back.map(|(lane, settled)| Operation::Settle { lane, settled });
+        let kept_back = kept_back.flat_map(|(lane, KeptBack { settled, closed })| {
+            let close = closed.map(|epoch| Operation::Close { lane, epoch });
+            std::iter::once(Operation::Settle { lane, settled }).chain(close)
+        });
         Batch { operations: kept_back.chain(asked).collect(), arrivals: std::mem::take(&mut self.arrivals) }
     }
 }
@@ -256,14 +271,12 @@ impl Operation {
 
     /// Whether somebody waits for an answer.
     fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Settle { .. })
+        !matches!(self, Self::Settle { .. } | Self::Close { .. })
     }
 
     fn answer(self, result: Result<(), StoreFailure>) {
         match self {
-            Self::Open { answer, .. } | Self::Close { answer, .. } | Self::Mark { answer, .. } => {
-                tell(answer, result);
-            }
+            Self::Open { answer, .. } | Self::Mark { answer, .. } => tell(answer, result),
             Self::Append { room, answer, .. } => {
                 if result.is_ok() {
                     room::keep(room);
@@ -272,7 +285,7 @@ impl Operation {
                 }
                 tell(answer, result);
             }
-            Self::Settle { .. } => {}
+            Self::Settle { .. } | Self::Close { .. } => {}
         }
     }
 }
@@ -322,6 +335,7 @@ impl Writer {
         while let Some(batch) = self.shared.next_batch(self.hold()) {
             self.write(batch);
             if !matches!(self.state, State::Good) && self.shared.is_closing_without_answers() {
+                self.remove_at_last();
                 break;
             }
         }
@@ -330,6 +344,15 @@ impl Writer {
         // The lock goes with the last one who has the file.
         drop(self);
         shared.closed.send_replace(true);
+    }
+
+    /// A disk that had no room for something may have enough for removals alone, however short ago that was.
+    fn remove_at_last(&mut self) {
+        if matches!(self.state, State::Full { .. })
+            && let Some(removals) = self.shared.next_batch(None)
+        {
+            self.commit(removals);
+        }
     }
 
     fn hold(&self) -> Option<Instant> {

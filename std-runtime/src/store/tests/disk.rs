@@ -68,6 +68,11 @@ impl TestDisk {
         state.room = state.bytes.len().saturating_add(bytes);
     }
 
+    /// From now on no write finds room, wherever it goes.
+    pub(super) fn refuse_writes(&self) {
+        self.state.lock().unwrap().room = 0;
+    }
+
     pub(super) fn fail_syncs(&self, fail: bool) {
         self.state.lock().unwrap().syncs_fail = fail;
     }

@@ -101,6 +101,58 @@ async fn messages_that_came_to_their_end_make_room_on_a_full_disk() {
 }
 
 #[tokio::test]
+async fn a_lane_that_a_full_disk_kept_from_going_goes_when_there_is_room() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    fill(&store, &disk).await;
+    disk.refuse_writes();
+
+    store.close_lane(lane(1), 1);
+    // The first failure was the message's.
+    until(async || store.counters().failed_commits[0].1 >= 2).await;
+    let on_the_full_disk = store.send_lanes().len();
+    disk.leave_room(usize::MAX);
+    until(async || store.send_lanes().is_empty()).await;
+
+    assert_eq!((on_the_full_disk, store.holdings().bytes), (1, 0));
+    // As after a crash.
+    assert_eq!(reopened(&disk).send_lanes(), []);
+}
+
+#[tokio::test]
+async fn a_lane_whose_end_was_kept_back_may_begin_anew() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    fill(&store, &disk).await;
+    disk.refuse_writes();
+
+    store.close_lane(lane(1), 1);
+    let refused = store.open_lane(lane(1), 2).await;
+    store.close_lane(lane(1), 2);
+    disk.leave_room(usize::MAX);
+    until(async || store.open_lane(lane(1), 3).await.is_ok()).await;
+    append(&store, 1).await.unwrap();
+    store.close().await;
+
+    assert_eq!(refused, Err(StoreFailure::DiskFull));
+    let store = reopened(&disk);
+    assert_eq!(store.send_lanes()[0].epoch, 3);
+    assert_eq!(read_all(&store).await, [1]);
+}
+
+#[tokio::test]
+async fn a_lane_ends_on_a_full_disk_before_the_store_is_closed() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    fill(&store, &disk).await;
+
+    store.close_lane(lane(1), 1);
+    store.close().await;
+
+    assert_eq!(reopened(&disk).send_lanes(), []);
+}
+
+#[tokio::test]
 async fn after_a_failed_sync_nothing_is_accepted_and_nothing_accepted_is_lost() {
     let (store, disk) = store_on_disk();
     store.open_lane(lane(1), 1).await.unwrap();

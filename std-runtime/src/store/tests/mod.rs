@@ -112,7 +112,8 @@ async fn lanes_do_not_touch_each_other() {
     }
 
     store.settle(lane(1), 2, &[]);
-    store.close_lane(urgent).await.unwrap();
+    store.close_lane(urgent, 1);
+    accept_nothing_else(&store).await;
 
     assert_eq!(numbers(&store, lane(1), 1).await, [2]);
     assert_eq!(numbers(&store, lane(2), 1).await, [1, 2]);
@@ -136,6 +137,21 @@ async fn a_lane_that_is_opened_again_begins_anew() {
     assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 2, base: 1, fresh: 1, next: 2 }]);
     let read = store.read(lane(1), 1, 100, usize::MAX).await.unwrap();
     assert_eq!(read, [(1, message(6, 1))]);
+}
+
+#[tokio::test]
+async fn the_end_of_a_lane_leaves_its_next_life_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.open_lane(lane(1), 1).await.unwrap();
+    accept(&store, lane(1), 1, &message(5, 0)).await.unwrap();
+    store.open_lane(lane(1), 2).await.unwrap();
+    accept(&store, lane(1), 1, &message(6, 1)).await.unwrap();
+
+    store.close_lane(lane(1), 1);
+
+    assert_eq!(numbers(&store, lane(1), 1).await, [1]);
+    assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 2, base: 1, fresh: 1, next: 2 }]);
 }
 
 #[tokio::test]
@@ -358,7 +374,7 @@ async fn accept(
 
 /// Returns when all that was asked for before is on the disk.
 async fn accept_nothing_else(store: &Store) {
-    store.close_lane(lane(255)).await.unwrap();
+    assert_eq!(store.mark(lane(255), 1).await, Err(StoreFailure::NoLane));
 }
 
 async fn numbers(store: &Store, lane: LaneKey, from: u64) -> Vec<u64> {
