@@ -12,7 +12,7 @@ use std::sync::Arc;
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 
 use super::error::StoreError;
-use super::file::{Access, Disk, Fault};
+use super::file::{Access, Disk};
 use super::room;
 use super::rows::{self, LaneBytes, MESSAGES, RECEIVE_LANES, SEND_LANES};
 use super::writer::{Batch, Operation};
@@ -117,8 +117,7 @@ pub(super) struct Opened {
 
 impl Opened {
     /// Opens the database, checking every page of it, and repairs it after a crash.
-    pub(super) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, StoreError> {
-        let access = Access::new(disk);
+    pub(super) fn open(access: Access, path: &Path) -> Result<Self, StoreError> {
         let open = || builder().set_check_integrity_on_open(true).create_with_backend(access.clone());
         match unpanicked(|| Ok(open()?)) {
             Ok(database) => Ok(Self { database, access }),
@@ -235,14 +234,9 @@ impl Opened {
         })
     }
 
-    /// What has gone wrong below the database.
-    pub(super) fn fault(&self) -> Option<Fault> {
-        self.access.fault()
-    }
-
-    /// Ends all access to the disk, also of reads under way.
-    pub(super) fn cut_off(&self) {
-        self.access.cut_off();
+    /// The disk as the database sees it.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
     }
 }
 

@@ -158,6 +158,7 @@ impl Access {
         Self { disk, state: Arc::default() }
     }
 
+    /// Ends all access to the disk, also of reads under way.
     pub(super) fn cut_off(&self) {
         self.state.is_cut_off.store(true, Ordering::SeqCst);
     }

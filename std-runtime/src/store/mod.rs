@@ -30,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use self::database::{Loaded, Opened};
 pub use self::error::{StoreError, StoreFailure};
-use self::file::Disk;
+use self::file::{Access, Disk};
 use self::numbers::Numbers;
 pub use self::numbers::{StoreCounters, StoreHoldings, StoreState};
 use self::room::Rooms;
@@ -139,7 +139,7 @@ impl Store {
     }
 
     fn open_on(disk: Arc<dyn Disk>, path: PathBuf, limits: StoreLimits) -> Result<Self, StoreError> {
-        let opened = Opened::open(disk.clone(), &path)?;
+        let opened = Opened::open(Access::new(disk.clone()), &path)?;
         let Loaded { index, taken, messages } = opened.load(&path)?;
         let file_bytes = disk.len().map_err(|error| StoreError::io(&path, "open", error))?;
         let numbers = Numbers::new(messages, file_bytes);

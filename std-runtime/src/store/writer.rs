@@ -3,14 +3,16 @@
 //! ```text
 //!            commit                   a write found no room
 //!   Good ◀──────────── Full ◀────────────────────────────── Good
-//!     │ sync or read failed  every second: opened anew        
-//!     ▼                                                        
+//!     │                 │ every second: opened anew
+//!     │ a sync or read failed, or what is there is damaged
+//!     ▼                 ▼
 //!   Broken, until the store is opened by another process or node
 //! ```
 //! After a failed sync nobody knows what is on the disk: the system may have dropped what it could not write. So nothing
 //! follows it. A full disk has refused before anything was lost, so the store goes on when there is room.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::database::{Index, Opened};
 use super::error::StoreFailure;
-use super::file::{Disk, Fault};
+use super::file::{Access, Disk, Fault};
 use super::numbers::{Numbers, StoreState};
 use super::room::{self, Rooms};
 use super::{LaneKey, Room, StoredMessage, StoredReceiveLane};
@@ -411,15 +413,16 @@ impl Writer {
                 self.shared.answer_all(batch, &changes.refused);
             }
             Err(error) => {
-                self.fail(&database, &error);
+                self.fail(database.access(), &error);
                 drop(database);
                 let failure = self.failure();
                 self.shared.numbers.handle_failed_commit(failure);
                 self.note_state();
                 self.shared.give_up(batch, failure);
                 if matches!(self.state, State::Full { .. }) {
-                    // For those who read; if it does not succeed, the next batch tries again.
+                    // For those who read; if there is no room even for that, the next batch tries again.
                     let _ = self.reopen();
+                    self.note_state();
                 }
             }
         }
@@ -445,9 +448,10 @@ impl Writer {
         if matches!(self.state, State::Broken) { StoreFailure::Broken } else { StoreFailure::DiskFull }
     }
 
-    fn fail(&mut self, database: &Opened, error: &redb::Error) {
+    /// A database has met an error, or could not be opened; `access` tells which. Without any fault below, what is on the disk is damaged.
+    fn fail(&mut self, access: &Access, error: &dyn fmt::Display) {
         let store = self.path.display();
-        if database.fault() == Some(Fault::Full) {
+        if access.fault() == Some(Fault::Full) {
             if !matches!(self.state, State::Full { .. }) {
                 tracing::warn!(%store, "the store cannot write: {error}; it goes on when there is room on the disk");
             }
@@ -456,13 +460,14 @@ impl Writer {
             tracing::error!(%store, "the store fails: {error}; it accepts nothing more, check the disk and start the node anew");
             self.state = State::Broken;
         }
-        database.cut_off();
+        access.cut_off();
         self.shared.set_current(Current::Failed(self.failure()));
     }
 
     /// A database that has met an error takes nothing more, so another one is opened on the same file.
     fn reopen(&mut self) -> Result<Arc<Opened>, StoreFailure> {
-        let opened = Opened::open(self.disk.clone(), &self.path);
+        let access = Access::new(self.disk.clone());
+        let opened = Opened::open(access.clone(), &self.path);
         let opened = opened.map_err(|error| error.to_string()).and_then(|opened| {
             let agrees = opened.reconcile(&self.shared.index());
             agrees.map(|()| opened).map_err(|error| error.to_string())
@@ -474,9 +479,8 @@ impl Writer {
                 Ok(opened)
             }
             Err(error) => {
-                tracing::debug!(store = %self.path.display(), "the store cannot be opened anew: {error}");
-                self.state = State::Full { retry_at: Instant::now() + RETRY_AFTER };
-                Err(StoreFailure::DiskFull)
+                self.fail(&access, &error);
+                Err(self.failure())
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Disks that are slow, full or broken, below an open store.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::super::database::Index;
+use super::super::writer::Batch;
 use super::disk::TestDisk;
 use super::*;
 
@@ -180,6 +183,63 @@ async fn after_a_failed_sync_nothing_is_accepted_and_nothing_accepted_is_lost() 
 }
 
 #[tokio::test]
+async fn a_full_disk_that_fails_when_the_store_is_opened_anew_is_broken() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+
+    // What is written was not read before, so only opening anew reads.
+    disk.fail_reads();
+    let accepted = fill(&store, &disk).await;
+    disk.leave_room(usize::MAX);
+    let after = append(&store, accepted + 1).await;
+
+    assert_eq!((after, store.holdings().state), (Err(StoreFailure::Broken), StoreState::Broken));
+    assert_eq!(store.read(lane(1), 1, 1, 1).await, Err(StoreFailure::Broken));
+    let counters = store.counters();
+    assert_eq!(counters.failed_commits, [(StoreFailure::DiskFull, 1)], "a broken disk is not tried");
+    assert_eq!(counters.refused, [(StoreFailure::DiskFull, 1), (StoreFailure::Broken, 1)]);
+}
+
+#[tokio::test]
+async fn a_disk_without_room_even_to_open_the_store_anew_is_full_until_there_is() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    append(&store, 1).await.unwrap();
+
+    disk.refuse_writes();
+    let refused = append(&store, 2).await;
+    let read = store.read(lane(1), 1, 1, 1).await;
+    until(async || append(&store, 2).await.is_err() && store.counters().failed_commits[0].1 > 1).await;
+    let (state, failed) = (store.holdings().state, store.counters().failed_commits);
+    disk.leave_room(usize::MAX);
+    until(async || append(&store, 2).await.is_ok()).await;
+
+    assert_eq!((refused, read), (Err(StoreFailure::DiskFull), Err(StoreFailure::DiskFull)));
+    assert_eq!((state, failed.len(), failed[0].0), (StoreState::DiskFull, 1, StoreFailure::DiskFull));
+    assert_eq!((read_all(&store).await, store.holdings().state), (vec![1, 2], StoreState::Good));
+}
+
+#[test]
+fn each_change_of_a_disk_is_one_line_of_the_log() {
+    let (full, broken) = (TestDisk::default(), TestDisk::default());
+    let logged = |disk: TestDisk, fail: fn(&TestDisk)| {
+        let disk = Arc::new(disk);
+        database::initialise(disk.clone(), Path::new("test")).unwrap();
+        log_of(|| write_once(&disk, || fail(&disk)))
+    };
+
+    let of_full = logged(full, TestDisk::refuse_writes);
+    let of_broken = logged(broken, |disk| {
+        disk.refuse_writes();
+        disk.fail_reads();
+    });
+
+    let lines = |log: &str, level: &str| log.lines().filter(|line| line.contains(level)).count();
+    assert_eq!((lines(&of_full, "WARN"), lines(&of_full, "ERROR")), (1, 0), "{of_full}");
+    assert_eq!((lines(&of_broken, "WARN"), lines(&of_broken, "ERROR")), (1, 1), "{of_broken}");
+}
+
+#[tokio::test]
 async fn a_message_that_the_disk_does_not_give_back_is_counted() {
     let (store, disk) = store_on_disk();
     store.open_lane(lane(1), 1).await.unwrap();
@@ -206,6 +266,46 @@ async fn room_of_what_was_refused_is_free_again() {
     }
 
     assert_eq!(store.holdings().bytes, accepted * (LENGTH as u64 + 256));
+}
+
+/// Ends a lane, with this thread as the one that writes, on a disk that has begun to fail: two tries, as the store is closed.
+fn write_once(disk: &Arc<TestDisk>, fail: impl FnOnce()) {
+    let path = PathBuf::from("test");
+    let opened = Opened::open(Access::new(disk.clone()), &path).unwrap();
+    // What a commit has touched is in memory, so that the next one begins without reads.
+    let (answer, _durable) = oneshot::channel();
+    let operations = vec![Operation::Open { lane: lane(1), epoch: 1, answer }];
+    opened.commit(&Index::default(), 1, &Batch { operations, ..Batch::default() }).unwrap();
+    let index = opened.load(&path).unwrap().index;
+    let shared = Arc::new(Shared::new(Rooms::new(1 << 20, 0), index, opened, Numbers::new(0, 0)));
+    let writer = Writer::new(shared.clone(), disk.clone(), path, 1);
+    fail();
+    shared.push(Operation::Close { lane: lane(1), epoch: 1 });
+    shared.begin_close();
+    writer.run();
+}
+
+/// What is logged on this thread meanwhile.
+fn log_of(run: impl FnOnce()) -> String {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, run);
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 const LENGTH: usize = 2048;

@@ -40,7 +40,7 @@ fn lose_power(rng: &mut ChaCha8Rng) {
         let operations = rng.next_u32() % 200;
         disk.lose_power_after(operations);
         let mut unsure = None;
-        if let Ok(opened) = Opened::open(disk.clone(), Path::new("test")) {
+        if let Ok(opened) = Opened::open(Access::new(disk.clone()), Path::new("test")) {
             let Loaded { mut index, .. } = opened.load(Path::new("test")).unwrap();
             check(&opened, &model, None);
             loop {
@@ -56,11 +56,11 @@ fn lose_power(rng: &mut ChaCha8Rng) {
                     }
                 }
             }
-            opened.cut_off();
+            opened.access().cut_off();
         }
         image = disk.after_power_loss(rng);
 
-        let opened = Opened::open(Arc::new(TestDisk::holding(image.clone())), Path::new("test"));
+        let opened = Opened::open(Access::new(Arc::new(TestDisk::holding(image.clone()))), Path::new("test"));
         let opened = opened.unwrap_or_else(|error| panic!("after {operations} writes: {error}"));
         opened.load(Path::new("test")).unwrap();
         model = check(&opened, &model, unsure);
