@@ -71,7 +71,8 @@ pub struct Timeouts {
     /// one peer may stand still while others wait for the memory that it holds.
     pub write_stall: Duration,
     /// How long a Guaranteed message that nobody receives waits for somebody who does (10 s), before it is refused. What waits takes
-    /// at most as much memory as the inbox, [`Limits::queue_batches`] and [`Limits::queue_bytes`]; what is more is refused at once.
+    /// at most as much memory as the inbox, [`Limits::queue_batches`] and [`Limits::queue_bytes`], and of one
+    /// peer a quarter of that, or one message; what is more is refused at once.
     pub unclaimed: Duration,
 }
 

@@ -386,7 +386,7 @@ settings! {
         /// still while others wait for its memory, before it is dropped.
         write_stall: Duration = Duration::from_secs(10), Span::between("100ms", "5min");
         /// For somebody to receive a Guaranteed message that nobody receives yet, before its sender is told that nobody does. What
-        /// waits takes at most as much memory as the inbox; what is more is refused at once.
+        /// waits takes at most as much memory as the inbox, and of one peer a quarter of that; what is more is refused at once.
         unclaimed: Duration = Duration::from_secs(10), Span::between("0s", "1h");
         /// Between two signs of life on an idle link; sent in steps of 10 ms. Peers notice silence by it.
         heartbeat: Duration = Duration::from_secs(1), Span::between("10ms", "10min");

@@ -2,22 +2,25 @@
 //!
 //! An application makes its subscriptions one after another, and peers do not wait for that. But a message that waits for ever
 //! keeps its number, and 1,023 numbers later its lane stands still: so waiting has an end, and what would take more memory than
-//! the inbox may have is refused at once. Acknowledgements of other messages do not wait for these.
+//! the inbox may have is refused at once, and so is what is more than one peer's share of it: whatever a peer sends, there is a place
+//! for others. Acknowledgements of other messages do not wait for these.
 //!
 //! Invariant: what is here matches no subscription, and the inbox was closed when it came.
 
 use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyphal_core::ids::NodeId;
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Arrival, Hold};
 use crate::hub::Hub;
-use crate::message::{Batch, Entry};
+use crate::message::{self, Batch};
 use crate::queue::{Delivery, Queue};
 use crate::subscription::Filter;
 
@@ -25,8 +28,8 @@ use crate::subscription::Filter;
 #[derive(Debug)]
 pub(crate) struct Unclaimed {
     patience: Duration,
-    max_messages: usize,
-    max_bytes: usize,
+    /// What all may have here together.
+    room: Extent,
     state: Mutex<State>,
     /// Somebody came, or somebody waits where nobody did.
     changed: Notify,
@@ -36,6 +39,15 @@ pub(crate) struct Unclaimed {
 struct State {
     /// Oldest first.
     waiting: VecDeque<Waiting>,
+    /// What was taken in of all, without what came out of the inbox: that has bounded it, and it takes no place from others.
+    taken: Extent,
+    /// All that waits, by who sent it.
+    by_peer: BTreeMap<NodeId, Extent>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Extent {
+    messages: usize,
     bytes: usize,
 }
 
@@ -45,11 +57,13 @@ struct Waiting {
     /// One message.
     batch: Batch,
     arrival: Arc<Arrival>,
+    is_from_inbox: bool,
 }
 
 impl Unclaimed {
     pub(crate) fn new(patience: Duration, max_messages: usize, max_bytes: usize) -> Self {
-        Self { patience, max_messages, max_bytes, state: Mutex::default(), changed: Notify::new() }
+        let room = Extent { messages: max_messages, bytes: max_bytes };
+        Self { patience, room, state: Mutex::default(), changed: Notify::new() }
     }
 
     /// Takes a message in. One for which there is no room is refused.
@@ -60,15 +74,14 @@ impl Unclaimed {
             return;
         }
         let batch = compact(batch);
-        let bytes = state.bytes + batch.footprint();
-        let is_crowded = state.waiting.len() >= self.max_messages || bytes > self.max_bytes;
-        if self.patience.is_zero() || is_crowded && !state.waiting.is_empty() {
+        let of_peer = state.by_peer.get(&batch.source()).copied().unwrap_or_default();
+        let has_room = state.taken.has_room(&batch, self.room) && of_peer.has_room(&batch, self.room.share());
+        if self.patience.is_zero() || !has_room {
             drop(state);
             return refuse(hub, &batch, arrival);
         }
-        state.bytes = bytes;
         let (until, arrival) = (Instant::now() + self.patience, Arc::clone(arrival));
-        state.waiting.push_back(Waiting { until, batch, arrival });
+        state.push(Waiting { until, batch, arrival, is_from_inbox: false });
         if state.waiting.len() == 1 {
             self.changed.notify_one();
         }
@@ -126,7 +139,7 @@ impl Unclaimed {
         let mut state = self.state();
         self.take_inbox(hub, &mut state);
         let now = Instant::now();
-        state.retain(|Waiting { until, batch, arrival }| {
+        state.retain(|Waiting { until, batch, arrival, .. }| {
             if offer(hub, batch, arrival) {
                 return false;
             }
@@ -150,9 +163,7 @@ impl Unclaimed {
         for Delivery { batch, hold, .. } in hub.inbox.queue.take_held() {
             // The inbox has bounded them.
             if let Some(arrival) = hold.and_then(Hold::into_arrival) {
-                let batch = compact(batch);
-                state.bytes += batch.footprint();
-                state.waiting.push_back(Waiting { until, batch, arrival });
+                state.push(Waiting { until, batch: compact(batch), arrival, is_from_inbox: true });
             }
         }
     }
@@ -163,15 +174,54 @@ impl Unclaimed {
 }
 
 impl State {
+    fn push(&mut self, waiting: Waiting) {
+        if !waiting.is_from_inbox {
+            self.taken.add(&waiting.batch);
+        }
+        self.by_peer.entry(waiting.batch.source()).or_default().add(&waiting.batch);
+        self.waiting.push_back(waiting);
+    }
+
     fn retain(&mut self, mut stays: impl FnMut(&Waiting) -> bool) {
-        let Self { waiting, bytes } = self;
+        let Self { waiting, taken, by_peer } = self;
         waiting.retain(|waiting| {
             let is_staying = stays(waiting);
             if !is_staying {
-                *bytes -= waiting.batch.footprint();
+                if !waiting.is_from_inbox {
+                    taken.remove(&waiting.batch);
+                }
+                if let Entry::Occupied(mut of_peer) = by_peer.entry(waiting.batch.source()) {
+                    of_peer.get_mut().remove(&waiting.batch);
+                    if of_peer.get().messages == 0 {
+                        of_peer.remove();
+                    }
+                }
             }
             is_staying
         });
+    }
+}
+
+impl Extent {
+    /// What one peer may have of it.
+    fn share(self) -> Self {
+        Self { messages: self.messages / SHARES, bytes: self.bytes / SHARES }
+    }
+
+    /// Whether the message may be added, up to `most`. A single one always may.
+    fn has_room(self, batch: &Batch, most: Self) -> bool {
+        let fits = self.messages < most.messages && self.bytes + batch.footprint() <= most.bytes;
+        self.messages == 0 || fits
+    }
+
+    fn add(&mut self, batch: &Batch) {
+        self.messages += 1;
+        self.bytes += batch.footprint();
+    }
+
+    fn remove(&mut self, batch: &Batch) {
+        self.messages -= 1;
+        self.bytes -= batch.footprint();
     }
 }
 
@@ -187,7 +237,7 @@ fn offer(hub: &Hub, batch: &Batch, arrival: &Arc<Arrival>) -> bool {
 }
 
 fn is_taken(filter: &Filter, batch: &Batch) -> bool {
-    let takes = |entry: &Entry| filter.takes(entry.kind, entry.priority);
+    let takes = |entry: &message::Entry| filter.takes(entry.kind, entry.priority);
     filter.takes_from(&batch.source()) && batch.entries.iter().any(takes)
 }
 
@@ -200,7 +250,7 @@ fn compact(batch: Batch) -> Batch {
     match batch.entries.first() {
         Some(entry) if batch.record.len() <= SMALL => {
             let record = Bytes::copy_from_slice(&batch.record[entry.range()]);
-            Batch { record, entries: vec![Entry { offset: 0, ..*entry }], ..batch }
+            Batch { record, entries: vec![message::Entry { offset: 0, ..*entry }], ..batch }
         }
         _ => batch,
     }
@@ -215,6 +265,9 @@ fn refuse(hub: &Hub, batch: &Batch, arrival: &Arc<Arrival>) {
     hub.tally.traffic.drop_messages(Reason::NoReceiver, 1);
     Hold::new(arrival).refuse(Reason::NoReceiver);
 }
+
+/// One peer may have one part of so many, or one message.
+const SHARES: usize = 4;
 
 /// Bytes of a record up to which one is a slice of a buffer that is read into: longer ones were put together for themselves.
 const SMALL: usize = 64 * 1024;

@@ -114,11 +114,9 @@ async fn whoever_begins_to_receive_from_the_inbox_gets_what_waits() {
 }
 
 #[tokio::test]
-async fn more_than_the_inbox_may_have_is_refused_at_once() {
+async fn more_than_a_quarter_of_the_inbox_is_refused_at_once() {
     let (left, right) = (Place::new(), Place::new());
-    let mut limits = hyphal::Limits::default();
-    limits.queue_batches = 3;
-    let receiver = listen(&right, |builder| patient(LONG)(builder).limits(limits)).await;
+    let receiver = listen(&right, |builder| patient(LONG)(builder).limits(inbox_of(12))).await;
     let sender = left.dial(&right).await;
     let _subscription = receiver.subscribe(Filter::all().kind(1));
     let mut receipts = Vec::new();
@@ -129,6 +127,60 @@ async fn more_than_the_inbox_may_have_is_refused_at_once() {
 
     assert_eq!(within(receipts.pop().unwrap()).await, Outcome::Failed(Reason::NoReceiver));
     assert_eq!(sender.counters().sent.stored, 3);
+}
+
+#[tokio::test]
+async fn a_peer_that_has_sent_more_than_may_wait_leaves_a_place_for_others() {
+    let (left, other, right) = (Place::new(), Place::new(), Place::new());
+    let receiver = listen(&right, |builder| patient(LONG)(builder).limits(inbox_of(4))).await;
+    let (crowd, sender) = (left.dial(&right).await, other.dial(&right).await);
+    let mut first = receiver.subscribe(Filter::all().kind(1));
+    let waiting = tracked(&crowd, &right, 9, "waits").await;
+    for _ in 0..4 {
+        let refused = tracked(&crowd, &right, 9, "too much").await;
+        assert_eq!(within(refused).await, Outcome::Failed(Reason::NoReceiver));
+    }
+
+    let of_other = tracked(&sender, &right, 9, "waits too").await;
+    drop(tracked(&sender, &right, 1, "has passed").await);
+    within(first.recv()).await.unwrap();
+    let mut second = receiver.subscribe(Filter::all().kind(9));
+
+    for text in ["waits", "waits too"] {
+        assert_eq!(within(second.recv()).await.unwrap().payload, text);
+    }
+    commit(&mut second).await;
+    assert_eq!((within(waiting).await, within(of_other).await), (Outcome::Delivered, Outcome::Delivered));
+}
+
+#[tokio::test]
+async fn what_a_peer_had_in_the_inbox_takes_no_place_from_others() {
+    let (left, other, right) = (Place::new(), Place::new(), Place::new());
+    let receiver = listen(&right, |builder| patient(LONG)(builder).limits(inbox_of(4))).await;
+    let (crowd, sender) = (left.dial(&right).await, other.dial(&right).await);
+    for _ in 0..4 {
+        drop(tracked(&crowd, &right, 9, "early").await);
+    }
+    within(async {
+        while receiver.counters().received < 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+
+    let mut first = receiver.subscribe(Filter::all().kind(1));
+    let more = tracked(&crowd, &right, 9, "too much").await;
+    let of_other = tracked(&sender, &right, 9, "waits too").await;
+    drop(tracked(&sender, &right, 1, "has passed").await);
+    within(first.recv()).await.unwrap();
+    assert_eq!(within(more).await, Outcome::Failed(Reason::NoReceiver));
+    let mut second = receiver.subscribe(Filter::all().kind(9));
+
+    for text in ["early", "early", "early", "early", "waits too"] {
+        assert_eq!(within(second.recv()).await.unwrap().payload, text);
+    }
+    commit(&mut second).await;
+    assert_eq!(within(of_other).await, Outcome::Delivered);
 }
 
 #[tokio::test]
@@ -158,6 +210,13 @@ fn patient(unclaimed: Duration) -> impl FnOnce(NodeBuilder) -> NodeBuilder {
     let mut timeouts = Timeouts::default();
     timeouts.unclaimed = unclaimed;
     move |builder| builder.timeouts(timeouts)
+}
+
+/// An inbox, and so a waiting room, of so many messages.
+fn inbox_of(messages: usize) -> hyphal::Limits {
+    let mut limits = hyphal::Limits::default();
+    limits.queue_batches = messages;
+    limits
 }
 
 async fn listen(place: &Place, configure: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Node {
