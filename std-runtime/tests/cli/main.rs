@@ -2,6 +2,7 @@
 
 mod bench;
 mod ca;
+mod ca_clock;
 mod ca_restored;
 mod configuration;
 mod demo;

@@ -18,6 +18,14 @@ pub(crate) struct CaArgs {
     pub(crate) action: CaAction,
 }
 
+/// What an authority does about a clock that does not go with its register.
+#[derive(Debug, Args)]
+pub(crate) struct CaClock {
+    /// Go by the clock, although it shows a time before the last change of the register or more than a year after
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum CaAction {
     Init(InitArgs),
@@ -75,6 +83,8 @@ pub(crate) struct IssueArgs {
     /// Write it to this file too, which must not exist
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) clock: CaClock,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -106,6 +116,8 @@ pub(crate) struct RevokeArgs {
     /// Days until the list is due for an update
     #[arg(long, value_name = "DAYS", default_value_t = LIST_DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) list_days: u32,
+    #[command(flatten)]
+    pub(crate) clock: CaClock,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -152,6 +164,8 @@ pub(crate) struct RenewArgs {
     /// Write it to this file too, which must not exist
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) clock: CaClock,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

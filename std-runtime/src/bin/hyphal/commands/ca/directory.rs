@@ -157,6 +157,20 @@ impl Directory {
         Ok(self.register.take_up(&list.list()))
     }
 
+    /// The time to sign by: what the clock shows, if that goes with the register, or if the user vouches for it. A list of a
+    /// clock that is ahead would leave out who seems to have expired.
+    pub(super) fn time(&self, is_vouched_for: bool) -> Result<UnixTime, Failure> {
+        let now = now()?;
+        match self.register.clock_doubt(now) {
+            Some(doubt) if !is_vouched_for => Err(Failure::new(
+                Exit::Setup,
+                doubt,
+                "set the clock; if it is right, say so with --trust-clock, and look at what was issued by a wrong one: hyphal ca list --all",
+            )),
+            _ => Ok(now),
+        }
+    }
+
     fn network(&self) -> Network {
         Network::of(&self.register.network)
     }
@@ -181,8 +195,12 @@ impl Directory {
     }
 
     /// Issues a certificate; gives its serial and where it lies. `out` must not exist.
-    pub(super) fn issue(&mut self, terms: &Terms, out: Option<&Path>) -> Result<(Entry, PathBuf), Failure> {
-        let now = now()?;
+    pub(super) fn issue(
+        &mut self,
+        terms: &Terms,
+        now: UnixTime,
+        out: Option<&Path>,
+    ) -> Result<(Entry, PathBuf), Failure> {
         self.check_register()?;
         if let Some(out) = out
             && out.symlink_metadata().is_ok()
@@ -217,7 +235,7 @@ impl Directory {
             .map_err(|error| Failure::new(Exit::Setup, error.to_string(), "use the authority's own key"))?;
 
         let mut register = self.register.clone();
-        register.next_serial += 1;
+        (register.next_serial, register.changed_at) = (entry.serial + 1, now.as_micros());
         register.certificates.push(entry.clone());
         self.save(register)?;
         let kept = self.path.join(CERTIFICATES).join(entry.serial.to_string());
@@ -236,8 +254,12 @@ impl Directory {
     }
 
     /// Marks these certificates as revoked and signs a new list; gives how many serials it holds.
-    pub(super) fn revoke(&mut self, serials: &[u64], list_days: u32) -> Result<usize, Failure> {
-        let now = now()?;
+    pub(super) fn revoke(
+        &mut self,
+        serials: &[u64],
+        now: UnixTime,
+        list_days: u32,
+    ) -> Result<usize, Failure> {
         self.check_register()?;
         let mut register = self.register.clone();
         for serial in serials {
@@ -256,7 +278,8 @@ impl Directory {
                 "begin a new authority and let nodes trust both for a while",
             )
         })?;
-        (register.list_version, register.next_update) = (version, next_update);
+        (register.list_version, register.next_update, register.changed_at) =
+            (version, next_update, now.as_micros());
         let serials = register.listed(now);
         if serials.len() > RevocationList::MAX_SERIALS {
             return Err(Failure::new(

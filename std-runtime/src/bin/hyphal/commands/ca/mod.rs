@@ -57,7 +57,7 @@ fn init(global: &Global, directory: &CaDirectory, list_days: u32, is_json: bool)
 fn issue(global: &Global, args: &IssueArgs) -> Result<Exit, Failure> {
     let mut authority = open(global, &args.directory)?;
     let node = node_id(args.node)?;
-    let now = directory::now()?;
+    let now = authority.time(args.clock.trust_clock)?;
     let valid = authority
         .register
         .certificates
@@ -78,7 +78,7 @@ fn issue(global: &Global, args: &IssueArgs) -> Result<Exit, Failure> {
         ));
     }
     let terms = Terms { node, node_type: args.node_type, roles: roles_of(&args.role), days: args.days };
-    let issued = authority.issue(&terms, args.out.as_deref())?;
+    let issued = authority.issue(&terms, now, args.out.as_deref())?;
     tell_issued(&authority, &issued, args.json)
 }
 
@@ -109,7 +109,8 @@ fn renew(global: &Global, args: &RenewArgs) -> Result<Exit, Failure> {
     let roles = if args.role.is_empty() { old.roles() } else { roles_of(&args.role) };
     let node_type = args.node_type.unwrap_or(old.node_type);
     let terms = Terms { node, node_type, roles, days: args.days };
-    let issued = authority.issue(&terms, args.out.as_deref())?;
+    let now = authority.time(args.clock.trust_clock)?;
+    let issued = authority.issue(&terms, now, args.out.as_deref())?;
     if !args.json {
         writeln!(
             anstream::stderr(),
@@ -139,7 +140,8 @@ fn revoke(global: &Global, args: &RevokeArgs) -> Result<Exit, Failure> {
     }
     serials.sort_unstable();
     serials.dedup();
-    let count = authority.revoke(&serials, args.list_days)?;
+    let now = authority.time(args.clock.trust_clock)?;
+    let count = authority.revoke(&serials, now, args.list_days)?;
     let (version, path) = (authority.register.list_version, authority.list_path());
     if args.json {
         output::print_json(&json!({
@@ -191,6 +193,7 @@ fn list(global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
             },
             "certificates": certificates,
             "unregistered": register.unregistered,
+            "clock_doubt": register.clock_doubt(now),
         }))?;
         return Ok(Exit::Done);
     }
@@ -210,6 +213,9 @@ fn list(global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
     };
     if let Some((amiss, help)) = amiss {
         writeln!(out, "           {WARN}warn{WARN:#}  {amiss}; help: {help}")?;
+    }
+    if let Some(doubt) = register.clock_doubt(now) {
+        writeln!(out, "clock      {WARN}warn{WARN:#}  {doubt}")?;
     }
     for entry in shown {
         let (style, word) = match entry.state(now) {

@@ -3,7 +3,9 @@
 //! Values only, no clock and no files. A revoked serial stays here for good; whether a list needs it is decided anew for each
 //! list, so that one that was signed by a wrong clock leaves nothing out of the next.
 
-use hyphal::trust::{RevocationList, Roles};
+use std::time::Duration;
+
+use hyphal::trust::{RevocationList, Roles, shown_time};
 use hyphal::{NodeId, NodeType, UnixTime};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,8 @@ pub(super) struct Register {
     /// The id, so that a register that lies beside another key is noticed.
     pub(super) authority: String,
     pub(super) network: String,
+    /// When something was last issued or signed, microseconds since 1970: what the clock is held against.
+    pub(super) changed_at: u64,
     pub(super) next_serial: u64,
     /// Of the current list.
     pub(super) list_version: u64,
@@ -67,12 +71,31 @@ impl Register {
             version: Self::VERSION,
             authority: authority.to_string(),
             network: network.to_owned(),
+            changed_at: 0,
             next_serial: 1,
             list_version: 0,
             next_update: 0,
             certificates: Vec::new(),
             unregistered: Vec::new(),
         }
+    }
+
+    /// Why the clock cannot be right, if so: it shows a time before the last change, or much later than an authority
+    /// stays idle.
+    pub(super) fn clock_doubt(&self, now: UnixTime) -> Option<String> {
+        let changed_at = UnixTime::from_micros(self.changed_at);
+        let shown = shown_time(now);
+        let last = shown_time(changed_at);
+        if changed_at.since(now) > STEPPED_BACK {
+            return Some(format!(
+                "the clock shows {shown}, and the authority last worked at {last}: it is behind, or was ahead then"
+            ));
+        }
+        (now.since(changed_at) > LONGEST_IDLE).then(|| {
+            format!(
+                "the clock shows {shown}, more than a year after the authority last worked, at {last}: it may be ahead"
+            )
+        })
     }
 
     pub(super) fn entry(&self, serial: u64) -> Option<&Entry> {
@@ -105,6 +128,7 @@ impl Register {
     pub(super) fn take_up(&mut self, list: &RevocationList<'_>) -> Vec<u64> {
         let header = list.header();
         self.list_version = self.list_version.max(header.version);
+        self.changed_at = self.changed_at.max(header.issued_at.as_micros());
         let last = list.serials().last().unwrap_or(0).max(self.next_serial.saturating_sub(1));
         self.next_serial = last.saturating_add(SERIALS_ELSEWHERE).max(self.next_serial);
         list.serials().filter(|serial| self.revoke(*serial, header.issued_at)).collect()
@@ -147,6 +171,10 @@ impl From<Type> for NodeType {
 
 /// Serials that are left out when a list is taken up: more than an authority issues between two copies of its directory.
 const SERIALS_ELSEWHERE: u64 = 10_000;
+/// What a clock may be set back by time synchronisation without a word.
+const STEPPED_BACK: Duration = Duration::from_secs(5 * 60);
+/// A list is due for an update every few weeks, so an authority that lives is at work far more often.
+const LONGEST_IDLE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
