@@ -31,7 +31,7 @@ use crate::hub::Hub;
 use crate::peer::Peer;
 use crate::roster::Reloaded;
 use crate::signal::Signal;
-use crate::trust::{TrustState, persist};
+use crate::trust::{TrustState, TrustWarning, persist};
 
 pub(crate) type CoreNode = node::Node<GrowingTable, UnwrapErr<SysRng>>;
 
@@ -133,7 +133,7 @@ pub(crate) struct Control {
     /// When certificates are next looked at again.
     review_at: Option<Instant>,
     /// What the log was told to be amiss.
-    warned: Vec<String>,
+    warned: Vec<TrustWarning>,
 }
 
 impl Control {

@@ -3,6 +3,7 @@
 mod bench;
 mod ca;
 mod ca_clock;
+mod ca_doctor;
 mod ca_restored;
 mod configuration;
 mod demo;
