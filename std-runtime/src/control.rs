@@ -18,6 +18,7 @@ use hyphal_core::node::{
 use hyphal_core::profile::Terms;
 use hyphal_core::time::Instant;
 use hyphal_core::trust::{Credential, Revocations};
+use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
 use rand_core::UnwrapErr;
 use tokio::sync::{mpsc, oneshot};
@@ -30,7 +31,7 @@ use crate::hub::Hub;
 use crate::peer::Peer;
 use crate::roster::Reloaded;
 use crate::signal::Signal;
-use crate::trust::{TrustState, persist};
+use crate::trust::{TrustState, TrustWarning, persist};
 
 pub(crate) type CoreNode = node::Node<GrowingTable, UnwrapErr<SysRng>>;
 
@@ -132,7 +133,7 @@ pub(crate) struct Control {
     /// When certificates are next looked at again.
     review_at: Option<Instant>,
     /// What the log was told to be amiss.
-    warned: Vec<String>,
+    warned: Vec<TrustWarning>,
 }
 
 impl Control {
@@ -384,7 +385,7 @@ impl Control {
         self.hub.tally.vetting.lists_from_files.fetch_add(news, Ordering::Relaxed);
         let read: Vec<_> = trust.authorities.iter().map(|(_, list)| list.map(version)).collect();
         trust.authorities.inherit(&before.authorities);
-        put_back(&trust, &read);
+        put_back(&trust, self.hub.plan.session.network, &read);
         let policy = trust.policy();
         let is_new = policy != before.policy() || !trust.is_like(&before);
         self.hub.set_trust(trust);
@@ -550,7 +551,7 @@ fn version(list: &Revocations<Bytes>) -> u64 {
 
 /// Keeps the lists that count where older ones were read, or none: after a restart an old list would let back in whom a newer one
 /// has revoked.
-fn put_back(trust: &TrustState, read: &[Option<u64>]) {
+fn put_back(trust: &TrustState, network: NetworkTag, read: &[Option<u64>]) {
     let Some(directory) = trust.settings.revocations.clone() else { return };
     for ((authority, list), read) in trust.authorities.iter().zip(read) {
         let Some(list) = list.filter(|list| *read < Some(version(list))).cloned() else { continue };
@@ -563,7 +564,7 @@ fn put_back(trust: &TrustState, read: &[Option<u64>]) {
         }
         let directory = directory.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = persist(&directory, &list) {
+            if let Err(error) = persist(&directory, network, &list) {
                 tracing::error!("the newest revocation list is not kept: {error}");
             }
         });

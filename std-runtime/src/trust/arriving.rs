@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use hyphal_core::ids::NodeId;
 use hyphal_core::trust::Revocations;
+use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
 use hyphal_core::wire::revocation::RevocationList;
 use tokio::sync::mpsc;
@@ -51,7 +52,8 @@ impl Arriving {
         let trust = hub.trust();
         trust.authorities.is_news(&list).map_err(Refused::NoNews)?;
         check_newest(&self.places(), &list.header().authority, list.header().version)?;
-        let list = Revocations::verify(bytes, hub.plan.session.network).map_err(Refused::Forged)?;
+        let network = hub.plan.session.network;
+        let list = Revocations::verify(bytes, network).map_err(Refused::Forged)?;
         let (authority, version) = (list.header().authority, list.header().version);
         let mut places = self.places();
         check_newest(&places, &authority, version)?;
@@ -59,7 +61,7 @@ impl Arriving {
             Some(place) => *place = Place { version, next: Some(list) },
             None => {
                 places.insert(authority, Place { version, next: None });
-                hub.spawn(Arc::clone(self).keep_all(hub.control.clone(), trust, list));
+                hub.spawn(Arc::clone(self).keep_all(hub.control.clone(), trust, network, list));
             }
         }
         Ok(())
@@ -70,12 +72,13 @@ impl Arriving {
         self: Arc<Self>,
         control: mpsc::Sender<Command>,
         trust: Arc<TrustState>,
+        network: NetworkTag,
         list: Revocations<Bytes>,
     ) {
         let authority = list.header().authority;
         let mut next = Some(list);
         while let Some(list) = next {
-            let is_kept = keep(&trust, &list).await;
+            let is_kept = keep(&trust, network, &list).await;
             // Without a control task nobody needs it.
             let _ = control.send(Command::Adopt { list, is_kept }).await;
             let mut places = self.places();
@@ -100,10 +103,10 @@ fn check_newest(places: &BTreeMap<NodeId, Place>, authority: &NodeId, version: u
 }
 
 /// Writes the list to the directory of lists, if there is one; says whether it need not be written again.
-async fn keep(trust: &TrustState, list: &Revocations<Bytes>) -> bool {
+async fn keep(trust: &TrustState, network: NetworkTag, list: &Revocations<Bytes>) -> bool {
     let Some(directory) = trust.settings.revocations.clone() else { return true };
     let list = list.clone();
-    match tokio::task::spawn_blocking(move || persist(&directory, &list)).await {
+    match tokio::task::spawn_blocking(move || persist(&directory, network, &list)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             tracing::error!("the revocation list counts, but it is not kept and not passed on: {error}");

@@ -6,6 +6,7 @@
 mod arriving;
 mod file;
 mod lists;
+mod warning;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use hyphal_core::trust::{
 pub use hyphal_core::wire::certificate::Certificate;
 pub use hyphal_core::wire::hello::NetworkTag as Network;
 pub use hyphal_core::wire::revocation::{ListHeader, RevocationList};
+pub use warning::TrustWarning;
 
 pub(crate) use arriving::{Arriving, Refused};
 pub(crate) use lists::persist;
@@ -211,59 +213,7 @@ impl TrustState {
     pub(crate) fn credentials<'c>(&'c self, identity: &'c Identity) -> Credentials<'c> {
         Credentials { identity, certificate: self.certificate.as_ref().map(|own| &own.certificate) }
     }
-
-    /// What is amiss and does not keep the node from running, in words for its log.
-    pub fn warnings(&self, wall: Wall) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.policy() == Trust::Certified {
-            if self.settings.certificate.is_none() {
-                warnings.push(
-                    "the node has no certificate of its own: peers that ask for one will refuse it"
-                        .to_owned(),
-                );
-            }
-            if self.settings.revocations.is_none() {
-                warnings.push(
-                    "no directory for revocation lists is set: they are forgotten when the node ends"
-                        .to_owned(),
-                );
-            }
-        }
-        if let Some(own) = self.own() {
-            let present = self.authorities.present(wall).earliest();
-            let until = shown_time(own.not_after());
-            let is_revoked = self.authorities.iter().any(|(id, list)| {
-                id == own.authority() && list.is_some_and(|list| list.contains(own.serial()))
-            });
-            if is_revoked {
-                warnings.push(format!("this node's certificate {} has been revoked", own.serial()));
-            } else if present >= own.not_after() {
-                warnings.push(format!("this node's certificate expired at {until}: renew it"));
-            } else if own.not_after().since(present) < RENEW_BEFORE {
-                warnings.push(format!("this node's certificate expires at {until}: renew it soon"));
-            }
-        }
-        let asks = self.policy() == Trust::Certified;
-        for (id, list) in self.authorities.iter().filter(|_| asks) {
-            let refuses = match self.settings.stale {
-                Stale::Strict => "; its certificates are not admitted until a newer one comes",
-                Stale::Warn => "",
-            };
-            match list {
-                None => warnings.push(format!("there is no revocation list of authority {id}{refuses}")),
-                Some(list) if self.authorities.is_stale(id, wall) => warnings.push(format!(
-                    "the revocation list of authority {id} was due for an update at {}{refuses}",
-                    shown_time(list.header().next_update)
-                )),
-                Some(_) => {}
-            }
-        }
-        warnings
-    }
 }
-
-/// How long before its end a certificate should be renewed.
-const RENEW_BEFORE: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A time that has certainly passed: 2026-11-01. What a node without a clock begins with.
 const RELEASED: UnixTime = UnixTime::from_micros(1_793_491_200_000_000);

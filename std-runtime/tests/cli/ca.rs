@@ -248,13 +248,14 @@ fn a_certificate_of_another_node_or_type_keeps_a_node_from_starting_and_says_wha
     }
 }
 
-fn with_authority() -> Home {
+/// A home with the authority `ca` of the network `garden`.
+pub(crate) fn with_authority() -> Home {
     let home = Home::new();
     let made = home.hyphal(&["ca", "init", "--dir", "ca", "--network", "garden"]);
     assert_eq!(made.code, Some(0), "{made:?}");
     home
 }
 
-fn json(ran: &Ran) -> Value {
+pub(crate) fn json(ran: &Ran) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }

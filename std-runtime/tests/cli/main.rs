@@ -2,6 +2,9 @@
 
 mod bench;
 mod ca;
+mod ca_clock;
+mod ca_doctor;
+mod ca_restored;
 mod configuration;
 mod demo;
 mod doctor;

@@ -18,6 +18,14 @@ pub(crate) struct CaArgs {
     pub(crate) action: CaAction,
 }
 
+/// What an authority does about a clock that does not go with its register.
+#[derive(Debug, Args)]
+pub(crate) struct CaClock {
+    /// Go by the clock, although it shows a time before the last change of the register or more than a year after
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum CaAction {
     Init(InitArgs),
@@ -75,6 +83,8 @@ pub(crate) struct IssueArgs {
     /// Write it to this file too, which must not exist
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) clock: CaClock,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -82,13 +92,15 @@ pub(crate) struct IssueArgs {
 
 /// Revoke certificates, and sign a new list
 ///
-/// The list is a file beside the register. Copied to one node, it spreads to all that are connected.
+/// The list is a file beside the register. Copied to one node, it spreads to all that are connected. Nodes ignore a list whose
+/// version is not above that of theirs: after the directory was restored from an old copy, take up a node's list with --from.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hyphal ca revoke 7
   hyphal ca revoke ID            # all certificates of that node
-  hyphal ca revoke --refresh     # none, but the list is due for an update")]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["certificates", "refresh"]))]
+  hyphal ca revoke --refresh     # none, but the list is due for an update
+  hyphal ca revoke --from lists/ID.revocations   # the directory was restored from an old copy")]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["certificates", "refresh", "from"]))]
 pub(crate) struct RevokeArgs {
     #[command(flatten)]
     pub(crate) directory: CaDirectory,
@@ -96,11 +108,16 @@ pub(crate) struct RevokeArgs {
     #[arg(value_name = "SERIAL|ID")]
     pub(crate) certificates: Vec<String>,
     /// Revoke nothing further, and sign a list that is newer
-    #[arg(long)]
+    #[arg(long, conflicts_with = "certificates")]
     pub(crate) refresh: bool,
+    /// First take up this list of the authority, as a node keeps it: revoke what it revokes, and go on above its version
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) from: Vec<PathBuf>,
     /// Days until the list is due for an update
     #[arg(long, value_name = "DAYS", default_value_t = LIST_DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) list_days: u32,
+    #[command(flatten)]
+    pub(crate) clock: CaClock,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -147,6 +164,8 @@ pub(crate) struct RenewArgs {
     /// Write it to this file too, which must not exist
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) clock: CaClock,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

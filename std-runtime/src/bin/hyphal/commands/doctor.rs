@@ -243,8 +243,9 @@ fn check_trust(config: &Config, own: Option<NodeId>, checks: &mut Vec<Check>) {
     let time = UnixTime::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
     let warnings = state.warnings(Wall { time, quality: TimeQuality::Unsynced });
     let is_fine = warnings.is_empty();
-    let remedy = "renew the certificate (hyphal ca renew), or copy the authority's newest list (hyphal ca revoke --refresh)";
-    checks.extend(warnings.into_iter().map(|warning| Check::warn(Subject::Trust, warning, remedy)));
+    checks.extend(
+        warnings.iter().map(|warning| Check::warn(Subject::Trust, warning.to_string(), warning.remedy())),
+    );
     if is_fine {
         let until = state
             .own()

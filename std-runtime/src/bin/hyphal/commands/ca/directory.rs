@@ -18,12 +18,12 @@ use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use hyphal::keyfile::{self, KeyFileError};
 use hyphal::trust::{
-    self, Certificate, Existing, ListHeader, Network, RevocationList, Roles, revocations_path,
+    self, Certificate, Existing, ListHeader, Network, RevocationList, Revocations, Roles, revocations_path,
     sign_certificate, sign_revocations,
 };
-use hyphal::{Identity, NodeId, NodeType, UnixTime};
-use serde::{Deserialize, Serialize};
+use hyphal::{Identity, NodeId, UnixTime};
 
+use super::register::{Entry, Register, Type};
 use crate::output::{Exit, Failure};
 
 /// An authority at work: nobody else changes its directory meanwhile.
@@ -34,55 +34,6 @@ pub(super) struct Directory {
     _lock: File,
 }
 
-/// What an authority remembers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Register {
-    /// Of this file's form: 1.
-    version: u8,
-    /// The id, so that a register that lies beside another key is noticed.
-    authority: String,
-    pub(super) network: String,
-    next_serial: u64,
-    /// Of the current list.
-    pub(super) list_version: u64,
-    /// When the current list is due for an update, microseconds since 1970.
-    pub(super) next_update: u64,
-    pub(super) certificates: Vec<Entry>,
-}
-
-/// One certificate in the register. Times are microseconds since 1970.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    pub(super) serial: u64,
-    pub(super) node: String,
-    pub(super) node_type: Type,
-    pub(super) roles: u32,
-    pub(super) not_before: u64,
-    pub(super) not_after: u64,
-    pub(super) revoked_at: Option<u64>,
-}
-
-/// A type of node as a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Type {
-    Sclerotia,
-    Rhizomorph,
-    Hyphae,
-}
-
-impl From<Type> for NodeType {
-    fn from(node_type: Type) -> Self {
-        match node_type {
-            Type::Sclerotia => Self::Sclerotia,
-            Type::Rhizomorph => Self::Rhizomorph,
-            Type::Hyphae => Self::Hyphae,
-        }
-    }
-}
-
 /// What a certificate is to say.
 #[derive(Clone, Copy)]
 pub(super) struct Terms {
@@ -90,29 +41,6 @@ pub(super) struct Terms {
     pub(super) node_type: Type,
     pub(super) roles: Roles,
     pub(super) days: u32,
-}
-
-/// How a certificate stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum State {
-    Valid,
-    Expired,
-    Revoked,
-}
-
-impl Entry {
-    pub(super) fn state(&self, now: UnixTime) -> State {
-        match self.revoked_at {
-            Some(_) => State::Revoked,
-            None if self.not_after <= now.as_micros() => State::Expired,
-            None => State::Valid,
-        }
-    }
-
-    pub(super) fn roles(&self) -> Roles {
-        Roles::from_bits(self.roles)
-    }
 }
 
 impl Directory {
@@ -139,19 +67,11 @@ impl Directory {
         let id = key.id();
         let mut directory = Self {
             path: draft.path().to_owned(),
-            register: Register {
-                version: 1,
-                authority: id.to_string(),
-                network: network.to_owned(),
-                next_serial: 1,
-                list_version: 0,
-                next_update: 0,
-                certificates: Vec::new(),
-            },
+            register: Register::new(&id, network),
             key,
             _lock: lock(draft.path())?,
         };
-        directory.sign_list(now, list_days)?;
+        directory.sign_list(directory.register.clone(), now, list_days)?;
         fs::rename(draft.path(), path).map_err(failed)?;
         // The directory has another name, and is not to be removed.
         let _ = draft.keep();
@@ -181,8 +101,8 @@ impl Directory {
             )
         };
         let register: Register = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if register.version != 1 {
-            return Err(damaged(format!("it is of version {}, not 1", register.version)));
+        if register.version != Register::VERSION {
+            return Err(damaged(format!("it is of version {}, not {}", register.version, Register::VERSION)));
         }
         if register.authority != key.id().to_string() {
             return Err(damaged(format!(
@@ -202,15 +122,86 @@ impl Directory {
         revocations_path(&self.path, &self.id())
     }
 
-    /// The version of the list that lies here, which a command that was interrupted may have left behind the register's.
+    /// The version of the list that lies here: below the register's, if a command was interrupted; above it, if the register is
+    /// an old copy.
     pub(super) fn written_list(&self) -> Option<u64> {
         let bytes = trust::read_revocations(&self.list_path()).ok()?;
-        Some(RevocationList::decode(&bytes).ok()?.header().version)
+        let list = Revocations::verify(bytes, self.network()).ok()?;
+        (list.header().authority == self.id()).then_some(list.header().version)
+    }
+
+    /// Takes up a list of this authority from elsewhere, which knows of more than an old copy of the register; gives the
+    /// serials that it revokes and the register did not. Written with the next list.
+    pub(super) fn take_up(&mut self, path: &Path) -> Result<Vec<u64>, Failure> {
+        let bytes = trust::read_revocations(path)?;
+        let refused = |problem: String, remedy: &str| {
+            Failure::new(Exit::Failed, format!("{} {problem}", path.display()), remedy)
+        };
+        let authority = RevocationList::decode(&bytes).map(|list| list.header().authority);
+        if authority != Ok(self.id()) {
+            let other = authority.map_or_else(|_| "another authority".to_owned(), |id| id.to_string());
+            return Err(refused(
+                format!("is a list of {other}, and this authority is {}", self.id()),
+                "take the list that a node keeps of this authority, or name the other one's directory with --dir",
+            ));
+        }
+        let list = Revocations::verify(bytes, self.network()).map_err(|_| {
+            refused(
+                format!(
+                    "does not verify: it was changed, or it is of another network than {}",
+                    self.register.network
+                ),
+                "take the list from a node of this network that runs",
+            )
+        })?;
+        Ok(self.register.take_up(&list.list()))
+    }
+
+    /// The time to sign by: what the clock shows, if that goes with the register, or if the user vouches for it. A list of a
+    /// clock that is ahead would leave out who seems to have expired.
+    pub(super) fn time(&self, is_vouched_for: bool) -> Result<UnixTime, Failure> {
+        let now = now()?;
+        match self.register.clock_doubt(now) {
+            Some(doubt) if !is_vouched_for => Err(Failure::new(
+                Exit::Setup,
+                doubt,
+                "set the clock; if it is right, say so with --trust-clock, and look at what was issued by a wrong one: hyphal ca list --all",
+            )),
+            _ => Ok(now),
+        }
+    }
+
+    fn network(&self) -> Network {
+        Network::of(&self.register.network)
+    }
+
+    /// Refuses to go on from a register that is older than the list beside it.
+    fn check_register(&self) -> Result<(), Failure> {
+        match self.written_list() {
+            Some(version) if version > self.register.list_version => Err(Failure::new(
+                Exit::Setup,
+                format!(
+                    "the register is an old copy: it knows of list {} only, and list {version} lies beside it",
+                    self.register.list_version
+                ),
+                format!(
+                    "take that list up: hyphal ca revoke --dir {} --from {}",
+                    keyfile::shown(&self.path),
+                    keyfile::shown(&self.list_path())
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Issues a certificate; gives its serial and where it lies. `out` must not exist.
-    pub(super) fn issue(&mut self, terms: &Terms, out: Option<&Path>) -> Result<(Entry, PathBuf), Failure> {
-        let now = now()?;
+    pub(super) fn issue(
+        &mut self,
+        terms: &Terms,
+        now: UnixTime,
+        out: Option<&Path>,
+    ) -> Result<(Entry, PathBuf), Failure> {
+        self.check_register()?;
         if let Some(out) = out
             && out.symlink_metadata().is_ok()
         {
@@ -240,11 +231,11 @@ impl Directory {
             not_after: UnixTime::from_micros(entry.not_after),
             signature: [0; 64],
         };
-        let signed = sign_certificate(&self.key, Network::of(&self.register.network), certificate)
+        let signed = sign_certificate(&self.key, self.network(), certificate)
             .map_err(|error| Failure::new(Exit::Setup, error.to_string(), "use the authority's own key"))?;
 
         let mut register = self.register.clone();
-        register.next_serial += 1;
+        (register.next_serial, register.changed_at) = (entry.serial + 1, now.as_micros());
         register.certificates.push(entry.clone());
         self.save(register)?;
         let kept = self.path.join(CERTIFICATES).join(entry.serial.to_string());
@@ -262,27 +253,34 @@ impl Directory {
         Ok((entry, out.to_owned()))
     }
 
-    /// Marks these certificates as revoked and signs a new list.
-    pub(super) fn revoke(&mut self, serials: &[u64], list_days: u32) -> Result<(), Failure> {
-        let now = now()?;
-        let before = self.register.clone();
-        for entry in &mut self.register.certificates {
-            if serials.contains(&entry.serial) {
-                entry.revoked_at.get_or_insert(now.as_micros());
-            }
+    /// Marks these certificates as revoked and signs a new list; gives how many serials it holds.
+    pub(super) fn revoke(
+        &mut self,
+        serials: &[u64],
+        now: UnixTime,
+        list_days: u32,
+    ) -> Result<usize, Failure> {
+        self.check_register()?;
+        let mut register = self.register.clone();
+        for serial in serials {
+            register.revoke(*serial, now);
         }
-        self.sign_list(now, list_days).inspect_err(|_| self.register = before)
+        self.sign_list(register, now, list_days)
     }
 
-    /// Signs a list of everything revoked that would hold otherwise. The register knows of it first.
-    fn sign_list(&mut self, now: UnixTime, list_days: u32) -> Result<(), Failure> {
-        let mut register = self.register.clone();
+    /// Signs a list of everything revoked in this register that would hold otherwise. It is saved first.
+    fn sign_list(&mut self, mut register: Register, now: UnixTime, list_days: u32) -> Result<usize, Failure> {
         let next_update = now.as_micros() + u64::from(list_days) * DAY * 1_000_000;
-        (register.list_version, register.next_update) = (register.list_version + 1, next_update);
-        let is_needed = |entry: &&Entry| entry.revoked_at.is_some() && entry.not_after > now.as_micros();
-        let mut serials: Vec<u64> =
-            register.certificates.iter().filter(is_needed).map(|entry| entry.serial).collect();
-        serials.sort_unstable();
+        let version = register.list_version.checked_add(1).ok_or_else(|| {
+            Failure::new(
+                Exit::Failed,
+                "there is no list above the last version that a number can have",
+                "begin a new authority and let nodes trust both for a while",
+            )
+        })?;
+        (register.list_version, register.next_update, register.changed_at) =
+            (version, next_update, now.as_micros());
+        let serials = register.listed(now);
         if serials.len() > RevocationList::MAX_SERIALS {
             return Err(Failure::new(
                 Exit::Failed,
@@ -301,11 +299,11 @@ impl Directory {
             next_update: UnixTime::from_micros(next_update),
         };
         let mut bytes = vec![0; RevocationList::len_with(serials.len())];
-        let network = Network::of(&register.network);
-        sign_revocations(&self.key, network, header, &serials, &mut bytes)
+        sign_revocations(&self.key, self.network(), header, &serials, &mut bytes)
             .ok_or_else(|| Failure::new(Exit::Failed, "the list cannot be signed with this key", ""))?;
         self.save(register)?;
-        Ok(trust::write_revocations(&self.list_path(), &bytes, Existing::Replace)?)
+        trust::write_revocations(&self.list_path(), &bytes, Existing::Replace)?;
+        Ok(serials.len())
     }
 
     /// Puts a register in the place of the one that lies here: complete or not at all.

@@ -3,6 +3,7 @@
 //! Nothing here talks to a node: certificates and lists are files, which a person copies to where nodes read them.
 
 mod directory;
+mod register;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use hyphal::trust::{FileError, Roles, node_type_name, shown_time};
 use hyphal::{NodeId, UnixTime, keyfile};
 use serde_json::json;
 
-pub(crate) use self::directory::Type;
-use self::directory::{Directory, Entry, State, Terms};
+use self::directory::{Directory, Terms};
+pub(crate) use self::register::Type;
+use self::register::{Entry, State};
 use crate::cli::{
     CaAction, CaArgs, CaDirectory, Global, IssueArgs, ListArgs, NodeFlags, RenewArgs, RevokeArgs,
 };
@@ -55,7 +57,7 @@ fn init(global: &Global, directory: &CaDirectory, list_days: u32, is_json: bool)
 fn issue(global: &Global, args: &IssueArgs) -> Result<Exit, Failure> {
     let mut authority = open(global, &args.directory)?;
     let node = node_id(args.node)?;
-    let now = directory::now()?;
+    let now = authority.time(args.clock.trust_clock)?;
     let valid = authority
         .register
         .certificates
@@ -76,14 +78,14 @@ fn issue(global: &Global, args: &IssueArgs) -> Result<Exit, Failure> {
         ));
     }
     let terms = Terms { node, node_type: args.node_type, roles: roles_of(&args.role), days: args.days };
-    let issued = authority.issue(&terms, args.out.as_deref())?;
+    let issued = authority.issue(&terms, now, args.out.as_deref())?;
     tell_issued(&authority, &issued, args.json)
 }
 
 fn renew(global: &Global, args: &RenewArgs) -> Result<Exit, Failure> {
     let mut authority = open(global, &args.directory)?;
     let old = find(&authority, &args.certificate)?.into_iter().next_back();
-    let old = old.and_then(|serial| entry(&authority, serial)).cloned();
+    let old = old.and_then(|serial| authority.register.entry(serial)).cloned();
     let Some(old) = old else { return Err(unknown(&args.certificate, &args.directory)) };
     if old.revoked_at.is_some() {
         return Err(Failure::new(
@@ -107,7 +109,8 @@ fn renew(global: &Global, args: &RenewArgs) -> Result<Exit, Failure> {
     let roles = if args.role.is_empty() { old.roles() } else { roles_of(&args.role) };
     let node_type = args.node_type.unwrap_or(old.node_type);
     let terms = Terms { node, node_type, roles, days: args.days };
-    let issued = authority.issue(&terms, args.out.as_deref())?;
+    let now = authority.time(args.clock.trust_clock)?;
+    let issued = authority.issue(&terms, now, args.out.as_deref())?;
     if !args.json {
         writeln!(
             anstream::stderr(),
@@ -121,6 +124,12 @@ fn renew(global: &Global, args: &RenewArgs) -> Result<Exit, Failure> {
 
 fn revoke(global: &Global, args: &RevokeArgs) -> Result<Exit, Failure> {
     let mut authority = open(global, &args.directory)?;
+    let before = authority.register.list_version;
+    let mut taken_up = Vec::new();
+    for path in &args.from {
+        taken_up.extend(authority.take_up(path)?);
+    }
+    taken_up.sort_unstable();
     let mut serials = Vec::new();
     for text in &args.certificates {
         let found = find(&authority, text)?;
@@ -131,20 +140,36 @@ fn revoke(global: &Global, args: &RevokeArgs) -> Result<Exit, Failure> {
     }
     serials.sort_unstable();
     serials.dedup();
-    authority.revoke(&serials, args.list_days)?;
+    let now = authority.time(args.clock.trust_clock)?;
+    let count = authority.revoke(&serials, now, args.list_days)?;
     let (version, path) = (authority.register.list_version, authority.list_path());
     if args.json {
         output::print_json(&json!({
             "revoked": serials,
-            "list": { "version": version, "path": path.display().to_string() },
+            "taken_up": taken_up,
+            "list": {
+                "version": version,
+                "before": before,
+                "serials": count,
+                "path": path.display().to_string(),
+            },
         }))?;
-    } else {
-        writeln!(anstream::stdout(), "list {version}  {}", path.display())?;
-        writeln!(
-            anstream::stderr(),
-            "{HINT}copy it to the trust.revocations directory of a node and send that SIGHUP; it tells the others{HINT:#}"
-        )?;
+        return Ok(Exit::Done);
     }
+    writeln!(anstream::stdout(), "list {version}  {}", path.display())?;
+    let mut err = anstream::stderr().lock();
+    if !args.from.is_empty() {
+        let serials = if taken_up.is_empty() { "none".to_owned() } else { joined(&taken_up) };
+        writeln!(err, "{HINT}revoked elsewhere and here too from now on: {serials}{HINT:#}")?;
+    }
+    writeln!(
+        err,
+        "{HINT}made version {version}, which revokes {count}; the one before here was {before}. Nodes take it unless they have version {version} or above{HINT:#}"
+    )?;
+    writeln!(
+        err,
+        "{HINT}copy it to the trust.revocations directory of a node and send that SIGHUP; it tells the others{HINT:#}"
+    )?;
     Ok(Exit::Done)
 }
 
@@ -167,6 +192,8 @@ fn list(global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
                 "written": is_written,
             },
             "certificates": certificates,
+            "unregistered": register.unregistered,
+            "clock_doubt": register.clock_doubt(now),
         }))?;
         return Ok(Exit::Done);
     }
@@ -174,13 +201,21 @@ fn list(global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
     writeln!(out, "authority  {}", authority.id())?;
     writeln!(out, "network    {}", register.network)?;
     writeln!(out, "list       {}, next update {}", register.list_version, shown_time(next_update))?;
-    let amiss = match is_written {
-        false => Some("it is not written"),
-        true => (next_update <= now).then_some("it is out of date"),
+    let at = named(&args.directory);
+    let refresh = format!("hyphal ca revoke --refresh{at}");
+    let amiss = match authority.written_list() {
+        Some(written) if written > register.list_version => Some((
+            format!("list {written} lies here, so the register is an old copy"),
+            format!("hyphal ca revoke --from {}{at}", keyfile::shown(&authority.list_path())),
+        )),
+        Some(_) if is_written => (next_update <= now).then(|| ("it is out of date".to_owned(), refresh)),
+        _ => Some(("it is not written".to_owned(), refresh)),
     };
-    if let Some(amiss) = amiss {
-        let at = named(&args.directory);
-        writeln!(out, "           {WARN}warn{WARN:#}  {amiss}; help: hyphal ca revoke --refresh{at}")?;
+    if let Some((amiss, help)) = amiss {
+        writeln!(out, "           {WARN}warn{WARN:#}  {amiss}; help: {help}")?;
+    }
+    if let Some(doubt) = register.clock_doubt(now) {
+        writeln!(out, "clock      {WARN}warn{WARN:#}  {doubt}")?;
     }
     for entry in shown {
         let (style, word) = match entry.state(now) {
@@ -196,6 +231,12 @@ fn list(global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
             node_type_name(entry.node_type.into()),
             shown_time(UnixTime::from_micros(entry.not_after)),
             entry.roles()
+        )?;
+    }
+    for serial in register.unregistered.iter().filter(|_| args.all) {
+        writeln!(
+            out,
+            "{serial:>6}  {BAD}revoked{BAD:#}  not in the register: issued after the copy that was restored"
         )?;
     }
     Ok(Exit::Done)
@@ -265,9 +306,11 @@ fn path_of(directory: &CaDirectory) -> Result<PathBuf, Failure> {
 
 /// The certificates that are meant: one by its serial, or all of a node, oldest first.
 fn find(authority: &Directory, text: &str) -> Result<Vec<u64>, Failure> {
-    let all = authority.register.certificates.iter();
     if let Ok(serial) = text.parse::<u64>() {
-        return Ok(all.filter(|entry| entry.serial == serial).map(|entry| entry.serial).collect());
+        return Ok(Some(serial)
+            .filter(|serial| authority.register.may_have_issued(*serial))
+            .into_iter()
+            .collect());
     }
     let id: NodeId = text.parse().map_err(|error| {
         Failure::new(
@@ -276,11 +319,8 @@ fn find(authority: &Directory, text: &str) -> Result<Vec<u64>, Failure> {
             "write the serial of a certificate, or a node id",
         )
     })?;
+    let all = authority.register.certificates.iter();
     Ok(all.filter(|entry| entry.node == id.to_string()).map(|entry| entry.serial).collect())
-}
-
-fn entry(authority: &Directory, serial: u64) -> Option<&Entry> {
-    authority.register.certificates.iter().find(|entry| entry.serial == serial)
 }
 
 fn unknown(text: &str, directory: &CaDirectory) -> Failure {
@@ -289,6 +329,10 @@ fn unknown(text: &str, directory: &CaDirectory) -> Failure {
         format!("the authority has issued no certificate {text}"),
         format!("see what it has issued: hyphal ca list --all{}", named(directory)),
     )
+}
+
+fn joined(serials: &[u64]) -> String {
+    serials.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The flag that makes a command in a remedy mean the same authority.
