@@ -1,7 +1,8 @@
 //! Messages that are sealed or signed, made into envelopes before they are queued.
 //!
 //! It takes its time (two or three multiplications on the curve, and every byte twice), so it runs on the caller's task and
-//! not under the lock of an outbox; a Guaranteed message, whose number has to be known, is made under that of its lane. What comes out is final: whatever the message goes through, the same bytes are sent.
+//! under no lock: not of an outbox, nor of a lane, which has given a Guaranteed message its number before. What comes out is final:
+//! whatever the message goes through, the same bytes are sent.
 
 use bytes::Bytes;
 use getrandom::SysRng;

@@ -114,11 +114,23 @@ impl SendLane {
     }
 
     /// Gives a message its number. It is to be stored before it is accepted; if that fails, it is to be
-    /// [settled](Self::settle).
+    /// [settled](Self::settle) once a later one is stored, or else [taken back](Self::take_back): a restart gives every number again
+    /// from the last one stored on, so the receiver must not hear before that it is settled.
     pub const fn accept(&mut self) -> u64 {
         let number = self.next;
         self.next += 1;
         number
+    }
+
+    /// Takes back the number that was given last, of a message that was not stored: the next message gets it. Says whether it was the
+    /// last one and nothing was sent or settled under it.
+    pub fn take_back(&mut self, number: u64) -> bool {
+        let is_last = number.checked_add(1) == Some(self.next);
+        let is_unused = is_last && number >= self.fresh && !self.settled.contains(number);
+        if is_unused {
+            self.next = number;
+        }
+        is_unused
     }
 
     /// A session with the receiver is up: the lane is announced when there is something to send or to hear of.

@@ -36,7 +36,7 @@ use self::arrival::Fate;
 pub(crate) use self::arrival::{Arrival, Hold};
 use self::incoming::Incoming;
 pub(crate) use self::outgoing::Called;
-use self::outgoing::{Accepted, Outgoing, Storing};
+use self::outgoing::{Accepted, Outgoing, Storing, Terms};
 pub(crate) use self::sending::{Convoy, send};
 pub(crate) use self::unclaimed::Unclaimed;
 use crate::clock;

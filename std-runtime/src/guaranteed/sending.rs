@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 
 use hyphal_core::ids::MessageId;
 
-use super::{Accepted, Called, Lanes, Storing};
+use super::{Accepted, Called, Lanes, Storing, Terms};
 use crate::clock;
 use crate::closing::{self, Wishes};
 use crate::error::SendError;
 use crate::hub::Hub;
-use crate::message::{Outgoing, Overflow};
+use crate::message::{Outgoing, Overflow, SendOptions};
 use crate::peer::Peer;
 use crate::receipt::{Receipt, Tracked};
 use crate::store::{Room, StoredMessage};
@@ -33,7 +33,7 @@ pub(crate) async fn send(
     }
     .map_err(|error| lanes.note_refused(error))?;
     let class = message.options.priority;
-    let Accepted { id, outcome, storing } = accept(hub, &peer, lanes, message, room, is_tracked)?;
+    let Accepted { id, outcome, storing } = accept(hub, &peer, lanes, message, len, room, is_tracked)?;
     storing.await?;
     let called = || Called::new(Arc::clone(lanes), class, id);
     let receipt =
@@ -58,31 +58,35 @@ fn lanes_for<'p>(
     Ok((peer.lanes.as_ref().ok_or(SendError::NoStore)?, len))
 }
 
-/// Gives the message its number, seals and signs it with that if it is to be, and begins to store it.
+/// Gives the message its number, seals and signs it with that if it is to be, and begins to store it. `len`: the bytes that it
+/// takes in the store.
 fn accept(
     hub: &Hub,
     peer: &Peer,
     lanes: &Arc<Lanes>,
     message: Outgoing<'_>,
+    len: usize,
     room: Room,
     is_tracked: bool,
 ) -> Result<Accepted, SendError> {
     let (options, accepted_at) = (message.options, clock::wall_time());
-    lanes.accept(options.priority, room, is_tracked, |id| {
-        let wishes = Wishes::of(hub, options);
-        let full = wishes.need_envelope();
-        let (kind, payload) = match full {
-            true => (0, closing::close(hub, Some(peer), &message, wishes, id)?.bytes),
-            false => (message.kind, message.payload.into_shared()),
-        };
-        Ok(StoredMessage { kind, ttl: options.ttl, accepted_at, full, payload })
-    })
+    let SendOptions { ttl, priority, .. } = options;
+    let draft = lanes.number(priority, Terms { ttl, accepted_at, len, is_tracked })?;
+    let wishes = Wishes::of(hub, options);
+    let full = wishes.need_envelope();
+    let (kind, payload) = match full {
+        true => (0, closing::close(hub, Some(peer), &message, wishes, draft.id())?.bytes),
+        false => (message.kind, message.payload.into_shared()),
+    };
+    draft.store(room, StoredMessage { kind, ttl, accepted_at, full, payload })
 }
 
 /// The Guaranteed messages of a batch that are not durable yet, oldest first.
 #[derive(Default)]
 pub(crate) struct Convoy {
     storing: VecDeque<Storing>,
+    /// Why the message after them was not taken, though it had room: it is not among those that are yet to come.
+    refused: Option<SendError>,
     /// Room for the next one.
     reserving: Option<Reserving>,
 }
@@ -104,22 +108,24 @@ impl Convoy {
         loop {
             let mut refused = None;
             while self.storing.len() < CONVOY
+                && self.refused.is_none()
                 && let Some(message) = messages.peek()
                 && message.options.is_guaranteed()
             {
                 let begun = check(message).and_then(|()| lanes_for(hub, peer, message));
                 let overflow = message.options.overflow;
-                let room = begun
-                    .map(|(lanes, len)| self.poll_room(cx, lanes, len, overflow).map(|room| (lanes, room)));
+                let room = begun.map(|(lanes, len)| {
+                    self.poll_room(cx, lanes, len, overflow).map(|room| (lanes, len, room))
+                });
                 match room {
-                    Ok(Poll::Ready((lanes, Ok(room)))) => {
+                    Ok(Poll::Ready((lanes, len, Ok(room)))) => {
                         let Some(message) = messages.next() else { break };
-                        match accept(hub, peer, lanes, message, room, false) {
+                        match accept(hub, peer, lanes, message, len, room, false) {
                             Ok(Accepted { storing, .. }) => self.storing.push_back(storing),
-                            Err(error) => refused = Some(error),
+                            Err(error) => self.refused = Some(error),
                         }
                     }
-                    Ok(Poll::Ready((_, Err(error)))) | Err(error) => refused = Some(error),
+                    Ok(Poll::Ready((.., Err(error)))) | Err(error) => refused = Some(error),
                     Ok(Poll::Pending) => break,
                 }
                 if refused.is_some() {
@@ -136,10 +142,10 @@ impl Convoy {
                     return Poll::Ready(Err(error));
                 }
                 Some(Poll::Pending) => {
-                    // What was refused is refused again when those before it are durable.
+                    // What was refused before it was taken is refused again when those before it are durable.
                     return Poll::Pending;
                 }
-                None => match refused {
+                None => match self.refused.take().or(refused) {
                     Some(error) => {
                         let noted = peer.lanes.as_ref().map_or(error, |lanes| lanes.note_refused(error));
                         return Poll::Ready(Err(noted));

@@ -34,6 +34,7 @@ use self::file::{Access, Disk};
 use self::numbers::Numbers;
 pub use self::numbers::{StoreCounters, StoreHoldings, StoreState};
 use self::room::Rooms;
+pub(crate) use self::writer::Answer;
 use self::writer::{Operation, Settled, Shared, Writer};
 
 /// Whether there is a store of the node `own` in `directory`, and none of another node, of a newer release, damaged at its beginning,
@@ -118,6 +119,15 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct Durable(oneshot::Receiver<Result<(), StoreFailure>>);
 
+impl Durable {
+    /// What waits for a write that is yet to be asked for, and what that is answered with. Resolves with
+    /// [`Closed`](StoreFailure::Closed) if it never is.
+    pub(crate) fn asked() -> (Answer, Self) {
+        let (answer, answered) = oneshot::channel();
+        (answer, Self(answered))
+    }
+}
+
 impl Future for Durable {
     type Output = Result<(), StoreFailure>;
 
@@ -195,10 +205,18 @@ impl Store {
         self.handle.shared.rooms.reserve(bytes).await
     }
 
-    /// Accepts a message. `Ok` of the future is what the application may be told as accepted. The caller gives numbers in
-    /// rising order from 1 on; a number whose append failed is left out, or given again as it never left this node.
-    pub(crate) fn append(&self, room: Room, lane: LaneKey, number: u64, message: StoredMessage) -> Durable {
-        self.push(|answer| Operation::Append { lane, number, message, room, answer })
+    /// Accepts a message. `Ok` of the [`Durable`] that waits for the answer is what the application may be told as accepted. The
+    /// caller gives numbers in rising order from 1 on; a number whose append failed is left out, or given again as it never left
+    /// this node.
+    pub(crate) fn append(
+        &self,
+        room: Room,
+        lane: LaneKey,
+        number: u64,
+        message: StoredMessage,
+        answer: Answer,
+    ) {
+        self.handle.shared.push(Operation::Append { lane, number, message, room, answer });
     }
 
     /// The durable messages of a lane from number `from` on, in order: at most `max_messages`, and no more once their
@@ -257,9 +275,9 @@ impl Store {
     /// Keeps what has come in of a lane; a new lane may push out the least recently used one. The newest state of a lane wins, and all
     /// who wait for an older one are answered with it.
     pub(crate) fn save_arrivals(&self, arrivals: StoredReceiveLane) -> Durable {
-        let (answer, durable) = oneshot::channel();
+        let (answer, durable) = Durable::asked();
         self.handle.shared.save(arrivals, answer);
-        Durable(durable)
+        durable
     }
 
     /// What was done since the store was opened.
@@ -294,10 +312,10 @@ impl Store {
         let _ = closed.wait_for(|closed| *closed).await;
     }
 
-    fn push(&self, operation: impl FnOnce(writer::Answer) -> Operation) -> Durable {
-        let (answer, durable) = oneshot::channel();
+    fn push(&self, operation: impl FnOnce(Answer) -> Operation) -> Durable {
+        let (answer, durable) = Durable::asked();
         self.handle.shared.push(operation(answer));
-        Durable(durable)
+        durable
     }
 }
 

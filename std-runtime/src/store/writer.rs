@@ -105,7 +105,8 @@ pub(super) struct Arrival {
     answers: Vec<Answer>,
 }
 
-pub(super) type Answer = oneshot::Sender<Result<(), StoreFailure>>;
+/// Where the outcome of a write is told.
+pub(crate) type Answer = oneshot::Sender<Result<(), StoreFailure>>;
 
 impl Shared {
     pub(super) fn new(rooms: Rooms, index: Index, opened: Opened, numbers: Numbers) -> Self {

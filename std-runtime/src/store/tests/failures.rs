@@ -327,7 +327,7 @@ fn open_on(disk: Arc<TestDisk>) -> Store {
 
 fn append(store: &Store, number: u64) -> Durable {
     let room = store.try_reserve(LENGTH).unwrap();
-    store.append(room, lane(1), number, message(LENGTH, number))
+    append_in(store, room, lane(1), number, message(LENGTH, number))
 }
 
 /// Appends until the disk is full; the number of the last message that was accepted.

@@ -189,7 +189,7 @@ async fn a_full_store_makes_room_when_messages_are_settled() {
     store.settle(lane(1), 2, &[]);
     let (room, _) = waiting.await.unwrap().unwrap();
 
-    assert_eq!(store.append(room, lane(1), 3, message(1700, 0)).await, Ok(()));
+    assert_eq!(append_in(&store, room, lane(1), 3, message(1700, 0)).await, Ok(()));
     assert_eq!(numbers(&store, lane(1), 1).await, [2, 3]);
 }
 
@@ -271,7 +271,7 @@ async fn a_closed_store_says_so() {
 
     store.close().await;
 
-    assert_eq!(store.append(room, lane(1), 1, message(5, 0)).await, Err(StoreFailure::Closed));
+    assert_eq!(append_in(&store, room, lane(1), 1, message(5, 0)).await, Err(StoreFailure::Closed));
     assert_eq!(store.counters().refused, [(StoreFailure::Closed, 1)]);
     assert_eq!(store.save_arrivals(arrivals(1, 1)).await, Err(StoreFailure::Closed));
     assert_eq!(store.reserve(5).await.unwrap_err(), StoreFailure::Closed);
@@ -369,7 +369,13 @@ async fn accept(
     message: &StoredMessage,
 ) -> Result<(), StoreFailure> {
     let room = store.reserve(message.payload.len()).await?;
-    store.append(room, lane, number, message.clone()).await
+    append_in(store, room, lane, number, message.clone()).await
+}
+
+fn append_in(store: &Store, room: Room, lane: LaneKey, number: u64, message: StoredMessage) -> Durable {
+    let (answer, durable) = Durable::asked();
+    store.append(room, lane, number, message, answer);
+    durable
 }
 
 /// Returns when all that was asked for before is on the disk.

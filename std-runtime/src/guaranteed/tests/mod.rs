@@ -2,7 +2,10 @@
 //!
 //! A real store and a real outbox; the links are their tokens, which take the turns that these tests give them.
 
+mod drafts;
+
 use std::cell::Cell;
+use std::num::NonZeroU64;
 
 use bytes::Bytes;
 use hyphal_core::identity::Identity;
@@ -10,6 +13,7 @@ use hyphal_core::wire::delivery::{self, Arrived, LaneState};
 use hyphal_core::wire::message::DEFAULT_TTL;
 use tempfile::TempDir;
 
+use super::outgoing::Draft;
 use super::*;
 use crate::builder::NodeBuilder;
 use crate::node::Node;
@@ -101,7 +105,7 @@ async fn one_message_at_a_time_has_its_turn_however_much_others_send() {
     scene.crowd_outbox();
     assert_eq!(scene.turn(STAYING), [delivery::Lane::KIND], "what is said of a lane waits for nobody");
 
-    scene.answer_lane(epoch);
+    scene.answer_lane(CLASS, epoch, 1);
     // The mark is made durable before the first message leaves.
     for _ in 0..2 {
         scene.lanes.feed(scene.node.hub(), &scene.peer, STAYING, NOW);
@@ -191,17 +195,22 @@ impl Scene {
         said
     }
 
+    /// Gives a message to the peer its number.
+    fn draft(&self, class: Priority, payload: &[u8]) -> Draft {
+        let StoredMessage { ttl, accepted_at, .. } = message(b"");
+        let terms = Terms { ttl, accepted_at, len: payload.len(), is_tracked: true };
+        self.lanes.number(class, terms).unwrap()
+    }
+
+    /// Begins to store a message that has its number.
+    fn store(&self, draft: Draft, payload: &'static [u8]) -> Result<Accepted, SendError> {
+        let room = self.lanes.try_reserve(payload.len()).unwrap();
+        draft.store(room, message(payload))
+    }
+
     /// Begins to store a message to the peer.
     fn accept(&self, payload: &'static [u8]) -> Accepted {
-        let room = self.lanes.try_reserve(payload.len()).unwrap();
-        let message = StoredMessage {
-            kind: 0x1000,
-            ttl: DEFAULT_TTL,
-            accepted_at: clock::wall_time(),
-            full: false,
-            payload: Bytes::from_static(payload),
-        };
-        self.lanes.accept(CLASS, room, true, |_| Ok(message)).unwrap()
+        self.store(self.draft(CLASS, payload), payload).unwrap()
     }
 
     /// Stores a message to the peer, and says of which epoch its lane is.
@@ -211,10 +220,10 @@ impl Scene {
         accepted.id.epoch
     }
 
-    /// The peer takes messages of this node's lane from its start.
-    fn answer_lane(&self, epoch: u64) {
-        let arrived = Arrived { since: 1, base: 1, bits: [0; Arrived::WORDS] };
-        let state = LaneState { class: CLASS, epoch, arrived: Some(arrived) };
+    /// All messages of this node's lane below `base` have come, and the peer takes more.
+    fn answer_lane(&self, class: Priority, epoch: u64, base: u64) {
+        let arrived = Arrived { since: 1, base, bits: [0; Arrived::WORDS] };
+        let state = LaneState { class, epoch, arrived: Some(arrived) };
         self.lanes.handle_state(&state, STAYING).unwrap();
     }
 
@@ -246,6 +255,16 @@ impl Scene {
             tokio::task::yield_now().await;
             self.lanes.feed(self.node.hub(), &self.peer, STAYING, NOW);
         }
+    }
+}
+
+fn message(payload: &'static [u8]) -> StoredMessage {
+    StoredMessage {
+        kind: 0x1000,
+        ttl: DEFAULT_TTL,
+        accepted_at: clock::wall_time(),
+        full: false,
+        payload: Bytes::from_static(payload),
     }
 }
 

@@ -1,38 +1,36 @@
 //! What goes out over a peer's lanes: every stored message and its fate.
 //!
 //! ```text
-//!   accept ─▶ unstored ─▶ stored ─▶ (ready) ─▶ sent ─▶ delivered, unknown
+//!   number ─▶ unstored ─▶ stored ─▶ (ready) ─▶ sent ─▶ delivered, unknown
 //!                           └───────────┴───────┴────▶ leaving ─▶ gone: expired, cancelled, failed
 //! ```
 //! A message that leaves has its fate at once, but keeps its number until its removal is durable. Beside the store, about 100
 //! bytes of memory are kept for each message, and payloads only of those that are sent next.
 
+mod draft;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use getrandom::SysRng;
 use hyphal_core::ids::{MessageId, Priority, Reliability};
 use hyphal_core::lane::SendLane;
 use hyphal_core::outbox::{self, Header, Payload, Ticket};
 use hyphal_core::time::{Instant, UnixTime};
 use hyphal_core::wire::delivery::{Lane, LaneRefusal, LaneState};
 use hyphal_core::wire::reason::Reason;
-use rand_core::TryRng;
 use tokio::sync::oneshot;
 
-use super::{Attached, Lanes, RETRY_AFTER, may_tell, message_id, tell};
+use self::draft::Unstored;
+pub(super) use self::draft::{Accepted, Draft, Storing, Terms};
+use super::{Attached, Lanes, RETRY_AFTER, may_tell, tell};
 use crate::clock;
 use crate::counters::{Fates, Sent};
-use crate::error::SendError;
 use crate::hub::Hub;
 use crate::peer::{self, Peer};
-use crate::receipt::{Outcome, ReceiptLedger};
-use crate::store::{Durable, Room, StoreFailure, StoredMessage, StoredSendLane};
+use crate::receipt::Outcome;
+use crate::store::{StoreFailure, StoredMessage, StoredSendLane};
 
 /// The sending ends of the lanes to one peer.
 #[derive(Debug, Default)]
@@ -55,8 +53,12 @@ struct End {
     is_lost: bool,
     /// Messages that have no fate, or whose removal is not durable.
     outstanding: BTreeMap<u64, Outstanding>,
-    /// Those that are not durable yet.
-    unstored: BTreeSet<u64>,
+    /// Numbers that are given and not durable.
+    unstored: BTreeMap<u64, Unstored>,
+    /// The store was asked for all messages below, and for none from here on.
+    append_from: u64,
+    /// The number after the last one that is durable.
+    durable: u64,
     /// When messages expire, and which.
     expiries: BTreeSet<(u64, u64)>,
     /// Messages that are sent next.
@@ -80,15 +82,6 @@ struct Outstanding {
     len: u32,
     is_leaving: bool,
     receipt: Option<oneshot::Sender<Outcome>>,
-}
-
-/// A message that has its number and is being stored.
-pub(crate) struct Accepted {
-    pub(crate) id: MessageId,
-    /// What tells of its fate, if it is tracked.
-    pub(crate) outcome: Option<oneshot::Receiver<Outcome>>,
-    /// Resolves when the message is durable, or could not be stored.
-    pub(crate) storing: Storing,
 }
 
 /// Where a Guaranteed message is to be called back.
@@ -136,7 +129,7 @@ impl Outgoing {
     pub(super) fn restore_messages(&mut self, class: Priority, messages: &[(u64, StoredMessage)]) {
         let Some(end) = &mut self.classes[class as usize] else { return };
         for (number, message) in messages {
-            end.insert(*number, message, None);
+            end.insert(*number, message.ttl, message.accepted_at, message.payload.len(), None);
             self.counts.sent += 1;
             self.counts.stored += 1;
         }
@@ -188,7 +181,7 @@ impl Outgoing {
     /// A stored message meets a fate that needs no word of the peer; says whether it had none.
     fn leave(&mut self, class: Priority, number: u64, outcome: Outcome) -> bool {
         let Some(end) = self.classes[class as usize].as_deref_mut() else { return false };
-        if end.unstored.contains(&number) {
+        if end.unstored.contains_key(&number) {
             return false;
         }
         let Some(message) = end.outstanding.get_mut(&number).filter(|message| !message.is_leaving) else {
@@ -243,11 +236,14 @@ impl Outgoing {
 
 impl End {
     fn new(lane: SendLane) -> Self {
+        let next = lane.next_number();
         Self {
             lane,
             is_lost: false,
             outstanding: BTreeMap::new(),
-            unstored: BTreeSet::new(),
+            unstored: BTreeMap::new(),
+            append_from: next,
+            durable: next,
             expiries: BTreeSet::new(),
             ready: BTreeMap::new(),
             ready_bytes: 0,
@@ -259,16 +255,23 @@ impl End {
         }
     }
 
-    fn insert(&mut self, number: u64, message: &StoredMessage, receipt: Option<oneshot::Sender<Outcome>>) {
-        let lives = Duration::from_secs(u64::from(message.ttl)).as_micros();
-        let expires_at = match message.ttl {
+    fn insert(
+        &mut self,
+        number: u64,
+        ttl: u32,
+        accepted_at: UnixTime,
+        len: usize,
+        receipt: Option<oneshot::Sender<Outcome>>,
+    ) {
+        let lives = Duration::from_secs(u64::from(ttl)).as_micros();
+        let expires_at = match ttl {
             0 => u64::MAX,
-            _ => message.accepted_at.as_micros().saturating_add(u64::try_from(lives).unwrap_or(u64::MAX)),
+            _ => accepted_at.as_micros().saturating_add(u64::try_from(lives).unwrap_or(u64::MAX)),
         };
         if expires_at != u64::MAX {
             self.expiries.insert((expires_at, number));
         }
-        let len = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
         self.outstanding.insert(number, Outstanding { expires_at, len, is_leaving: false, receipt });
     }
 
@@ -299,111 +302,6 @@ impl End {
 }
 
 impl Lanes {
-    /// Gives a message its number and begins to store it. `write` makes it, knowing its id; if it fails, nothing has happened.
-    ///
-    /// # Errors
-    /// [`SendError::NotKept`] if the peer of this session keeps no such messages; [`SendError::QueueFull`] if it is tracked
-    /// and too many are; what `write` says.
-    pub(crate) fn accept(
-        self: &Arc<Self>,
-        class: Priority,
-        room: Room,
-        is_tracked: bool,
-        write: impl FnOnce(MessageId) -> Result<StoredMessage, SendError>,
-    ) -> Result<Accepted, SendError> {
-        let mut outgoing = self.outgoing();
-        if outgoing.attached.as_ref().is_some_and(|attached| !attached.keeps) {
-            return Err(SendError::NotKept);
-        }
-        if is_tracked && outgoing.receipts >= ReceiptLedger::MAX {
-            return Err(SendError::QueueFull);
-        }
-        let is_attached = outgoing.attached.is_some();
-        let place = &mut outgoing.classes[class as usize];
-        let end = match place {
-            Some(end) => end,
-            None => {
-                let epoch = SysRng.try_next_u64().map_err(|_| SendError::StoreFailed)?;
-                let mut end = End { is_lost: true, ..End::new(SendLane::new(class, epoch)) };
-                if is_attached {
-                    end.lane.handle_session_start();
-                }
-                place.insert(Box::new(end))
-            }
-        };
-        let (epoch, number) = (end.lane.epoch(), end.lane.next_number());
-        let id = message_id(epoch, number);
-        let message = write(id)?;
-        if std::mem::replace(&mut end.is_lost, false) {
-            let opening = self.keeper.store.open_lane(self.key(class), epoch);
-            self.keeper.runtime.spawn(Arc::clone(self).watch_opening(class, epoch, opening));
-        }
-        end.lane.accept();
-        let (receipt, outcome) = match is_tracked {
-            true => {
-                let (receipt, outcome) = oneshot::channel();
-                (Some(receipt), Some(outcome))
-            }
-            false => (None, None),
-        };
-        end.insert(number, &message, receipt);
-        end.unstored.insert(number);
-        // Under the lock, so that the store hears of numbers in their order.
-        let durable = self.keeper.store.append(room, self.key(class), number, message.clone());
-        outgoing.receipts += usize::from(is_tracked);
-        let storing = Storing { state: Some((Arc::clone(self), class, id, message, durable)) };
-        Ok(Accepted { id, outcome, storing })
-    }
-
-    async fn watch_opening(self: Arc<Self>, class: Priority, epoch: u64, opening: Durable) {
-        if opening.await.is_err()
-            && let Some(end) = self.outgoing().end_of(class, epoch)
-        {
-            // The next message tries again.
-            end.is_lost = true;
-        }
-    }
-
-    /// A message is durable, or could not be stored.
-    fn handle_stored(
-        self: &Arc<Self>,
-        class: Priority,
-        id: MessageId,
-        message: StoredMessage,
-        stored: Result<(), StoreFailure>,
-    ) -> Result<(), SendError> {
-        let MessageId { epoch, sequence: number } = id;
-        let mut outgoing = self.outgoing();
-        // The peer was removed meanwhile.
-        let end = outgoing.end_of(class, epoch).ok_or(SendError::UnknownPeer)?;
-        end.unstored.remove(&number);
-        if let Err(failure) = stored {
-            tracing::debug!(peer = %self.id, "a message is not stored: {failure}");
-            end.lane.settle(number);
-            let message = end.outstanding.remove(&number);
-            if let Some(Outstanding { expires_at, receipt, .. }) = message {
-                end.expiries.remove(&(expires_at, number));
-                outgoing.receipts -= usize::from(receipt.is_some());
-            }
-            self.call_link(&outgoing);
-            return Err(failure.into());
-        }
-        let is_first_to_expire = end.expiries.first().is_some_and(|&(_, first)| first == number);
-        end.prepare(number, message);
-        outgoing.counts.sent += 1;
-        outgoing.counts.stored += 1;
-        if outgoing.attached.as_ref().is_some_and(|attached| !attached.keeps) {
-            // Its session came up while the message was on its way to the disk.
-            outgoing.leave(class, number, Outcome::Failed(Reason::NotKept));
-            self.remove_left(&mut outgoing);
-        }
-        self.call_link(&outgoing);
-        if is_first_to_expire {
-            self.keeper.expiry.notify_one();
-        }
-        Ok(())
-    }
-
     /// The peer speaks of a lane of this node's, over the link of this token.
     ///
     /// # Errors
@@ -646,7 +544,7 @@ impl Lanes {
             self.keeper.runtime.spawn(Arc::clone(self).raise_mark(class, epoch, mark));
         }
         while let Some(number) = end.lane.poll_next() {
-            if end.unstored.contains(&number) {
+            if end.unstored.contains_key(&number) {
                 return Ok(true);
             }
             match end.outstanding.get(&number) {
@@ -726,40 +624,6 @@ impl Called {
             Some(_) if !end.lane.was_sent(self.id.sequence) => 0,
             Some(message) => message.len,
             None => u32::MAX,
-        }
-    }
-}
-
-/// A message on its way to the disk. Dropped before, the message is accepted all the same if it gets there.
-#[must_use = "nothing is accepted before it is stored"]
-pub(crate) struct Storing {
-    state: Option<(Arc<Lanes>, Priority, MessageId, StoredMessage, Durable)>,
-}
-
-impl Future for Storing {
-    type Output = Result<(), SendError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some((.., durable)) = &mut self.state else { return Poll::Ready(Err(SendError::Closed)) };
-        let Poll::Ready(stored) = Pin::new(durable).poll(cx) else { return Poll::Pending };
-        match self.state.take() {
-            Some((lanes, class, id, message, _)) => {
-                Poll::Ready(lanes.handle_stored(class, id, message, stored))
-            }
-            None => Poll::Ready(Err(SendError::Closed)),
-        }
-    }
-}
-
-impl Drop for Storing {
-    fn drop(&mut self) {
-        if let Some((lanes, class, id, message, durable)) = self.state.take() {
-            let runtime = lanes.keeper.runtime.clone();
-            runtime.spawn(async move {
-                let stored = durable.await;
-                // Nobody is there to hear why it was not.
-                let _ = lanes.handle_stored(class, id, message, stored);
-            });
         }
     }
 }

@@ -1,0 +1,199 @@
+//! Messages between their number and the store: who waits for whom, and what becomes of a number that is not used.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::message::{Outgoing, SendOptions};
+
+#[tokio::test]
+async fn a_message_that_is_ready_before_an_older_one_of_its_lane_is_stored_and_sent_after_it() {
+    let scene = Scene::new().await;
+    let long = scene.draft(CLASS, LONG);
+    let mut short = scene.accept(b"short");
+    scene.settle_store().await;
+    let was_accepted = is_ready(&mut short.storing);
+    let stored_before = scene.numbers_stored().await;
+
+    let long = scene.store(long, LONG).unwrap();
+    long.storing.await.unwrap();
+    short.storing.await.unwrap();
+    scene.open_lane(CLASS, long.id.epoch).await;
+
+    assert_eq!((was_accepted, stored_before), (false, vec![]));
+    assert_eq!((long.id.sequence, short.id.sequence), (1, 2));
+    assert_eq!(scene.numbers_stored().await, [1, 2]);
+    assert_eq!(scene.send_all().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_message_that_is_being_written_holds_up_neither_the_link_nor_other_classes() {
+    let scene = Scene::new().await;
+    let epoch = scene.accept_stored(b"before it").await;
+    let _long = scene.draft(CLASS, LONG);
+
+    let critical = scene.store(scene.draft(Priority::Critical, b"now"), b"now").unwrap();
+    critical.storing.await.unwrap();
+    scene.open_lane(Priority::Critical, critical.id.epoch).await;
+    scene.open_lane(CLASS, epoch).await;
+
+    assert_eq!(scene.send_all().await, [1, 1], "what was before it in its own lane, and what is of another");
+}
+
+#[tokio::test]
+async fn a_message_that_is_given_up_while_it_is_written_holds_up_none_behind_it() {
+    let scene = Scene::new().await;
+    let first = scene.draft(CLASS, LONG);
+    let second = scene.accept(b"second");
+
+    drop(first);
+    second.storing.await.unwrap();
+    scene.open_lane(CLASS, second.id.epoch).await;
+
+    assert_eq!(scene.numbers_stored().await, [2]);
+    assert_eq!(scene.send_all().await, [2]);
+    assert!(!scene.lanes.is_settled(), "the second is on its way");
+    scene.answer_lane(CLASS, second.id.epoch, 3);
+    assert!(scene.lanes.is_settled());
+}
+
+#[tokio::test]
+async fn numbers_that_are_given_up_with_none_stored_behind_them_are_given_again() {
+    let scene = Scene::new().await;
+    scene.accept_stored(b"first").await;
+    let (second, third, fourth) =
+        (scene.draft(CLASS, LONG), scene.draft(CLASS, LONG), scene.draft(CLASS, LONG));
+
+    drop(third);
+    drop(second);
+    drop(fourth);
+
+    assert_eq!(scene.draft(CLASS, LONG).id().sequence, 2);
+    let next = scene.accept(b"next");
+    next.storing.await.unwrap();
+    assert_eq!((next.id.sequence, scene.numbers_stored().await), (2, vec![1, 2]));
+}
+
+#[tokio::test]
+async fn a_number_under_which_the_store_took_nothing_is_given_again() {
+    let scene = Scene::new().await;
+    scene.accept_stored(b"first").await;
+    // The store has lost the lane.
+    scene.lanes.keeper.store.close_lane(scene.lanes.key(CLASS)).await.unwrap();
+
+    let refused = scene.accept(b"second");
+    let behind_it = scene.accept(b"third");
+    let answers = (refused.storing.await, behind_it.storing.await);
+
+    assert_eq!(answers, (Err(SendError::UnknownPeer), Err(SendError::UnknownPeer)));
+    assert_eq!(scene.draft(CLASS, LONG).id().sequence, 2);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_sealed_uses_up_no_number() {
+    let scene = Scene::new().await;
+
+    let refused = scene.node.send_with(PEER, 0x1000, b"for nobody", sealed(true)).await;
+
+    assert_eq!(refused.unwrap_err(), SendError::BadKey);
+    assert_eq!(scene.accept(b"next").id.sequence, 1);
+}
+
+#[tokio::test]
+async fn a_batch_ends_at_the_message_that_cannot_be_sealed() {
+    let scene = Scene::new().await;
+    let message = |seal| Outgoing { options: sealed(seal), ..Outgoing::new(0x1000, b"one of three") };
+
+    let refused =
+        scene.node.send_batch(PEER, [message(false), message(true), message(false)]).await.unwrap_err();
+
+    assert_eq!((refused.accepted, refused.error), (1, SendError::BadKey));
+    assert_eq!(scene.numbers_stored().await, [1]);
+}
+
+#[tokio::test]
+async fn a_message_whose_peer_is_removed_while_it_is_written_is_not_accepted_and_neither_is_what_waits_for_it()
+ {
+    let scene = Scene::new().await;
+    let long = scene.draft(CLASS, LONG);
+    let waiting = scene.accept(b"behind it");
+
+    scene.lanes.close(Reason::PeerGone);
+    let long = scene.store(long, LONG).map(|accepted| accepted.id);
+    let next = scene.accept(b"to a new peer of the same id");
+    next.storing.await.unwrap();
+
+    assert_eq!(long.unwrap_err(), SendError::UnknownPeer);
+    assert_eq!(waiting.storing.await, Err(SendError::UnknownPeer));
+    assert_eq!((next.id.sequence, scene.numbers_stored().await), (1, vec![1]));
+}
+
+#[tokio::test]
+async fn a_message_that_is_written_after_the_store_was_closed_is_not_accepted_and_neither_is_what_waits_for_it()
+ {
+    let scene = Scene::new().await;
+    let long = scene.draft(CLASS, LONG);
+    let room = scene.lanes.try_reserve(LONG.len()).unwrap();
+    let waiting = scene.accept(b"behind it");
+
+    scene.lanes.keeper.store.close().await;
+    let long = long.store(room, message(LONG)).unwrap();
+
+    assert_eq!(long.storing.await, Err(SendError::Closed));
+    assert_eq!(waiting.storing.await, Err(SendError::Closed));
+}
+
+#[tokio::test]
+async fn a_message_whose_peer_proves_to_keep_none_while_it_is_being_written_fails() {
+    let scene = Scene::new().await;
+    let draft = scene.draft(CLASS, LONG);
+
+    scene.attach_to(STAYING, false);
+    let message = scene.store(draft, LONG).unwrap();
+    message.storing.await.unwrap();
+
+    assert_eq!(message.outcome.unwrap().try_recv(), Ok(Outcome::Failed(Reason::NotKept)));
+}
+
+impl Scene {
+    /// The session is up, and the peer takes messages of the lane.
+    async fn open_lane(&self, class: Priority, epoch: u64) {
+        if self.lanes.outgoing().attached().is_none() {
+            self.attach(STAYING);
+        }
+        self.turn(STAYING);
+        self.answer_lane(class, epoch, 1);
+        // The mark is made durable before the first message leaves.
+        for _ in 0..2 {
+            self.settle_store().await;
+        }
+    }
+
+    /// Has the link send all that it may; the numbers of it, in order.
+    async fn send_all(&self) -> Vec<u64> {
+        self.settle_store().await;
+        let mut numbers = Vec::new();
+        let mut lane = self.peer.lane();
+        while let Some(next) = lane.outbox.next(NOW) {
+            numbers.extend(next.header.number.map(NonZeroU64::get));
+            lane.outbox.take(usize::MAX);
+        }
+        numbers
+    }
+
+    /// The numbers of the messages in the store.
+    async fn numbers_stored(&self) -> Vec<u64> {
+        let stored = self.lanes.keeper.store.read(self.lanes.key(CLASS), 1, 100, 1 << 20).await.unwrap();
+        stored.into_iter().map(|(number, _)| number).collect()
+    }
+}
+
+fn is_ready(storing: &mut Storing) -> bool {
+    matches!(Pin::new(storing).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
+}
+
+fn sealed(seal: bool) -> SendOptions {
+    SendOptions::default().reliability(Reliability::Guaranteed).seal(seal)
+}
+
+const LONG: &[u8] = &[7; 10_000];
