@@ -1,6 +1,6 @@
 //! Messages between their number and the store: who waits for whom, and what becomes of a number that is not used.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
@@ -93,7 +93,7 @@ async fn a_number_under_which_the_store_took_nothing_is_given_again() {
 async fn a_message_that_cannot_be_sealed_uses_up_no_number() {
     let scene = Scene::new().await;
 
-    let refused = scene.node.send_with(PEER, 0x1000, b"for nobody", sealed(true)).await;
+    let refused = scene.node.send_direct(PEER, 0x1000, b"for nobody", sealed(true)).await;
 
     assert_eq!(refused.unwrap_err(), SendError::BadKey);
     assert_eq!(scene.accept(b"next").id.sequence, 1);
