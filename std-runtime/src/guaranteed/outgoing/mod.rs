@@ -22,8 +22,10 @@ use hyphal_core::wire::delivery::{Lane, LaneRefusal, LaneState};
 use hyphal_core::wire::reason::Reason;
 use tokio::sync::oneshot;
 
+#[cfg(test)]
+pub(super) use self::draft::Draft;
 use self::draft::Unstored;
-pub(super) use self::draft::{Accepted, Draft, Storing, Terms};
+pub(super) use self::draft::{Accepted, Storing, Terms};
 use super::{Attached, Lanes, RETRY_AFTER, may_tell, tell};
 use crate::clock;
 use crate::counters::{Fates, Sent};
