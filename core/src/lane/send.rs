@@ -295,3 +295,38 @@ impl Fates {
         (self.others.base()..self.others.end()).filter(|&number| self.others.contains(number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::delivery::Arrived;
+
+    #[test]
+    fn a_number_is_taken_back_and_given_again_only_while_it_is_the_last_and_nothing_of_it_was_told() {
+        let mut lane = SendLane::new(Priority::High, 7);
+        let (first, second) = (lane.accept(), lane.accept());
+
+        assert!(!lane.take_back(first), "another one was given since");
+        assert!(lane.take_back(second));
+        assert_eq!(lane.accept(), second);
+
+        lane.settle(second);
+        assert!(!lane.take_back(second), "the peer may have heard that it is settled");
+    }
+
+    #[test]
+    fn a_number_that_was_sent_is_not_taken_back() {
+        let mut lane = SendLane::new(Priority::High, 7);
+        let number = lane.accept();
+        let mark = lane.poll_mark().expect("it lies above the mark");
+        lane.handle_marked(mark);
+        lane.handle_session_start();
+        let Lane { base, .. } = lane.poll_lane().expect("the lane is announced");
+        let arrived = Some(Arrived { since: base, base, bits: [0; Arrived::WORDS] });
+        lane.handle_state(&LaneState { class: Priority::High, epoch: 7, arrived }, true).unwrap();
+        assert_eq!(lane.poll_next(), Some(number));
+        lane.handle_sent(number);
+
+        assert!(!lane.take_back(number));
+    }
+}
