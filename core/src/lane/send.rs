@@ -318,12 +318,12 @@ mod tests {
     fn a_number_that_was_sent_is_not_taken_back() {
         let mut lane = SendLane::new(Priority::High, 7);
         let number = lane.accept();
-        let mark = lane.poll_mark().expect("it lies above the mark");
-        lane.handle_marked(mark);
         lane.handle_session_start();
         let Lane { base, .. } = lane.poll_lane().expect("the lane is announced");
         let arrived = Some(Arrived { since: base, base, bits: [0; Arrived::WORDS] });
         lane.handle_state(&LaneState { class: Priority::High, epoch: 7, arrived }, true).unwrap();
+        let mark = lane.poll_mark().expect("it lies above the mark");
+        lane.handle_marked(mark);
         assert_eq!(lane.poll_next(), Some(number));
         lane.handle_sent(number);
 
