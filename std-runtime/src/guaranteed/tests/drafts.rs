@@ -78,9 +78,9 @@ async fn numbers_that_are_given_up_with_none_stored_behind_them_are_given_again(
 #[tokio::test]
 async fn a_number_under_which_the_store_took_nothing_is_given_again() {
     let scene = Scene::new().await;
-    scene.accept_stored(b"first").await;
+    let epoch = scene.accept_stored(b"first").await;
     // The store has lost the lane.
-    scene.lanes.keeper.store.close_lane(scene.lanes.key(CLASS)).await.unwrap();
+    scene.lanes.keeper.store.close_lane(scene.lanes.key(CLASS), epoch);
 
     let refused = scene.accept(b"second");
     let behind_it = scene.accept(b"third");
