@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Adopt {
         list: Revocations<Bytes>,
         is_kept: bool,
+        /// Hears when the list counts, or was no news any more.
+        done: oneshot::Sender<()>,
     },
     Peers {
         reply: oneshot::Sender<Vec<(PeerStatus, Option<Endpoint>)>>,
@@ -314,7 +316,10 @@ impl Control {
                 self.set_trust(now, *trust);
                 let _ = reply.send(());
             }
-            Command::Adopt { list, is_kept } => self.adopt(now, list, is_kept),
+            Command::Adopt { list, is_kept, done } => {
+                self.adopt(now, list, is_kept);
+                let _ = done.send(());
+            }
             Command::Peers { reply } => {
                 let endpoint = |status: &PeerStatus| self.endpoints.get(&status.id).cloned();
                 let _ = reply.send(self.node.peers().map(|status| (status, endpoint(&status))).collect());

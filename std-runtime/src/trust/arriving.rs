@@ -15,7 +15,7 @@ use hyphal_core::trust::Revocations;
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
 use hyphal_core::wire::revocation::RevocationList;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{TrustState, persist};
 use crate::control::Command;
@@ -49,14 +49,14 @@ impl Arriving {
     /// Takes a list from a peer.
     pub(crate) fn take(self: &Arc<Self>, hub: &Hub, bytes: Bytes) -> Result<(), Refused> {
         let list = RevocationList::decode(&bytes).map_err(Refused::Forged)?;
-        let trust = hub.trust();
-        trust.authorities.is_news(&list).map_err(Refused::NoNews)?;
-        check_newest(&self.places(), &list.header().authority, list.header().version)?;
+        check_news(&hub.trust(), &self.places(), &list)?;
         let network = hub.plan.session.network;
         let list = Revocations::verify(bytes, network).map_err(Refused::Forged)?;
         let (authority, version) = (list.header().authority, list.header().version);
+        // Again, with the places held: what had one a moment ago counts by now, or still has it.
         let mut places = self.places();
-        check_newest(&places, &authority, version)?;
+        let trust = hub.trust();
+        check_news(&trust, &places, &list.list())?;
         match places.get_mut(&authority) {
             Some(place) => *place = Place { version, next: Some(list) },
             None => {
@@ -79,8 +79,11 @@ impl Arriving {
         let mut next = Some(list);
         while let Some(list) = next {
             let is_kept = keep(&trust, network, &list).await;
+            let (done, adopted) = oneshot::channel();
             // Without a control task nobody needs it.
-            let _ = control.send(Command::Adopt { list, is_kept }).await;
+            let _ = control.send(Command::Adopt { list, is_kept, done }).await;
+            // It keeps its place until it counts, or the same one would be news meanwhile.
+            let _ = adopted.await;
             let mut places = self.places();
             next = places.get_mut(&authority).and_then(|place| place.next.take());
             if next.is_none() {
@@ -94,10 +97,15 @@ impl Arriving {
     }
 }
 
-/// Whether the list is newer than those of its authority that are on their way.
-fn check_newest(places: &BTreeMap<NodeId, Place>, authority: &NodeId, version: u64) -> Result<(), Refused> {
-    match places.get(authority) {
-        Some(place) if place.version >= version => Err(Refused::NoNews(Reason::Duplicate)),
+/// Whether the list is newer than the one of its authority that counts, and than those that are on their way.
+fn check_news(
+    trust: &TrustState,
+    places: &BTreeMap<NodeId, Place>,
+    list: &RevocationList<'_>,
+) -> Result<(), Refused> {
+    trust.authorities.is_news(list).map_err(Refused::NoNews)?;
+    match places.get(&list.header().authority) {
+        Some(place) if place.version >= list.header().version => Err(Refused::NoNews(Reason::Duplicate)),
         _ => Ok(()),
     }
 }
