@@ -28,6 +28,51 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, RngSeed},
 };
 
+/// Those of a record that are read and written without a call, and their neighbours at each border.
+#[test]
+fn brief_messages_come_back_and_take_what_was_asked_for() {
+    const BORDERS: [u32; 6] = [0, 1, 60, 127, 128, 300];
+    let (mut previous, mut sequence) = (Some(0), 0);
+    for (ttl, age, len) in BORDERS.iter().flat_map(|&ttl| {
+        BORDERS.iter().flat_map(move |&age| [0, 1, 2, 3, 127, 128].map(|len| (ttl, age, len)))
+    }) {
+        let header = |sequence| MessageHeader { kind: 7, sequence, ttl, age, ..MessageHeader::default() };
+        let payload = [0xA5; 128];
+        let mut out = [0; 1024];
+        let mut encoder = Encoder::new(&mut out, previous);
+        // The second one is the brief one: the first says the type.
+        let first = encoder.push(&header(sequence + 1), &payload[..len], Place::Inner);
+        let needs = encoder.needs(&header(sequence + 2), len, Place::Inner);
+        let before = encoder.written();
+        let second = encoder.push(&header(sequence + 2), &payload[..len], Place::Inner);
+        let written = encoder.written();
+
+        assert!(first && second);
+        assert_eq!(written - before, needs, "ttl {ttl}, age {age}, {len} bytes");
+        // Exactly as much room as it takes is enough, and a byte less is not.
+        let mut exact = vec![0; written];
+        let mut encoder = Encoder::new(&mut exact, previous);
+        assert!(encoder.push(&header(sequence + 1), &payload[..len], Place::Inner));
+        assert!(encoder.push(&header(sequence + 2), &payload[..len], Place::Inner));
+        assert_eq!(exact, out[..written]);
+        let mut short = vec![0; written - 1];
+        let mut encoder = Encoder::new(&mut short, previous);
+        assert!(encoder.push(&header(sequence + 1), &payload[..len], Place::Inner));
+        assert!(!encoder.push(&header(sequence + 2), &payload[..len], Place::Inner));
+        let checked = message::check(&out[..written], previous).unwrap();
+        let read: Vec<_> = checked.messages().collect();
+        let expected =
+            [1, 2].map(|next| Message { header: header(sequence + next), payload: &payload[..len] });
+        assert_eq!(read, expected);
+        for cut in before..written {
+            let cut_short = message::check(&out[..cut], previous);
+            assert_eq!(cut_short.is_ok(), cut == before, "cut to {cut} of {written}");
+        }
+        sequence += 2;
+        previous = checked.last_sequence();
+    }
+}
+
 proptest! {
     #![proptest_config(repeatable())]
 

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// Where a payload lies. Small, so that a message and its place fill one line of a processor's cache.
+/// Where a payload lies. Small, as every queued message has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     block: u32,

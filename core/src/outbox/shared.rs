@@ -17,7 +17,7 @@ use bytes::Bytes;
 ///
 /// Shared payloads count with their full length, though others may hold the same bytes, and compressed ones with that of
 /// their original, so that [`Outbox::unpack`](super::Outbox::unpack) finds room for it. Beside the payload a message
-/// takes 64 bytes. A chunk of 4 KiB is freed with its last message, so messages that outlive many others of their class
+/// takes 56 bytes. A chunk of 4 KiB is freed with its last message, so messages that outlive many others of their class
 /// (a longer ttl in a queue that is not drained) keep up to 4 KiB each.
 #[derive(Debug)]
 pub struct SharedStorage<L = ()> {
@@ -306,8 +306,8 @@ struct Slot {
     place: Place,
 }
 
-/// One line of the cache of most processors.
-const _: () = assert!(size_of::<Slot>() <= 64);
+/// The documents say so.
+const _: () = assert!(size_of::<Slot>() <= 56);
 
 impl Lane {
     /// A message and its payload, unless it is a hole.
@@ -365,6 +365,6 @@ impl Lane {
 /// Holes that are not worth the work to close them.
 const HOLES: usize = 64;
 
-/// Places (64 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again:
+/// Places (56 bytes each) that a drained queue keeps while the outbox is busy, so that bursts need not grow it again:
 /// growing costs as much again as the push itself.
 const KEPT: usize = 8192;

@@ -643,9 +643,6 @@ const AHEAD_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Mutex;
-
     use hyphal_core::ids::NodeId;
     use tokio::sync::Notify;
 
@@ -663,11 +660,8 @@ mod tests {
         store.open_lane(LaneKey { node: peer, class }, epoch).await.unwrap();
         let unclaimed = Unclaimed::new(Duration::ZERO, 1, 1);
         let lanes = Guaranteed::open(store, unclaimed, Arc::new(Notify::new())).await.unwrap().lanes(peer);
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
 
-        tracing::subscriber::with_default(subscriber, || {
+        let text = crate::log::of(|| {
             for token in [1, 2] {
                 lanes.handle_session_start(token, &Arc::new(Signal::default()), true);
                 for _ in 0..100 {
@@ -678,21 +672,6 @@ mod tests {
             }
         });
 
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches("takes no Guaranteed messages").count(), 2, "{text}");
-    }
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
     }
 }

@@ -1,7 +1,6 @@
 //! Disks that are slow, full or broken, below an open store.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::database::Index;
@@ -225,7 +224,7 @@ fn each_change_of_a_disk_is_one_line_of_the_log() {
     let logged = |disk: TestDisk, fail: fn(&TestDisk)| {
         let disk = Arc::new(disk);
         database::initialise(disk.clone(), Path::new("test")).unwrap();
-        log_of(|| write_once(&disk, || fail(&disk)))
+        crate::log::of(|| write_once(&disk, || fail(&disk)))
     };
 
     let of_full = logged(full, TestDisk::refuse_writes);
@@ -283,29 +282,6 @@ fn write_once(disk: &Arc<TestDisk>, fail: impl FnOnce()) {
     shared.push(Operation::Close { lane: lane(1), epoch: 1 });
     shared.begin_close();
     writer.run();
-}
-
-/// What is logged on this thread meanwhile.
-fn log_of(run: impl FnOnce()) -> String {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, run);
-    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 const LENGTH: usize = 2048;
