@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::compression::{Codec, Methods, Taker};
 use crate::counters::{ByReliability, Fates, Sent, Tally};
 use crate::error::SendError;
-use crate::guaranteed::Lanes;
+use crate::guaranteed::{HandingOut, Lanes};
 use crate::message::Overflow;
 use crate::pulse::Settled;
 use crate::receipt::ReceiptLedger;
@@ -111,6 +111,11 @@ impl Peer {
     /// Which messages of this peer were seen; only its link asks.
     pub(crate) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A link begins to give messages of the peer to applications.
+    pub(crate) fn hand_out(&self) -> Option<HandingOut<'_>> {
+        self.lanes.as_deref().map(Lanes::hand_out)
     }
 
     /// What became of the messages sent to the peer, by their reliability.

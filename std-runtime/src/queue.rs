@@ -1,7 +1,7 @@
 //! The bounded queue between links and one subscription, in batches.
 //!
 //! A full queue is not an error: the link keeps the batch, and is woken when half of the queue is free.
-//! Any number of links push, any number of readers pop; no lock is held while anyone waits.
+//! Any number of links push, any number of readers pop; no lock is held while anyone waits, or is called: a waker may do anything.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -53,6 +53,26 @@ struct State {
     is_closed: bool,
 }
 
+/// Readers to be woken. One, as there mostly is, takes no memory.
+struct Called {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl State {
+    fn call_readers(&mut self) -> Called {
+        let first = self.readers.pop();
+        let others = if self.readers.is_empty() { Vec::new() } else { std::mem::take(&mut self.readers) };
+        Called { first, others }
+    }
+}
+
+impl Called {
+    fn wake(self) {
+        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+    }
+}
+
 impl Queue {
     pub(crate) fn new(max_batches: usize, max_bytes: usize) -> Self {
         Self { max_batches: max_batches.max(1), max_bytes, state: Mutex::default() }
@@ -76,12 +96,9 @@ impl Queue {
         }
         state.bytes += footprint;
         state.deliveries.push_back(delivery);
-        let reader = state.readers.pop();
-        state.readers.drain(..).for_each(Waker::wake);
+        let called = state.call_readers();
         drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        called.wake();
         Pushed::Queued
     }
 
@@ -93,7 +110,9 @@ impl Queue {
         }
         state.bytes += delivery.batch.footprint();
         state.deliveries.push_back(delivery);
-        state.readers.drain(..).for_each(Waker::wake);
+        let called = state.call_readers();
+        drop(state);
+        called.wake();
         true
     }
 
@@ -139,9 +158,9 @@ impl Queue {
         if !drain {
             state.bytes = 0;
         }
-        state.readers.drain(..).for_each(Waker::wake);
-        let blocked = std::mem::take(&mut state.blocked);
+        let (called, blocked) = (state.call_readers(), std::mem::take(&mut state.blocked));
         drop(state);
+        called.wake();
         // The links count streams that nobody reads.
         let unread = dropped.iter().filter(|delivery| delivery.stream.is_none());
         let unread = unread.map(|delivery| delivery.batch.len() as u64).sum();

@@ -23,6 +23,8 @@ use crate::store::{Durable, StoreFailure, StoredReceiveLane};
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
     classes: [Option<Box<End>>; Priority::ALL.len()],
+    /// Links that give messages to applications at this moment.
+    handing_out: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,19 @@ struct End {
 struct Refused {
     reason: Reason,
     is_told: bool,
+}
+
+/// While this lives, a link may have messages in its hands that an application is done with.
+#[derive(Debug)]
+pub(crate) struct HandingOut<'l> {
+    lanes: &'l Lanes,
+}
+
+impl Drop for HandingOut<'_> {
+    fn drop(&mut self) {
+        self.lanes.incoming().handing_out -= 1;
+        self.lanes.keeper.moved.notify_waiters();
+    }
 }
 
 /// When to go on saving.
@@ -111,13 +126,13 @@ impl Incoming {
         }
     }
 
-    /// Whether something is on its way to the disk or, over a session, to the peer.
+    /// Whether something is on its way to an application, to the disk or, over a session, to the peer.
     pub(super) fn is_moving(&self, attached: Option<u64>) -> bool {
         let owes = |end: &End| {
             let is_silent = !end.owes && end.refusals.values().all(|refused| refused.is_told);
             !is_silent && attached.is_some() && end.heard == attached
         };
-        self.classes.iter().flatten().any(|end| end.is_saving || owes(end))
+        self.handing_out > 0 || self.classes.iter().flatten().any(|end| end.is_saving || owes(end))
     }
 
     fn end(&mut self, class: Priority, epoch: u64) -> Option<&mut End> {
@@ -181,6 +196,13 @@ impl Lanes {
         let end = incoming.end(class, epoch).filter(|end| end.is_durable && !end.is_refused);
         end.ok_or(Reason::Violation)?.lane.take(number)?;
         Ok(Arc::new(Arrival::new(Arc::clone(self), class, epoch, number)))
+    }
+
+    /// A link begins to give messages to applications. They may be done with one, and shut the node down, before the link has let
+    /// go of it: only then it counts as committed.
+    pub(crate) fn hand_out(&self) -> HandingOut<'_> {
+        self.incoming().handing_out += 1;
+        HandingOut { lanes: self }
     }
 
     /// Nobody has the message any more.

@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 
 use self::arrival::Fate;
 pub(crate) use self::arrival::{Arrival, Hold};
+pub(crate) use self::incoming::HandingOut;
 use self::incoming::Incoming;
 pub(crate) use self::outgoing::Called;
 use self::outgoing::{Accepted, Outgoing, Storing, Terms};
@@ -204,6 +205,7 @@ impl Guaranteed {
 
     /// Whether nothing is on its way that a session could still bring to its end.
     pub(crate) fn is_settled(&self) -> bool {
+        self.unclaimed.finish_handing_out();
         self.all().iter().all(|lanes| lanes.is_settled())
     }
 

@@ -113,6 +113,11 @@ impl Unclaimed {
         self.changed.notify_one();
     }
 
+    /// Waits until no message is being given to an application: one that is done with it counts as committed afterwards.
+    pub(crate) fn finish_handing_out(&self) {
+        drop(self.state());
+    }
+
     /// Refuses what has waited long enough, until the node ends.
     pub(crate) async fn watch(hub: Arc<Hub>) {
         let Some(guaranteed) = &hub.guaranteed else { return };

@@ -39,6 +39,7 @@ impl Inflow {
         contents: Contents,
     ) {
         let Contents { mut entries, others, lists } = contents;
+        let _handing_out = if others.is_empty() { None } else { peer.hand_out() };
         lists.into_iter().for_each(|list| self.handle_revocations(hub, peer, list));
         let signal = Arc::clone(&self.signal);
         let mut claim = Claim { signal: &signal, bytes: mark.bytes - self.received, consumption: None };

@@ -118,6 +118,7 @@ impl Inflow {
 
     /// Tries again what had to wait.
     pub(crate) fn retry(&mut self, hub: &Hub, peer: &Peer, now: Instant) {
+        let _handing_out = peer.hand_out();
         for mut backlog in std::mem::take(&mut self.held_back) {
             while let Some((delivery, held)) = backlog.deliveries.pop_front() {
                 if let Some(delivery) = self.offer(hub, peer, &backlog.queue, delivery) {
@@ -171,6 +172,7 @@ impl Inflow {
     /// The session ended. What it did not finish will come again in another one; what was admitted would be taken for a duplicate
     /// then, so it stays. Says whether something waits for room.
     pub(crate) fn close(&mut self, hub: &Hub, peer: &Peer) -> bool {
+        let _handing_out = peer.hand_out();
         self.unfinished.clear();
         self.look_at = None;
         self.budget.leave_line(&self.signal);

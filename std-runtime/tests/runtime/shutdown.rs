@@ -1,12 +1,16 @@
 //! Shutting down sends what is queued, says goodbye, and gives the last numbers.
 
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use hyphal::{Event, Outcome, Outgoing, Reason, SendError, SendOptions};
+use hyphal::{Event, Filter, Node, Outcome, Outgoing, Reason, SendError, SendOptions, Sent, Subscription};
 use hyphal_core::node::DialStatus;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::guaranteed::{Place, guaranteed};
 use crate::pair::{PATIENCE, builder, find, identity, listening, pair, tcp_port, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,6 +37,27 @@ async fn what_is_queued_arrives_before_the_node_goes() {
     assert_eq!(late, Err(SendError::Closed));
     assert!(left.recv().await.is_none());
     receiving.abort();
+}
+
+#[tokio::test]
+async fn a_receiver_that_leaves_as_soon_as_it_has_a_guaranteed_message_confirms_it() {
+    let (left, right) = (Place::new(), Place::new());
+    let (receiver, sender) = (right.listen().await, left.dial(&right).await);
+    let messages = receiver.subscribe(Filter::all());
+    let hasty = Arc::new(Hasty { node: receiver, messages: Mutex::new(messages), ending: Mutex::default() });
+    Arc::clone(&hasty).wake();
+
+    let (_, receipt) = sender.send_direct_tracked(right.id(), 1, "the last", guaranteed()).await.unwrap();
+
+    within(async {
+        while hasty.ending.lock().unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let ending = hasty.ending.lock().unwrap().take().unwrap();
+    within(ending).await;
+    assert_eq!(within(receipt).await, Outcome::Delivered);
 }
 
 #[tokio::test]
@@ -127,3 +152,29 @@ async fn a_dial_that_nobody_answers_does_not_hold_a_shutdown_up() {
 
 /// Longer than any test may take.
 const LONG: Duration = Duration::from_secs(3600);
+
+/// A receiver that takes a message, is done with it, and shuts its node down while whoever gave it the message still does so: where
+/// it is called, the link has not gone on.
+struct Hasty {
+    node: Node,
+    messages: Mutex<Subscription>,
+    ending: Mutex<Option<Ending>>,
+}
+
+type Ending = Pin<Box<dyn Future<Output = Sent> + Send>>;
+
+impl Wake for Hasty {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let cx = &mut Context::from_waker(&waker);
+        let mut messages = self.messages.lock().unwrap();
+        let Poll::Ready(Some(_)) = pin!(messages.recv()).poll(cx) else { return };
+        // Coming back acknowledges it.
+        assert!(pin!(messages.recv()).poll(cx).is_pending());
+        drop(messages);
+        let node = self.node.clone();
+        let mut ending: Ending = Box::pin(async move { node.shutdown(PATIENCE).await });
+        assert!(ending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        *self.ending.lock().unwrap() = Some(ending);
+    }
+}
