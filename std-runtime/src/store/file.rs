@@ -16,7 +16,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use hyphal_core::ids::NodeId;
@@ -71,7 +71,12 @@ pub(super) fn inspect(directory: &Path, own: NodeId) -> Result<bool, StoreError>
 }
 
 /// Locks the file and looks at whose it is.
-fn claim(file: File, directory: &Path, path: &Path, own: NodeId) -> Result<Arc<dyn Disk>, StoreError> {
+pub(super) fn claim(
+    file: File,
+    directory: &Path,
+    path: &Path,
+    own: NodeId,
+) -> Result<Arc<dyn Disk>, StoreError> {
     let metadata = file.metadata().map_err(|error| StoreError::io(path, "open", error))?;
     if !metadata.is_file() {
         let damage = "it is not a regular file".to_owned();
@@ -82,7 +87,7 @@ fn claim(file: File, directory: &Path, path: &Path, own: NodeId) -> Result<Arc<d
         Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { directory: directory.to_owned() }),
         Err(TryLockError::Error(error)) => return Err(StoreError::io(path, "lock", error)),
     }
-    let disk = Arc::new(Mutex::new(file));
+    let disk = Arc::new(StoreFile(Mutex::new(file)));
     let found = read_header(&*disk, path)?;
     if found != own {
         return Err(StoreError::OtherNode { directory: directory.to_owned(), found, own });
@@ -100,34 +105,47 @@ pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
 }
 
-impl Disk for Mutex<File> {
+/// The file itself.
+#[derive(Debug)]
+struct StoreFile(Mutex<File>);
+
+impl StoreFile {
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for StoreFile {
+    fn drop(&mut self) {
+        // A process that is being started from this one has the file, too, for a moment, and would keep the lock.
+        let _ = self.file().unlock();
+    }
+}
+
+impl Disk for StoreFile {
     fn len(&self) -> io::Result<u64> {
-        locked(self).metadata().map(|metadata| metadata.len())
+        self.file().metadata().map(|metadata| metadata.len())
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let mut file = locked(self);
+        let mut file = self.file();
         file.seek(SeekFrom::Start(offset))?;
         file.read_exact(bytes)
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut file = locked(self);
+        let mut file = self.file();
         file.seek(SeekFrom::Start(offset))?;
         file.write_all(bytes)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        locked(self).set_len(len)
+        self.file().set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        locked(self).sync_data()
+        self.file().sync_data()
     }
-}
-
-fn locked(file: &Mutex<File>) -> std::sync::MutexGuard<'_, File> {
-    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What one opened database sees of the disk. When that one is given up, it is cut off: another may have the disk.
@@ -235,7 +253,7 @@ fn create(
     let checked = checked_header(own, FORMAT);
     header[..CHECKED].copy_from_slice(&checked);
     header[CHECKED..CHECKED + 4].copy_from_slice(&CHECKSUM.checksum(&checked).to_le_bytes());
-    let disk = Arc::new(Mutex::new(file.try_clone().map_err(failed)?));
+    let disk = Arc::new(StoreFile(Mutex::new(file.try_clone().map_err(failed)?)));
     disk.write(0, &header).map_err(failed)?;
     initialise(disk)?;
     match disk::place(draft, path, false) {

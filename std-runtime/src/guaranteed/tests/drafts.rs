@@ -1,5 +1,6 @@
 //! Messages between their number and the store: who waits for whom, and what becomes of a number that is not used.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -19,12 +20,12 @@ async fn a_message_that_is_ready_before_an_older_one_of_its_lane_is_stored_and_s
     let long = scene.store(long, LONG).unwrap();
     long.storing.await.unwrap();
     short.storing.await.unwrap();
-    scene.open_lane(CLASS, long.id.epoch).await;
+    scene.open_lane(CLASS, long.id.epoch);
 
     assert_eq!((was_accepted, stored_before), (false, vec![]));
     assert_eq!((long.id.sequence, short.id.sequence), (1, 2));
     assert_eq!(scene.numbers_stored().await, [1, 2]);
-    assert_eq!(scene.send_all().await, [1, 2]);
+    assert_eq!(scene.send_all(2).await, [1, 2]);
 }
 
 #[tokio::test]
@@ -35,10 +36,10 @@ async fn a_message_that_is_being_written_holds_up_neither_the_link_nor_other_cla
 
     let critical = scene.store(scene.draft(Priority::Critical, b"now"), b"now").unwrap();
     critical.storing.await.unwrap();
-    scene.open_lane(Priority::Critical, critical.id.epoch).await;
-    scene.open_lane(CLASS, epoch).await;
+    scene.open_lane(Priority::Critical, critical.id.epoch);
+    scene.open_lane(CLASS, epoch);
 
-    assert_eq!(scene.send_all().await, [1, 1], "what was before it in its own lane, and what is of another");
+    assert_eq!(scene.send_all(2).await, [1, 1], "what was before it in its own lane, and what is of another");
 }
 
 #[tokio::test]
@@ -49,10 +50,10 @@ async fn a_message_that_is_given_up_while_it_is_written_holds_up_none_behind_it(
 
     drop(first);
     second.storing.await.unwrap();
-    scene.open_lane(CLASS, second.id.epoch).await;
+    scene.open_lane(CLASS, second.id.epoch);
 
     assert_eq!(scene.numbers_stored().await, [2]);
-    assert_eq!(scene.send_all().await, [2]);
+    assert_eq!(scene.send_all(1).await, [2]);
     assert!(!scene.lanes.is_settled(), "the second is on its way");
     scene.answer_lane(CLASS, second.id.epoch, 3);
     assert!(scene.lanes.is_settled());
@@ -158,28 +159,35 @@ async fn a_message_whose_peer_proves_to_keep_none_while_it_is_being_written_fail
 
 impl Scene {
     /// The session is up, and the peer takes messages of the lane.
-    async fn open_lane(&self, class: Priority, epoch: u64) {
+    fn open_lane(&self, class: Priority, epoch: u64) {
         if self.lanes.outgoing().attached().is_none() {
             self.attach(STAYING);
         }
         self.turn(STAYING);
         self.answer_lane(class, epoch, 1);
-        // The mark is made durable before the first message leaves.
-        for _ in 0..2 {
-            self.settle_store().await;
-        }
     }
 
-    /// Has the link send all that it may; the numbers of it, in order.
-    async fn send_all(&self) -> Vec<u64> {
+    /// Has the link send all that it may, which is at least so many; the numbers of it, in order.
+    async fn send_all(&self, count: usize) -> Vec<u64> {
+        let sent = RefCell::default();
+        self.until(|| {
+            self.drain(&mut sent.borrow_mut());
+            sent.borrow().len() >= count
+        })
+        .await;
         self.settle_store().await;
-        let mut numbers = Vec::new();
+        let mut sent = sent.into_inner();
+        self.drain(&mut sent);
+        sent
+    }
+
+    /// Everything in the outbox leaves; adds the numbers of it.
+    fn drain(&self, numbers: &mut Vec<u64>) {
         let mut lane = self.peer.lane();
         while let Some(next) = lane.outbox.next(NOW) {
             numbers.extend(next.header.number.map(NonZeroU64::get));
             lane.outbox.take(usize::MAX);
         }
-        numbers
     }
 
     /// The numbers of the messages in the store.

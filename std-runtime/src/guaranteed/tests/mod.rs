@@ -106,12 +106,8 @@ async fn one_message_at_a_time_has_its_turn_however_much_others_send() {
     assert_eq!(scene.turn(STAYING), [delivery::Lane::KIND], "what is said of a lane waits for nobody");
 
     scene.answer_lane(CLASS, epoch, 1);
-    // The mark is made durable before the first message leaves.
-    for _ in 0..2 {
-        scene.lanes.feed(scene.node.hub(), &scene.peer, STAYING, NOW);
-        scene.settle_store().await;
-    }
-    scene.lanes.feed(scene.node.hub(), &scene.peer, STAYING, NOW);
+    scene.until(|| scene.numbers_queued() > 0).await;
+    scene.settle_store().await;
 
     assert_eq!(scene.numbers_queued(), 1, "the other one waits until this one has left");
 }
@@ -242,7 +238,18 @@ impl Scene {
         queued - lane.sent().queued
     }
 
-    /// Everything that the lanes have asked of the store by now is durable, and they have heard of it.
+    /// Gives the link turns until it is so: the mark is made durable before the first message leaves, and what was stored for an absent
+    /// peer is read again.
+    async fn until(&self, is_so: impl Fn() -> bool) {
+        let turns = async {
+            while !is_so() {
+                self.take_turns().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, turns).await.expect("it happens in time");
+    }
+
+    /// Everything that the lanes have asked of the store to write by now is durable, and they have heard of it.
     async fn settle_store(&self) {
         // Those who ask are tasks: they have their turns, then what they asked for is done, and they have a turn to hear of it.
         self.take_turns().await;
@@ -270,4 +277,6 @@ fn message(payload: &'static [u8]) -> StoredMessage {
 
 /// More than any task needs that has been called.
 const TURNS: usize = 100;
+/// Longer than a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(20);
 const NOW: Instant = Instant::from_micros(1_000_000);

@@ -58,6 +58,25 @@ async fn a_killed_process_has_lost_nothing_that_it_accepted() {
 }
 
 #[tokio::test]
+async fn a_process_that_was_started_meanwhile_and_still_has_the_file_does_not_keep_the_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).close().await;
+    let path = directory.path().join("guaranteed.store");
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    // What a child has between its fork and the program that it becomes.
+    let inherited = file.try_clone().unwrap();
+
+    let claimed = file::claim(file, directory.path(), &path, own()).unwrap();
+    let while_claimed = Store::open(directory.path(), own(), LIMITS).map(drop);
+    drop(claimed);
+    let store = open(directory.path());
+
+    assert!(matches!(while_claimed, Err(StoreError::Locked { .. })), "{while_claimed:?}");
+    store.close().await;
+    drop(inherited);
+}
+
+#[tokio::test]
 async fn a_second_process_hears_that_the_store_is_in_use() {
     let directory = tempfile::tempdir().unwrap();
     let (mut child, mut lines) = start_child(directory.path());

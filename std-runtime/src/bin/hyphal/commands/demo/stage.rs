@@ -431,7 +431,7 @@ impl Stage {
 }
 
 /// How long a step of the play may take, and the end of a process.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Process {
     fn spawn() -> Result<(Self, ChildStdout), Failure> {
