@@ -281,13 +281,21 @@ impl End {
         if self.lane.was_sent(number) { Outcome::Unconfirmed } else { Outcome::Expired }
     }
 
-    /// Keeps the payload of a message that will be sent soon, if there is room for it.
+    /// Keeps the payload of a message that will be sent soon. If there is no room for all, those that are sent first have it: the one
+    /// whose turn it is must not wait for one behind it.
     fn prepare(&mut self, number: u64, message: StoredMessage) {
         let is_wanted = self.outstanding.get(&number).is_some_and(|message| !message.is_leaving);
-        let fits = self.ready.is_empty() || self.ready_bytes + message.payload.len() <= READY_BYTES;
-        if is_wanted && fits && self.lane.is_open() {
-            self.ready_bytes += message.payload.len();
-            self.ready.insert(number, message);
+        if !is_wanted || !self.lane.is_open() {
+            return;
+        }
+        self.drop_ready(number);
+        self.ready_bytes += message.payload.len();
+        self.ready.insert(number, message);
+        while self.ready_bytes > READY_BYTES
+            && self.ready.len() > 1
+            && let Some((_, last)) = self.ready.pop_last()
+        {
+            self.ready_bytes -= last.payload.len();
         }
     }
 

@@ -1,6 +1,5 @@
 //! Messages between their number and the store: who waits for whom, and what becomes of a number that is not used.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -165,29 +164,6 @@ impl Scene {
         }
         self.turn(STAYING);
         self.answer_lane(class, epoch, 1);
-    }
-
-    /// Has the link send all that it may, which is at least so many; the numbers of it, in order.
-    async fn send_all(&self, count: usize) -> Vec<u64> {
-        let sent = RefCell::default();
-        self.until(|| {
-            self.drain(&mut sent.borrow_mut());
-            sent.borrow().len() >= count
-        })
-        .await;
-        self.settle_store().await;
-        let mut sent = sent.into_inner();
-        self.drain(&mut sent);
-        sent
-    }
-
-    /// Everything in the outbox leaves; adds the numbers of it.
-    fn drain(&self, numbers: &mut Vec<u64>) {
-        let mut lane = self.peer.lane();
-        while let Some(next) = lane.outbox.next(NOW) {
-            numbers.extend(next.header.number.map(NonZeroU64::get));
-            lane.outbox.take(usize::MAX);
-        }
     }
 
     /// The numbers of the messages in the store.

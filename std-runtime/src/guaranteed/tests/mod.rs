@@ -4,7 +4,7 @@
 
 mod drafts;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
@@ -110,6 +110,21 @@ async fn one_message_at_a_time_has_its_turn_however_much_others_send() {
     scene.settle_store().await;
 
     assert_eq!(scene.numbers_queued(), 1, "the other one waits until this one has left");
+}
+
+#[tokio::test]
+async fn a_large_message_that_is_read_from_the_store_is_not_kept_out_by_one_that_comes_after_it() {
+    static LARGE: [u8; 1 << 20] = [7; 1 << 20];
+    let scene = Scene::new().await;
+    let epoch = scene.accept_stored(&LARGE).await;
+    scene.attach(STAYING);
+    scene.turn(STAYING);
+
+    // Whoever accepts it has it in memory, while the one before it is on the disk only.
+    scene.answer_lane(CLASS, epoch, 1);
+    scene.accept_stored(&LARGE).await;
+
+    assert_eq!(scene.send_all(2).await, [1, 2]);
 }
 
 /// A node without links, and a peer of it.
@@ -247,6 +262,29 @@ impl Scene {
             }
         };
         tokio::time::timeout(PATIENCE, turns).await.expect("it happens in time");
+    }
+
+    /// Has the link send all that it may, which is at least so many; the numbers of it, in order.
+    async fn send_all(&self, count: usize) -> Vec<u64> {
+        let sent = RefCell::default();
+        self.until(|| {
+            self.drain(&mut sent.borrow_mut());
+            sent.borrow().len() >= count
+        })
+        .await;
+        self.settle_store().await;
+        let mut sent = sent.into_inner();
+        self.drain(&mut sent);
+        sent
+    }
+
+    /// Everything in the outbox leaves; adds the numbers of it.
+    fn drain(&self, numbers: &mut Vec<u64>) {
+        let mut lane = self.peer.lane();
+        while let Some(next) = lane.outbox.next(NOW) {
+            numbers.extend(next.header.number.map(NonZeroU64::get));
+            lane.outbox.take(usize::MAX);
+        }
     }
 
     /// Everything that the lanes have asked of the store to write by now is durable, and they have heard of it.
