@@ -280,7 +280,10 @@ async fn garbage_is_counted_and_nothing_else() {
 
     let counters = left.counters();
     assert!(!counters.strays.is_empty());
-    assert_eq!((counters.accepted, counters.closed, counters.received_dropped), (1, vec![], vec![]));
+    assert_eq!((counters.accepted, counters.closed), (1, vec![]));
+    // On a busy machine the friend may hear too late that a message has come, and send it again.
+    let dropped = counters.received_dropped;
+    assert!(dropped.iter().all(|(reason, _)| *reason == Reason::Duplicate), "{dropped:?}");
 }
 
 #[tokio::test]
