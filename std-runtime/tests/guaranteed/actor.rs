@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use hyphal::{Filter, Identity, MessageId, Node, Outcome, Priority, Reliability, SendOptions};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::scene;
 
 pub(crate) const ROLE: &str = "GUARANTEED_ROLE";
@@ -37,14 +39,22 @@ pub(crate) fn run() {
     runtime.block_on(async { tokio::time::timeout(LONGEST_LIFE, life).await }).unwrap();
 }
 
+/// Takes messages until it is told to end: then all that it has acknowledged is known, here and at the sender.
 async fn receive() {
+    let mut told = signal(SignalKind::terminate()).unwrap();
     let node = started(RECEIVER, SENDER).await;
     let mut held = node.subscribe_held(Filter::all());
     let log = log();
-    while let Some(message) = held.recv().await {
+    loop {
+        let message = tokio::select! {
+            message = held.recv() => message.unwrap(),
+            _ = told.recv() => break,
+        };
         note(&log, "got", message.id);
         drop(message.acknowledge());
     }
+    node.shutdown(Duration::from_secs(5)).await;
+    write(&log, "ended");
 }
 
 async fn send() {
@@ -61,8 +71,12 @@ async fn send_on(node: Arc<Node>, log: Arc<File>, task: usize) {
     let priority = Priority::ALL[task % Priority::ALL.len()];
     let options = SendOptions::default().reliability(Reliability::Guaranteed).priority(priority).ttl(0);
     for count in 0_usize.. {
-        // Some travel in parts.
-        let payload = vec![task as u8; (count * 7919 + task * 131) % 20_000];
+        // Some travel in parts, and a few are longer than what waits in memory for its turn.
+        let len = match count % 32 {
+            31 => (1 + task % 3) << 20,
+            _ => (count * 7919 + task * 131) % 20_000,
+        };
+        let payload = vec![task as u8; len];
         match node.send_direct_tracked(id(RECEIVER), 1, payload.as_slice(), options).await {
             Ok((id, receipt)) => {
                 note(&log, "accepted", id);
@@ -120,8 +134,12 @@ fn log() -> File {
     scene::log_of(PathBuf::from(variable(DIRECTORY)), &variable(LIFE))
 }
 
-fn note(mut log: &File, what: &str, id: MessageId) {
-    log.write_all(format!("{what} {id}\n").as_bytes()).unwrap();
+fn note(log: &File, what: &str, id: MessageId) {
+    write(log, &format!("{what} {id}"));
+}
+
+fn write(mut log: &File, line: &str) {
+    log.write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 fn say(line: &str) {

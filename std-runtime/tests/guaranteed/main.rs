@@ -1,4 +1,4 @@
-//! The promise of Guaranteed messages, held against real processes that are killed at random moments.
+//! The promise of Guaranteed messages, held against real processes that are killed, or end in good order, at random moments.
 //!
 //! Sender and receiver are this test program again, which runs `child` only. Both write what happens into files, line by
 //! line, each line by one write as it happens: a message is `accepted` when the call returned, and `got` before it is acknowledged.
@@ -25,9 +25,10 @@ fn nothing_that_was_accepted_is_lost_whoever_is_killed_when() {
     while rounds < 6 || (rounds < 60 && begun.elapsed() < Duration::from_secs(10)) {
         scene.start_missing();
         scene.await_accepted(u64::from(rng.next_u32() % 120));
-        match rng.next_u32() % 3 {
+        match rng.next_u32() % 4 {
             0 => scene.kill(Who::Sender),
             1 => scene.kill(Who::Receiver),
+            2 => scene.end_receiver(),
             _ => {
                 scene.kill(Who::Receiver);
                 scene.await_accepted(u64::from(rng.next_u32() % 40));
@@ -46,6 +47,7 @@ fn nothing_that_was_accepted_is_lost_whoever_is_killed_when() {
     report(&format!("{rounds} rounds: {account:?}"));
     assert!(account.accepted > 0);
     assert_eq!((account.lost, account.doubled), (0, 0), "lost, or doubled within one life of the receiver");
+    assert_eq!(account.forgotten, 0, "came again to a receiver that had ended in good order");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -55,6 +56,8 @@ pub(crate) struct Account {
     pub(crate) doubled: usize,
     /// Received again after a kill of the receiver: it came between commit and acknowledgement, which the promise allows.
     pub(crate) repeated: usize,
+    /// The same after a life of the receiver that ended in good order.
+    pub(crate) forgotten: usize,
     /// Received, and in nobody's book: the sender was killed before it could write that it was accepted.
     pub(crate) unnoted: usize,
 }
@@ -105,6 +108,19 @@ impl Scene {
         }
     }
 
+    /// Has the receiver end in good order.
+    pub(crate) fn end_receiver(&mut self) {
+        let mut receiver = self.receiver.take().unwrap();
+        let id = rustix::process::Pid::from_child(&receiver.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let status = receiver.child.wait().unwrap();
+        // One that was told so early that it did not listen for signals yet has just ended.
+        assert!(
+            status.success() || status.signal() == Some(rustix::process::Signal::TERM.as_raw()),
+            "{status}"
+        );
+    }
+
     /// Lets everything that is stored be delivered.
     pub(crate) fn drain(&mut self) {
         self.sender = None;
@@ -121,8 +137,8 @@ impl Scene {
         let mut accepted = BTreeSet::new();
         let mut delivered = BTreeSet::new();
         let mut got = BTreeMap::<String, BTreeSet<u32>>::new();
-        let mut doubled = 0;
-        let mut repeated = 0;
+        let mut ended = BTreeSet::new();
+        let (mut doubled, mut repeated, mut forgotten) = (0, 0, 0);
         for life in 1..=self.lives {
             let Ok(text) = std::fs::read_to_string(self.directory.path().join(format!("log-{life}"))) else {
                 continue;
@@ -130,12 +146,13 @@ impl Scene {
             // A line without an end was cut off by the kill: what it tells of had not happened yet.
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             for line in whole.lines() {
-                let (what, message) = line.split_once(' ').unwrap();
-                match what {
-                    "accepted" => drop(accepted.insert(message.to_owned())),
-                    "delivered" => drop(delivered.insert(message.to_owned())),
-                    _ => {
+                match line.split_once(' ') {
+                    None => drop(ended.insert(life)),
+                    Some(("accepted", message)) => drop(accepted.insert(message.to_owned())),
+                    Some(("delivered", message)) => drop(delivered.insert(message.to_owned())),
+                    Some((_, message)) => {
                         let lives = got.entry(message.to_owned()).or_default();
+                        forgotten += usize::from(!lives.is_disjoint(&ended));
                         repeated += usize::from(!lives.is_empty() && !lives.contains(&life));
                         doubled += usize::from(!lives.insert(life));
                     }
@@ -144,7 +161,7 @@ impl Scene {
         }
         let lost = accepted.union(&delivered).filter(|message| !got.contains_key(*message)).count();
         let unnoted = got.keys().filter(|message| !accepted.contains(*message)).count();
-        Account { accepted: accepted.len(), lost, doubled, repeated, unnoted }
+        Account { accepted: accepted.len(), lost, doubled, repeated, forgotten, unnoted }
     }
 
     fn start(&mut self, role: &str) -> Running {
