@@ -252,11 +252,25 @@ impl Lanes {
             end.is_saving = false;
             return None;
         }
+        Some(self.save_arrivals(end, class))
+    }
+
+    /// Under the lock, so that the store hears of snapshots in their order.
+    fn save_arrivals(&self, end: &mut End, class: Priority) -> (Arrived, Durable) {
         let snapshot = end.lane.snapshot();
         let Arrived { since, base, bits: window } = snapshot;
-        let stored = StoredReceiveLane { key: self.key(class), epoch, since, base, window };
-        // Under the lock, so that the store hears of snapshots in their order.
-        Some((snapshot, self.keeper.store.save_arrivals(stored)))
+        let stored = StoredReceiveLane { key: self.key(class), epoch: end.lane.epoch(), since, base, window };
+        (snapshot, self.keeper.store.save_arrivals(stored))
+    }
+
+    /// Has the store save what was committed last; nobody waits to tell the peer of it.
+    pub(super) fn save_last(&self) {
+        let mut incoming = self.incoming();
+        for (class, end) in Priority::ALL.into_iter().zip(&mut incoming.classes) {
+            if let Some(end) = end.as_deref_mut().filter(|end| end.is_durable && end.lane.is_unsaved()) {
+                drop(self.save_arrivals(end, class));
+            }
+        }
     }
 
     fn handle_saved(

@@ -209,8 +209,9 @@ impl Guaranteed {
         self.all().iter().all(|lanes| lanes.is_settled())
     }
 
-    /// Writes what was asked for, and gives the store to others.
+    /// Writes what was asked for, and what the application has acknowledged by now, and gives the store to others.
     pub(crate) async fn close(&self) {
+        self.all().iter().for_each(|lanes| lanes.save_last());
         self.keeper.store.close().await;
     }
 

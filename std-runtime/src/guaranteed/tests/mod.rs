@@ -22,6 +22,7 @@ use crate::store::{StoreLimits, StoredMessage, StoredReceiveLane};
 
 const PEER: NodeId = NodeId::from_bytes([2; 32]);
 const CLASS: Priority = Priority::Medium;
+const LIMITS: StoreLimits = StoreLimits { bytes: 1 << 20, receive_lanes: 9 };
 /// Of the lane from the peer.
 const EPOCH: u64 = 5;
 /// The links of two sessions with one peer, of which the first makes way for the second.
@@ -127,6 +128,21 @@ async fn a_large_message_that_is_read_from_the_store_is_not_kept_out_by_one_that
     assert_eq!(scene.send_all(2).await, [1, 2]);
 }
 
+#[tokio::test]
+async fn what_is_acknowledged_at_the_last_moment_is_in_the_store_when_it_is_closed() {
+    let scene = Scene::with_known_lane().await;
+    scene.announce_lane(STAYING);
+    let arrival = scene.lanes.take(CLASS, EPOCH, 4).unwrap();
+
+    Hold::new(&arrival).commit();
+    drop(arrival);
+    scene.node.hub().guaranteed.as_ref().unwrap().close().await;
+
+    let store = Store::open(scene.directory.path(), scene.node.id(), LIMITS).unwrap();
+    assert_eq!(store.receive_lane(scene.lanes.key(CLASS)).map(|lane| lane.base), Some(5));
+    store.close().await;
+}
+
 /// A node without links, and a peer of it.
 struct Scene {
     node: Node,
@@ -134,7 +150,7 @@ struct Scene {
     lanes: Arc<Lanes>,
     /// Records that left.
     records: Cell<u64>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Scene {
@@ -155,15 +171,14 @@ impl Scene {
     async fn with_store<F: Future<Output = ()>>(fill: impl FnOnce(Store) -> F) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let own = Identity::from_seed(&[1; 32]).unwrap();
-        let limits = StoreLimits { bytes: 1 << 20, receive_lanes: 9 };
-        let store = Store::open(directory.path(), own.id(), limits).unwrap();
+        let store = Store::open(directory.path(), own.id(), LIMITS).unwrap();
         fill(store.clone()).await;
         store.close().await;
         let node =
             NodeBuilder::new().identity(own).network("test").store(directory.path()).start().await.unwrap();
         let peer = node.hub().peer_or_new(PEER);
         let lanes = Arc::clone(peer.lanes.as_ref().unwrap());
-        Self { node, peer, lanes, records: Cell::new(0), _directory: directory }
+        Self { node, peer, lanes, records: Cell::new(0), directory }
     }
 
     /// The link has the outbox from here on, and its session is up.
