@@ -94,6 +94,7 @@ pub(crate) enum Command {
     /// Takes a revocation list that has verified, and passes it on if it is kept.
     Adopt {
         list: Revocations<Bytes>,
+        from: NodeId,
         is_kept: bool,
         /// Hears when the list counts, or was no news any more.
         done: oneshot::Sender<()>,
@@ -276,7 +277,7 @@ impl Control {
         // Whoever asked and went away does not need the answer.
         match command {
             Command::Judge { id, dialled, credential, reply } => {
-                let credential = self.vet(credential);
+                let credential = self.vet(&id, credential);
                 let _ = reply.send(self.node.judge(&id, dialled, &credential));
             }
             Command::TakeHint { hint, reply } => {
@@ -316,8 +317,8 @@ impl Control {
                 self.set_trust(now, *trust);
                 let _ = reply.send(());
             }
-            Command::Adopt { list, is_kept, done } => {
-                self.adopt(now, list, is_kept);
+            Command::Adopt { list, from, is_kept, done } => {
+                self.adopt(now, list, &from, is_kept);
                 let _ = done.send(());
             }
             Command::Peers { reply } => {
@@ -329,14 +330,15 @@ impl Control {
     }
 
     /// Whether the certificate of a peer that has proven itself admits it; it is counted.
-    fn vet(&self, credential: Result<Credential, Reason>) -> Result<Credential, Reason> {
-        let (trust, vetting) = (self.hub.trust(), &self.hub.tally.vetting);
+    fn vet(&self, id: &NodeId, credential: Result<Credential, Reason>) -> Result<Credential, Reason> {
+        let (trust, accepted) = (self.hub.trust(), &self.hub.tally.traffic.vetting.certificates_accepted);
         let credential = trust.admits(credential, self.hub.wall());
         match credential {
-            Ok(_) => drop(vetting.certificates_accepted.fetch_add(1, Ordering::Relaxed)),
             // Nobody has asked for one.
             Err(Reason::NoCertificate) if trust.policy() != Trust::Certified => {}
-            Err(reason) => vetting.certificates_refused.add(reason),
+            Err(reason) => self.hub.note_vetting(id, |vetting| vetting.certificates_refused.add(reason)),
+            // For the peer it counts with the session: before its first one, a stranger is no peer.
+            Ok(_) => drop(accepted.fetch_add(1, Ordering::Relaxed)),
         }
         credential
     }
@@ -367,6 +369,9 @@ impl Control {
         }
         self.forget_evicted();
         let peer = self.hub.peer_or_new(id);
+        if credential.is_ok() {
+            peer.tally.vetting.certificates_accepted.fetch_add(1, Ordering::Relaxed);
+        }
         self.links.insert(session.token, Arc::clone(&signal));
         peer.lane().handle_terms(terms);
         match standing {
@@ -387,7 +392,7 @@ impl Control {
     fn set_trust(&mut self, now: Instant, mut trust: TrustState) {
         let before = self.hub.trust();
         let news = trust.newer_lists_than(&before);
-        self.hub.tally.vetting.lists_from_files.fetch_add(news, Ordering::Relaxed);
+        self.hub.tally.lists_from_files.fetch_add(news, Ordering::Relaxed);
         let read: Vec<_> = trust.authorities.iter().map(|(_, list)| list.map(version)).collect();
         trust.authorities.inherit(&before.authorities);
         put_back(&trust, self.hub.plan.session.network, &read);
@@ -420,15 +425,15 @@ impl Control {
         }
     }
 
-    fn adopt(&mut self, now: Instant, list: Revocations<Bytes>, is_kept: bool) {
+    fn adopt(&mut self, now: Instant, list: Revocations<Bytes>, from: &NodeId, is_kept: bool) {
         let mut trust = TrustState::clone(&self.hub.trust());
         let (header, bytes) = (*list.header(), list.bytes().clone());
         // Several peers may have sent it at once.
         if let Err(reason) = trust.authorities.adopt(list) {
-            self.hub.tally.vetting.lists_refused.add(reason);
+            self.hub.note_vetting(from, |vetting| vetting.lists_refused.add(reason));
             return;
         }
-        self.hub.tally.vetting.lists_from_peers.fetch_add(1, Ordering::Relaxed);
+        self.hub.note_vetting(from, |vetting| vetting.lists_adopted.fetch_add(1, Ordering::Relaxed));
         self.hub.set_trust(trust);
         tracing::info!(authority = %header.authority, version = header.version, "a newer revocation list counts");
         self.review(now);
@@ -436,7 +441,7 @@ impl Control {
         if is_kept {
             self.pass_on(&bytes);
         } else {
-            self.hub.tally.vetting.lists_unkept.fetch_add(1, Ordering::Relaxed);
+            self.hub.tally.lists_unkept.fetch_add(1, Ordering::Relaxed);
         }
     }
 

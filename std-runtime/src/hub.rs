@@ -26,7 +26,7 @@ use crate::buffers::Pool;
 use crate::clock::{self, Clock};
 use crate::compression::{Codec, Rule};
 use crate::control::Command;
-use crate::counters::{ByReliability, NodeTally, Sent};
+use crate::counters::{ByReliability, NodeTally, Sent, Vetting};
 use crate::event::Event;
 use crate::guaranteed::Guaranteed;
 use crate::key_log::KeyLog;
@@ -267,14 +267,22 @@ impl Hub {
         lane.outbox.make_room(now, list.len(), Priority::Critical);
         match lane.outbox.push(now, header, Payload::Shared(list)) {
             Ok(_) => {
-                self.tally.vetting.lists_sent.fetch_add(1, Ordering::Relaxed);
+                self.note_vetting(&peer.id, |vetting| vetting.lists_sent.fetch_add(1, Ordering::Relaxed));
                 lane.wake_link();
             }
             Err(error) => {
-                self.tally.vetting.lists_unsent.fetch_add(1, Ordering::Relaxed);
+                self.note_vetting(&peer.id, |vetting| vetting.lists_unsent.fetch_add(1, Ordering::Relaxed));
                 tracing::debug!(peer = %peer.id, ?error, "the peer cannot take the revocation list");
             }
         }
+    }
+
+    /// Counts something about certificates or lists, in total and for the peer, if it is known.
+    pub(crate) fn note_vetting<R>(&self, id: &NodeId, note: impl Fn(&Vetting) -> R) {
+        if let Some(peer) = self.peer(id) {
+            note(&peer.tally.vetting);
+        }
+        note(&self.tally.traffic.vetting);
     }
 
     /// A name for a link, unique in this node's life.

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use crate::address::Endpoint;
 use crate::builder::NodeBuilder;
 use crate::control::Command;
-use crate::counters::{ByReliability, Counters, Protected, Sent};
+use crate::counters::{ByReliability, Certification, Counters, Protected, Sent};
 use crate::error::{AddPeerError, PeerError, ReloadError, SendError};
 use crate::event::Events;
 use crate::guaranteed::Guaranteed;
@@ -258,7 +258,9 @@ impl Node {
             reloads: tally.reloads.load(Relaxed),
             trust_changes: tally.trust_changes.load(Relaxed),
             reloads_refused: tally.refused_reloads.snapshot(),
-            certification: tally.vetting.snapshot(),
+            certification: tally.traffic.vetting.snapshot(),
+            lists_from_files: tally.lists_from_files.load(Relaxed),
+            lists_unkept: tally.lists_unkept.load(Relaxed),
             lanes_refused: hub.guaranteed.as_ref().map_or(0, Guaranteed::refused_lanes),
             store: hub.guaranteed.as_ref().map(Guaranteed::store_counters),
         }
@@ -283,6 +285,7 @@ impl Node {
                 received: peer.as_ref().map_or(0, |peer| peer.tally.messages_received.load(Relaxed)),
                 received_dropped: peer.as_ref().map(|peer| peer.tally.dropped()).unwrap_or_default(),
                 protected: peer.as_ref().map(|peer| peer.tally.envelopes.snapshot()).unwrap_or_default(),
+                certification: peer.as_ref().map(|peer| peer.tally.vetting.snapshot()).unwrap_or_default(),
                 bytes_sent: peer.as_ref().map_or(0, |peer| peer.tally.bytes_sent.load(Relaxed)),
                 bytes_received: peer.as_ref().map_or(0, |peer| peer.tally.bytes_received.load(Relaxed)),
                 max_message: peer.as_ref().map_or(0, |peer| peer.lane().outbox.max_message()),
@@ -532,6 +535,8 @@ pub struct PeerInfo {
     pub received_dropped: Vec<(Reason, u64)>,
     /// Seals and signatures of messages to it and from it. A broadcast, which is signed for all, counts for none.
     pub protected: Protected,
+    /// Certificates that it showed, and revocation lists that it sent and was sent.
+    pub certification: Certification,
     /// Bytes written to its links since they came up.
     pub bytes_sent: u64,
     /// Bytes read from its links since they came up.

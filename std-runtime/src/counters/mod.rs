@@ -24,6 +24,7 @@ pub(crate) struct Tally {
     pub(crate) packed: Volume,
     pub(crate) unpacked: Volume,
     pub(crate) envelopes: Envelopes,
+    pub(crate) vetting: Vetting,
     dropped: ByReason,
 }
 
@@ -92,17 +93,15 @@ impl Refusals {
     }
 }
 
-/// Certificates that peers showed, and the revocation lists that spread.
+/// Certificates that peers showed, and the revocation lists that they sent and were sent.
 #[derive(Debug, Default)]
 pub(crate) struct Vetting {
     pub(crate) certificates_accepted: AtomicU64,
     pub(crate) certificates_refused: Refusals,
-    pub(crate) lists_from_peers: AtomicU64,
-    pub(crate) lists_from_files: AtomicU64,
+    pub(crate) lists_adopted: AtomicU64,
     pub(crate) lists_refused: Refusals,
     pub(crate) lists_sent: AtomicU64,
     pub(crate) lists_unsent: AtomicU64,
-    pub(crate) lists_unkept: AtomicU64,
 }
 
 impl Vetting {
@@ -110,12 +109,10 @@ impl Vetting {
         Certification {
             certificates_accepted: self.certificates_accepted.load(Relaxed),
             certificates_refused: self.certificates_refused.snapshot(),
-            lists_from_peers: self.lists_from_peers.load(Relaxed),
-            lists_from_files: self.lists_from_files.load(Relaxed),
+            lists_adopted: self.lists_adopted.load(Relaxed),
             lists_refused: self.lists_refused.snapshot(),
             lists_sent: self.lists_sent.load(Relaxed),
             lists_unsent: self.lists_unsent.load(Relaxed),
-            lists_unkept: self.lists_unkept.load(Relaxed),
         }
     }
 }
@@ -185,8 +182,8 @@ pub(crate) struct NodeTally {
     pub(crate) reloads: AtomicU64,
     pub(crate) trust_changes: AtomicU64,
     pub(crate) refused_reloads: RefusedReloads,
-    /// Shared with those who write lists down.
-    pub(crate) vetting: Arc<Vetting>,
+    pub(crate) lists_from_files: AtomicU64,
+    pub(crate) lists_unkept: AtomicU64,
 }
 
 /// One number for each reason. A reason that this build does not know cannot occur.
@@ -285,7 +282,9 @@ pub struct Protected {
     pub refused: Vec<(Reason, u64)>,
 }
 
-/// What came of certificates and revocation lists, from [`Node::counters`](crate::Node::counters).
+/// What came of certificates and revocation lists, from [`Node::counters`](crate::Node::counters) and
+/// [`Node::peers`](crate::Node::peers). For a peer, certificates count as accepted with the session, and as refused if the node knew the
+/// peer before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Certification {
@@ -296,9 +295,7 @@ pub struct Certification {
     /// (`NoCertificate`). Whoever gets as far as a handshake can cause them.
     pub certificates_refused: Vec<(Reason, u64)>,
     /// Newer revocation lists that came from peers and count.
-    pub lists_from_peers: u64,
-    /// Newer revocation lists that were read from files while the node ran, and count.
-    pub lists_from_files: u64,
+    pub lists_adopted: u64,
     /// Lists from peers that were not taken, by reason: `Duplicate` if not newer than what is known, which is usual, `Untrusted` if of
     /// an authority that is none here, others if broken or forged.
     pub lists_refused: Vec<(Reason, u64)>,
@@ -306,8 +303,6 @@ pub struct Certification {
     pub lists_sent: u64,
     /// Times that a peer could not take one: it is too long for it, or its queue is full. It gets the list with its next session.
     pub lists_unsent: u64,
-    /// Lists that count and could not be written down, so that they are not passed on: see the log.
-    pub lists_unkept: u64,
 }
 
 /// Rosters and settings of trust that were refused, the old ones staying in force, from
@@ -372,6 +367,10 @@ pub struct Counters {
     pub reloads_refused: ReloadRefusals,
     /// Certificates and revocation lists.
     pub certification: Certification,
+    /// Newer revocation lists that were read from files while the node ran, and count.
+    pub lists_from_files: u64,
+    /// Lists that count and could not be written down, so that they are not passed on: see the log.
+    pub lists_unkept: u64,
     /// Times that a peer said, in a session, that it takes no Guaranteed messages of a class: they stay stored.
     pub lanes_refused: u64,
     /// The store of Guaranteed messages; `None` if the node has none.

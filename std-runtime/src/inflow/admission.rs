@@ -177,9 +177,9 @@ impl Inflow {
 
     /// Takes a revocation list. What is no news is dropped; one that does not verify ends the session.
     pub(super) fn handle_revocations(&self, hub: &Hub, peer: &Peer, bytes: Bytes) {
-        let Err(refused) = hub.lists.take(hub, bytes) else { return };
+        let Err(refused) = hub.lists.take(hub, peer.id, bytes) else { return };
         let (Refused::NoNews(reason) | Refused::Forged(reason)) = refused;
-        hub.tally.vetting.lists_refused.add(reason);
+        hub.note_vetting(&peer.id, |vetting| vetting.lists_refused.add(reason));
         drop_received(hub, peer, reason, 1);
         if matches!(refused, Refused::Forged(_)) {
             tracing::warn!(peer = %peer.id, reason = reason.name(), "a revocation list from the peer is forged or broken: {reason}");

@@ -181,7 +181,7 @@ impl Inflow {
         };
         let is_list = entry.kind == REVOCATIONS;
         if is_list && total as usize > RevocationList::MAX_LEN {
-            hub.tally.vetting.lists_refused.add(Reason::TooLong);
+            hub.note_vetting(&peer.id, |vetting| vetting.lists_refused.add(Reason::TooLong));
             message.count_drop(hub, peer, Reason::TooLong);
             self.signal.close(Reason::Violation);
             return Some(message);

@@ -332,8 +332,8 @@ pub(super) const METRICS: &[Metric] = &[
         &["from"],
         "Newer revocation lists that count; from peer, or from file: read while the node ran.",
         |s, sink| {
-            sink.put(["peer".into()], s.counters.certification.lists_from_peers);
-            sink.put(["file".into()], s.counters.certification.lists_from_files);
+            sink.put(["peer".into()], s.counters.certification.lists_adopted);
+            sink.put(["file".into()], s.counters.lists_from_files);
         },
     ),
     counter(
@@ -369,7 +369,7 @@ pub(super) const METRICS: &[Metric] = &[
         &[],
         "Revocation lists that count and could not be written down, so that they are not passed on: see the log.",
         |s, sink| {
-            sink.put([], s.counters.certification.lists_unkept);
+            sink.put([], s.counters.lists_unkept);
         },
     ),
     gauge(
@@ -719,6 +719,60 @@ pub(super) const METRICS: &[Metric] = &[
         "As hyphal_envelopes_refused_total.",
         |_, sink| {
             sink.put_peers_reasons(|peer| &peer.protected.refused);
+        },
+    ),
+    counter(
+        "hyphal_peer_certificates_accepted_total",
+        COUNT,
+        PEER,
+        "Certificates that the peer showed and that held, of sessions that came up.",
+        |_, sink| {
+            sink.put_peers(|peer| Some(peer.certification.certificates_accepted));
+        },
+    ),
+    counter(
+        "hyphal_peer_certificates_refused_total",
+        COUNT,
+        &["peer", "reason"],
+        "As hyphal_certificates_refused_total; of peers that the node knew before only.",
+        |_, sink| {
+            sink.put_peers_reasons(|peer| &peer.certification.certificates_refused);
+        },
+    ),
+    counter(
+        "hyphal_peer_revocation_lists_adopted_total",
+        COUNT,
+        PEER,
+        "Newer revocation lists from the peer that count.",
+        |_, sink| {
+            sink.put_peers(|peer| Some(peer.certification.lists_adopted));
+        },
+    ),
+    counter(
+        "hyphal_peer_revocation_lists_refused_total",
+        COUNT,
+        &["peer", "reason"],
+        "As hyphal_revocation_lists_refused_total.",
+        |_, sink| {
+            sink.put_peers_reasons(|peer| &peer.certification.lists_refused);
+        },
+    ),
+    counter(
+        "hyphal_peer_revocation_lists_sent_total",
+        COUNT,
+        PEER,
+        "As hyphal_revocation_lists_sent_total.",
+        |_, sink| {
+            sink.put_peers(|peer| Some(peer.certification.lists_sent));
+        },
+    ),
+    counter(
+        "hyphal_peer_revocation_lists_unsent_total",
+        COUNT,
+        PEER,
+        "As hyphal_revocation_lists_unsent_total.",
+        |_, sink| {
+            sink.put_peers(|peer| Some(peer.certification.lists_unsent));
         },
     ),
     counter(

@@ -33,7 +33,14 @@ struct Place {
     /// Of the newest list of it that came.
     version: u64,
     /// That list, if it is not the one that is being kept.
-    next: Option<Revocations<Bytes>>,
+    next: Option<Arrived>,
+}
+
+/// A list, and who sent it.
+#[derive(Debug)]
+struct Arrived {
+    list: Revocations<Bytes>,
+    from: NodeId,
 }
 
 /// Why a list was not taken.
@@ -47,7 +54,7 @@ pub(crate) enum Refused {
 
 impl Arriving {
     /// Takes a list from a peer.
-    pub(crate) fn take(self: &Arc<Self>, hub: &Hub, bytes: Bytes) -> Result<(), Refused> {
+    pub(crate) fn take(self: &Arc<Self>, hub: &Hub, from: NodeId, bytes: Bytes) -> Result<(), Refused> {
         let list = RevocationList::decode(&bytes).map_err(Refused::Forged)?;
         check_news(&hub.trust(), &self.places(), &list)?;
         let network = hub.plan.session.network;
@@ -57,11 +64,12 @@ impl Arriving {
         let mut places = self.places();
         let trust = hub.trust();
         check_news(&trust, &places, &list.list())?;
+        let arrived = Arrived { list, from };
         match places.get_mut(&authority) {
-            Some(place) => *place = Place { version, next: Some(list) },
+            Some(place) => *place = Place { version, next: Some(arrived) },
             None => {
                 places.insert(authority, Place { version, next: None });
-                hub.spawn(Arc::clone(self).keep_all(hub.control.clone(), trust, network, list));
+                hub.spawn(Arc::clone(self).keep_all(hub.control.clone(), trust, network, arrived));
             }
         }
         Ok(())
@@ -73,15 +81,15 @@ impl Arriving {
         control: mpsc::Sender<Command>,
         trust: Arc<TrustState>,
         network: NetworkTag,
-        list: Revocations<Bytes>,
+        first: Arrived,
     ) {
-        let authority = list.header().authority;
-        let mut next = Some(list);
-        while let Some(list) = next {
+        let authority = first.list.header().authority;
+        let mut next = Some(first);
+        while let Some(Arrived { list, from }) = next {
             let is_kept = keep(&trust, network, &list).await;
             let (done, adopted) = oneshot::channel();
             // Without a control task nobody needs it.
-            let _ = control.send(Command::Adopt { list, is_kept, done }).await;
+            let _ = control.send(Command::Adopt { list, from, is_kept, done }).await;
             // It keeps its place until it counts, or the same one would be news meanwhile.
             let _ = adopted.await;
             let mut places = self.places();

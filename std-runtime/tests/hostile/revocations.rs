@@ -97,8 +97,8 @@ async fn the_news_sent_a_thousand_times_is_kept_once() {
     // Each was dropped without a look at its signature, whether the first was on the disk by then or not.
     scene.assert_dropped(Reason::Duplicate, 999);
     assert_refused(&scene, Reason::Duplicate, 999).await;
-    let lists = scene.victim.counters().certification;
-    assert_eq!((lists.lists_from_peers, lists.lists_unkept), (1, 0));
+    let counters = scene.victim.counters();
+    assert_eq!((counters.certification.lists_adopted, counters.lists_unkept), (1, 0));
     assert_friend_is_unharmed(&mut scene).await;
 }
 

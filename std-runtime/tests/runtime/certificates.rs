@@ -267,6 +267,10 @@ impl Member {
         member
     }
 
+    pub(crate) fn id(&self) -> NodeId {
+        self.identity.id()
+    }
+
     /// Gives the node another certificate, in the place of the one it has.
     fn certify(&self, authority: &Authority, serial: u64, roles: Roles, lasts: Duration) {
         let certificate = Certificate {

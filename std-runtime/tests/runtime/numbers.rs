@@ -169,7 +169,8 @@ async fn certificates_that_are_taken_and_refused_are_counted() {
     let authority = Authority::new();
     let [own, good, revoked] = [1, 2, 3].map(|serial| Member::new(&authority, serial, Roles::NONE, DAY));
     own.keep(&authority.list(1, &[3]));
-    let node = listening(own.builder()).await;
+    let known = revoked.id();
+    let node = listening(own.builder().known_peer(known)).await;
     let address = serve(&node, usize::MAX).await;
 
     let friend = dialling(good.builder(), &node).await;
@@ -184,6 +185,10 @@ async fn certificates_that_are_taken_and_refused_are_counted() {
 
     let page = Page::scrape(address).await;
     page.assert("hyphal_certificates_accepted_total", &[], 1);
+    page.assert_peer("hyphal_peer_certificates_accepted_total", friend.id(), 1);
+    page.assert_peer("hyphal_peer_certificates_accepted_total", known, 0);
+    let of_known = [("peer", &*known.to_string()), ("reason", "Revoked")];
+    assert!(page.value("hyphal_peer_certificates_refused_total", &of_known).unwrap() >= 1.0);
     for reason in ["Revoked", "NoCertificate"] {
         // Whoever is refused tries again after a while.
         assert!(page.value("hyphal_certificates_refused_total", &[("reason", reason)]).unwrap() >= 1.0);
@@ -215,16 +220,20 @@ async fn revocation_lists_that_are_adopted_refused_and_sent_on_are_counted() {
     ahead.set_trust(first.settings()).await.unwrap();
     // Its own list comes back to it, and is no news.
     let lists = |node: &Node| node.counters().certification;
-    within(until(|| lists(&behind).lists_from_peers == 1 && !lists(&ahead).lists_refused.is_empty())).await;
+    within(until(|| lists(&behind).lists_adopted == 1 && !lists(&ahead).lists_refused.is_empty())).await;
 
     let page = Page::of(&ahead).await;
     page.assert("hyphal_revocation_lists_adopted_total", &[("from", "file")], 1);
     page.assert("hyphal_revocation_lists_adopted_total", &[("from", "peer")], 0);
     page.assert("hyphal_revocation_lists_sent_total", &[], 1);
+    page.assert_peer("hyphal_peer_revocation_lists_sent_total", behind.id(), 1);
     page.assert("hyphal_revocation_lists_refused_total", &[("reason", "Duplicate")], 1);
+    let of_behind = [("peer", &*behind.id().to_string()), ("reason", "Duplicate")];
+    page.assert("hyphal_peer_revocation_lists_refused_total", &of_behind, 1);
     page.assert("hyphal_trust_changes_total", &[], 1);
     let page = Page::of(&behind).await;
     page.assert("hyphal_revocation_lists_adopted_total", &[("from", "peer")], 1);
+    page.assert_peer("hyphal_peer_revocation_lists_adopted_total", ahead.id(), 1);
     page.assert("hyphal_revocation_lists_sent_total", &[], 1);
     page.assert("hyphal_revocation_lists_unkept_total", &[], 0);
 }
@@ -246,13 +255,14 @@ async fn a_list_that_cannot_be_written_down_or_is_too_long_for_a_peer_is_counted
 
     first.keep(&authority.list(1, &[99]));
     ahead.set_trust(first.settings()).await.unwrap();
-    within(until(|| behind.counters().certification.lists_unkept == 1)).await;
+    within(until(|| behind.counters().lists_unkept == 1)).await;
     let long: Vec<_> = (100..4100).collect();
     first.keep(&authority.list(2, &long));
     ahead.set_trust(first.settings()).await.unwrap();
 
     let page = Page::of(&ahead).await;
     page.assert("hyphal_revocation_lists_unsent_total", &[], 1);
+    page.assert_peer("hyphal_peer_revocation_lists_unsent_total", behind.id(), 1);
     page.assert("hyphal_revocation_lists_sent_total", &[], 1);
     let page = Page::of(&behind).await;
     page.assert("hyphal_revocation_lists_adopted_total", &[("from", "peer")], 1);
