@@ -256,7 +256,7 @@ impl Change<'_> {
                 Operation::Open { lane, epoch, .. } => self.open(*lane, *epoch)?,
                 Operation::Close { lane, epoch } => self.close(*lane, *epoch)?,
                 Operation::Append { lane, number, message, .. } => self.append(*lane, *number, message)?,
-                Operation::Mark { lane, fresh, .. } => self.mark(*lane, *fresh),
+                Operation::Mark { lane, epoch, fresh, .. } => self.mark(*lane, *epoch, *fresh),
                 Operation::Settle { lane, settled } => self.settle(*lane, settled.base, &settled.numbers)?,
             };
             if !is_known {
@@ -302,8 +302,8 @@ impl Change<'_> {
         Ok(true)
     }
 
-    fn mark(&mut self, key: LaneKey, fresh: u64) -> bool {
-        let Some(mut lane) = self.lane(key) else { return false };
+    fn mark(&mut self, key: LaneKey, epoch: u64, fresh: u64) -> bool {
+        let Some(mut lane) = self.lane(key).filter(|lane| lane.epoch == epoch) else { return false };
         lane.fresh = lane.fresh.max(fresh);
         self.changes.send.insert(key, Some(lane));
         true

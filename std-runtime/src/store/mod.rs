@@ -267,9 +267,10 @@ impl Store {
         self.handle.shared.push(Operation::Settle { lane, settled });
     }
 
-    /// Raises `fresh` of a lane, if it is less. What was asked for before, removals too, is on the disk when this is.
-    pub(crate) fn mark(&self, lane: LaneKey, fresh: u64) -> Durable {
-        self.push(|answer| Operation::Mark { lane, fresh, answer })
+    /// Raises `fresh` of a lane, if it is of this epoch and its `fresh` is less. What was asked for before, removals too, is on the disk
+    /// when this is.
+    pub(crate) fn mark(&self, lane: LaneKey, epoch: u64, fresh: u64) -> Durable {
+        self.push(|answer| Operation::Mark { lane, epoch, fresh, answer })
     }
 
     /// Keeps what has come in of a lane; a new lane may push out the least recently used one. The newest state of a lane wins, and all

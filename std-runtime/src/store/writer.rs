@@ -79,7 +79,7 @@ pub(super) enum Operation {
     Open { lane: LaneKey, epoch: u64, answer: Answer },
     Close { lane: LaneKey, epoch: u64 },
     Append { lane: LaneKey, number: u64, message: StoredMessage, room: Room, answer: Answer },
-    Mark { lane: LaneKey, fresh: u64, answer: Answer },
+    Mark { lane: LaneKey, epoch: u64, fresh: u64, answer: Answer },
     Settle { lane: LaneKey, settled: Settled },
 }
 

@@ -423,7 +423,7 @@ impl Lanes {
 
     async fn watch_removal(self: Arc<Self>, class: Priority, epoch: u64, numbers: Vec<u64>) {
         // Durable with everything that was asked for before.
-        if !self.mark_durably(class, 0).await {
+        if !self.mark_durably(class, epoch, 0).await {
             return;
         }
         let mut outgoing = self.outgoing();
@@ -436,7 +436,7 @@ impl Lanes {
     }
 
     async fn raise_mark(self: Arc<Self>, class: Priority, epoch: u64, mark: u64) {
-        let is_durable = self.mark_durably(class, mark).await;
+        let is_durable = self.mark_durably(class, epoch, mark).await;
         if !is_durable {
             // It is asked for again at once when the link hears of it.
             tokio::time::sleep(RETRY_AFTER).await;
@@ -452,9 +452,9 @@ impl Lanes {
     }
 
     /// Raises the mark of a lane in the store, as soon as its disk takes it; says whether it ever will.
-    async fn mark_durably(&self, class: Priority, mark: u64) -> bool {
+    async fn mark_durably(&self, class: Priority, epoch: u64, mark: u64) -> bool {
         loop {
-            match self.keeper.store.mark(self.key(class), mark).await {
+            match self.keeper.store.mark(self.key(class), epoch, mark).await {
                 Ok(()) => return true,
                 Err(StoreFailure::DiskFull) => tokio::time::sleep(RETRY_AFTER).await,
                 Err(failure) => {

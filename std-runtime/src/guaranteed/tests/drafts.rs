@@ -11,8 +11,7 @@ async fn a_message_that_is_ready_before_an_older_one_of_its_lane_is_stored_and_s
     let scene = Scene::new().await;
     let long = scene.draft(CLASS, LONG);
     let mut short = scene.accept(b"short");
-    // Answered after whatever was asked for before.
-    let _ = scene.lanes.keeper.store.mark(scene.lanes.key(CLASS), 0).await;
+    scene.sync_store().await;
     let was_accepted = is_ready(&mut short.storing);
     let stored_before = scene.numbers_stored().await;
 

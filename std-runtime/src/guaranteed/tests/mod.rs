@@ -306,8 +306,16 @@ impl Scene {
     async fn settle_store(&self) {
         // Those who ask are tasks: they have their turns, then what they asked for is done, and they have a turn to hear of it.
         self.take_turns().await;
-        self.lanes.keeper.store.mark(self.lanes.key(CLASS), 0).await.unwrap();
+        self.sync_store().await;
         self.take_turns().await;
+    }
+
+    /// Waits until the store has done what it was asked for before: it answers in this order, though it knows no lane of this epoch.
+    async fn sync_store(&self) {
+        assert_eq!(
+            self.lanes.keeper.store.mark(self.lanes.key(CLASS), 0, 0).await,
+            Err(StoreFailure::NoLane)
+        );
     }
 
     async fn take_turns(&self) {

@@ -77,11 +77,13 @@ async fn a_mark_only_rises_and_brings_what_was_asked_for_before_it() {
     }
 
     store.settle(lane(1), 3, &[]);
-    store.mark(lane(1), 9).await.unwrap();
-    store.mark(lane(1), 4).await.unwrap();
+    store.mark(lane(1), 77, 9).await.unwrap();
+    store.mark(lane(1), 77, 4).await.unwrap();
+    let of_another_life = store.mark(lane(1), 76, 20).await;
 
     assert_eq!(store.send_lanes(), [StoredSendLane { key: lane(1), epoch: 77, base: 3, fresh: 9, next: 4 }]);
-    assert_eq!(store.mark(lane(2), 2).await, Err(StoreFailure::NoLane));
+    assert_eq!(of_another_life, Err(StoreFailure::NoLane));
+    assert_eq!(store.mark(lane(2), 77, 2).await, Err(StoreFailure::NoLane));
     assert_eq!(numbers(&store, lane(1), 1).await, [3]);
 }
 
@@ -380,7 +382,7 @@ fn append_in(store: &Store, room: Room, lane: LaneKey, number: u64, message: Sto
 
 /// Returns when all that was asked for before is on the disk.
 async fn accept_nothing_else(store: &Store) {
-    assert_eq!(store.mark(lane(255), 1).await, Err(StoreFailure::NoLane));
+    assert_eq!(store.mark(lane(255), 1, 1).await, Err(StoreFailure::NoLane));
 }
 
 async fn numbers(store: &Store, lane: LaneKey, from: u64) -> Vec<u64> {
