@@ -60,6 +60,17 @@ pub(crate) struct InitArgs {
     pub(crate) json: bool,
 }
 
+/// What is said of a new certificate, whether it is the node's first one or not.
+#[derive(Debug, Args)]
+pub(crate) struct NewCertificate {
+    /// For how many days it holds
+    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) days: u32,
+    /// Write it to this file too, which must not exist
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+}
+
 /// Issue a certificate for a node
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -77,12 +88,8 @@ pub(crate) struct IssueArgs {
     /// What it may do: relay, gateway, service, storage, time, operator, role-0 to role-31; several with commas
     #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]
     pub(crate) role: Vec<Roles>,
-    /// For how many days it holds
-    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) days: u32,
-    /// Write it to this file too, which must not exist
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) new: NewCertificate,
     #[command(flatten)]
     pub(crate) clock: CaClock,
     /// Print one JSON object
@@ -158,12 +165,8 @@ pub(crate) struct RenewArgs {
     /// Other roles than before; several with commas
     #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]
     pub(crate) role: Vec<Roles>,
-    /// For how many days it holds
-    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) days: u32,
-    /// Write it to this file too, which must not exist
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) new: NewCertificate,
     #[command(flatten)]
     pub(crate) clock: CaClock,
     /// Print one JSON object

@@ -77,8 +77,8 @@ fn issue(global: &Global, args: &IssueArgs) -> Result<Exit, Failure> {
             ),
         ));
     }
-    let terms = Terms { node, node_type: args.node_type, roles: roles_of(&args.role), days: args.days };
-    let issued = authority.issue(&terms, now, args.out.as_deref())?;
+    let terms = Terms { node, node_type: args.node_type, roles: roles_of(&args.role), days: args.new.days };
+    let issued = authority.issue(&terms, now, args.new.out.as_deref())?;
     tell_issued(&authority, &issued, args.json)
 }
 
@@ -108,9 +108,9 @@ fn renew(global: &Global, args: &RenewArgs) -> Result<Exit, Failure> {
     })?;
     let roles = if args.role.is_empty() { old.roles() } else { roles_of(&args.role) };
     let node_type = args.node_type.unwrap_or(old.node_type);
-    let terms = Terms { node, node_type, roles, days: args.days };
+    let terms = Terms { node, node_type, roles, days: args.new.days };
     let now = authority.time(args.clock.trust_clock)?;
-    let issued = authority.issue(&terms, now, args.out.as_deref())?;
+    let issued = authority.issue(&terms, now, args.new.out.as_deref())?;
     if !args.json {
         writeln!(
             anstream::stderr(),
