@@ -4,6 +4,7 @@
 //! same seed repeats it bit for bit. It models links and drives the public API of `hyphal-core` as a runtime would; it
 //! never looks inside a machine. Each behaviour that the protocol promises has one file under `tests/`.
 
+pub mod drive;
 pub mod envelopes;
 pub mod lanes;
 pub mod link;

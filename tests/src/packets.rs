@@ -19,6 +19,7 @@ use hyphal_core::{
 };
 
 use crate::{
+    drive::Drive,
     link::{Delivered, LabOutbox, lab_outbox},
     network::{Arrival, PacketConditions, PipeId, Side, VirtualNetwork},
     pair::{EndSetup, Setup},
@@ -298,11 +299,6 @@ impl PacketPair {
         &mut self.ends[side as usize]
     }
 
-    /// The virtual clock.
-    pub const fn now(&self) -> Instant {
-        self.network.now()
-    }
-
     /// The dialling end dials again; its session, and what the peer's had sent of unfinished messages, is over.
     pub fn redial(&mut self, expect: Expect) {
         let (now, to) = (self.now(), self.ends[1].address);
@@ -337,27 +333,6 @@ impl PacketPair {
         self.ends[to as usize].inbox.push_back((from, datagram.to_vec()));
     }
 
-    /// Runs until `is_there` holds, at most for `bound` of virtual time; says whether it came to hold.
-    pub fn drive_until(&mut self, bound: Duration, mut is_there: impl FnMut(&mut Self) -> bool) -> bool {
-        let until = self.now().after(bound);
-        loop {
-            self.settle();
-            if is_there(self) {
-                return true;
-            }
-            if self.now() >= until {
-                return false;
-            }
-            let next = self.poll_timeout().map_or(until, |at| at.min(until));
-            self.advance(next);
-        }
-    }
-
-    /// Runs for `span` of virtual time.
-    pub fn drive_for(&mut self, span: Duration) {
-        self.drive_until(span, |_| false);
-    }
-
     /// Runs until both sessions are up.
     ///
     /// # Panics
@@ -367,25 +342,6 @@ impl PacketPair {
             pair.ends.iter().all(|end| end.session.as_ref().is_some_and(LabSession::is_up))
         });
         assert!(are_up, "not up: {:?} and {:?}", self.ends[0].closed, self.ends[1].closed);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        let of_ends = self.ends.iter().filter_map(|end| end.session.as_ref()?.poll_timeout(&end.outbox));
-        of_ends.chain(self.network.poll_timeout()).min()
-    }
-
-    /// Polls both ends until neither has anything to do at this moment.
-    pub fn settle(&mut self) {
-        for round in 0.. {
-            assert!(round < 10_000, "the machines find no rest");
-            let mut any = false;
-            for side in Side::BOTH {
-                any |= self.turn(side);
-            }
-            if !any {
-                return;
-            }
-        }
     }
 
     fn turn(&mut self, side: Side) -> bool {
@@ -451,6 +407,25 @@ impl PacketPair {
         end.accepted += 1;
         end.begin();
         true
+    }
+}
+
+impl Drive for PacketPair {
+    fn now(&self) -> Instant {
+        self.network.now()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let of_ends = self.ends.iter().filter_map(|end| end.session.as_ref()?.poll_timeout(&end.outbox));
+        of_ends.chain(self.network.poll_timeout()).min()
+    }
+
+    fn step(&mut self) -> bool {
+        let mut any = false;
+        for side in Side::BOTH {
+            any |= self.turn(side);
+        }
+        any
     }
 
     fn advance(&mut self, until: Instant) {

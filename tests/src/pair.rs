@@ -18,6 +18,7 @@ use hyphal_core::{
 };
 
 use crate::{
+    drive::Drive,
     link::{Delivered, LabOutbox, LinkEnd, Reading, lab_outbox},
     network::{Arrival, Side, StreamConditions, StreamId, VirtualNetwork},
     papers::Papers,
@@ -313,11 +314,6 @@ impl Pair {
         &mut self.ends[side as usize]
     }
 
-    /// The virtual clock.
-    pub const fn now(&self) -> Instant {
-        self.network.now()
-    }
-
     /// The hash of everything that crossed the network and reached the applications, with its times.
     pub const fn fingerprint(&self) -> (Fingerprint, Fingerprint) {
         (self.network.fingerprint(), self.fingerprint)
@@ -352,27 +348,6 @@ impl Pair {
         self.end(to).link.handle_bytes(bytes);
     }
 
-    /// Runs until `is_there` holds, at most for `bound` of virtual time; says whether it came to hold.
-    pub fn drive_until(&mut self, bound: Duration, mut is_there: impl FnMut(&mut Self) -> bool) -> bool {
-        let until = self.now().after(bound);
-        loop {
-            self.settle();
-            if is_there(self) {
-                return true;
-            }
-            if self.now() >= until {
-                return false;
-            }
-            let next = self.poll_timeout().map_or(until, |at| at.min(until));
-            self.advance(next);
-        }
-    }
-
-    /// Runs for `span` of virtual time.
-    pub fn drive_for(&mut self, span: Duration) {
-        self.drive_until(span, |_| false);
-    }
-
     /// Runs until both sessions are up.
     ///
     /// # Panics
@@ -388,39 +363,6 @@ impl Pair {
     pub fn drive_until_closed(&mut self) -> bool {
         let closed = |pair: &mut Self| pair.ends.iter().all(|end| end.link.closed.is_some());
         self.drive_until(Duration::from_secs(600), closed)
-    }
-
-    /// When something happens next without anybody's doing.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let of_ends = self.ends.iter().filter_map(|end| end.link.session.poll_timeout(&end.outbox));
-        of_ends.chain(self.network.poll_timeout()).min()
-    }
-
-    /// Polls both ends until neither has anything to do at this moment.
-    pub fn settle(&mut self) {
-        for round in 0.. {
-            assert!(round < 10_000, "the machines find no rest");
-            let mut moves = [
-                (Side::Opener, Move::Timeout),
-                (Side::Opener, Move::Read),
-                (Side::Opener, Move::Events),
-                (Side::Opener, Move::Transmit),
-                (Side::Target, Move::Timeout),
-                (Side::Target, Move::Read),
-                (Side::Target, Move::Events),
-                (Side::Target, Move::Transmit),
-            ];
-            if let Order::Shuffled(chance) = &mut self.order {
-                chance.shuffle(&mut moves);
-            }
-            let mut any = false;
-            for (side, step) in moves {
-                any |= self.make(side, step);
-            }
-            if !any {
-                return;
-            }
-        }
     }
 
     fn make(&mut self, side: Side, step: Move) -> bool {
@@ -472,6 +414,38 @@ impl Pair {
                 true
             }
         }
+    }
+}
+
+impl Drive for Pair {
+    fn now(&self) -> Instant {
+        self.network.now()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let of_ends = self.ends.iter().filter_map(|end| end.link.session.poll_timeout(&end.outbox));
+        of_ends.chain(self.network.poll_timeout()).min()
+    }
+
+    fn step(&mut self) -> bool {
+        let mut moves = [
+            (Side::Opener, Move::Timeout),
+            (Side::Opener, Move::Read),
+            (Side::Opener, Move::Events),
+            (Side::Opener, Move::Transmit),
+            (Side::Target, Move::Timeout),
+            (Side::Target, Move::Read),
+            (Side::Target, Move::Events),
+            (Side::Target, Move::Transmit),
+        ];
+        if let Order::Shuffled(chance) = &mut self.order {
+            chance.shuffle(&mut moves);
+        }
+        let mut any = false;
+        for (side, step) in moves {
+            any |= self.make(side, step);
+        }
+        any
     }
 
     fn advance(&mut self, until: Instant) {

@@ -9,6 +9,7 @@ use hyphal_core::{
     wire::{certificate::Certificate, reason::Reason},
 };
 use hyphal_lab::{
+    drive::Drive,
     net::{Home, Net},
     network::{PacketConditions, StreamConditions},
     packets::{PacketPair, PacketSetup},

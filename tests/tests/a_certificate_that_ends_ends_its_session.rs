@@ -7,6 +7,7 @@ use hyphal_core::{
     wire::reason::Reason,
 };
 use hyphal_lab::{
+    drive::Drive,
     link::{header, reliable},
     net::{Home, Net},
     network::StreamConditions,

@@ -2,6 +2,7 @@
 
 use hyphal_core::{session::Path, time::Duration};
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::{PacketConditions, Side},
     packets::{OPENER, PacketPair},

@@ -6,6 +6,7 @@ use hyphal_core::{
     wire::{cobs, reason::Reason},
 };
 use hyphal_lab::{
+    drive::Drive,
     link::reliable,
     network::{PacketConditions, Side},
     packets::{LabSession, PacketPair, PacketSetup},

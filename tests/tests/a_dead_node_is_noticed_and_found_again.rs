@@ -10,6 +10,7 @@ use hyphal_core::{
     wire::reason::Reason,
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     net::{Home, Net, Process},
     network::StreamConditions,

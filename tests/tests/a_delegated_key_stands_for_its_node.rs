@@ -10,6 +10,7 @@ use hyphal_core::{
     wire::{frame::Kind, reason::Reason},
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     net::Net,
     network::{Side, StreamConditions},

@@ -9,6 +9,7 @@ use hyphal_core::{
     wire::{delegation::Delegation, hello::Extensions, reason::Reason, tlv::Tlv},
 };
 use hyphal_lab::{
+    drive::Drive,
     network::Side,
     pair::{EndSetup, Pair, Setup, acquaintance},
     scripted::Scripted,

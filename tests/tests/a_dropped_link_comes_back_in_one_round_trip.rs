@@ -6,6 +6,7 @@ use hyphal_core::{
     wire::frame::Kind,
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     net::{Home, Net},
     network::{Segments, Side, StreamConditions},

@@ -1,7 +1,7 @@
 //! Every byte of a conversation is flipped once, in either direction: what comes out is what was sent, or nothing.
 
 use hyphal_core::time::Duration;
-use hyphal_lab::{link::header, network::Side, pair::Pair, seed::Seed};
+use hyphal_lab::{drive::Drive, link::header, network::Side, pair::Pair, seed::Seed};
 
 const SENT: [&[u8]; 3] = [b"first", b"", b"the third of them"];
 

@@ -2,6 +2,7 @@
 
 use hyphal_core::time::Duration;
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::{Segments, Side},
     pair::{Pair, Setup},

@@ -1,7 +1,7 @@
 //! Silence of four heartbeats of the peer ends a session, whichever direction of the link died, and no sooner.
 
 use hyphal_core::{time::Duration, wire::reason::Reason};
-use hyphal_lab::{link::header, network::Side, pair::Pair, seed::Seed};
+use hyphal_lab::{drive::Drive, link::header, network::Side, pair::Pair, seed::Seed};
 
 #[test]
 fn a_half_open_link_ends_for_the_side_that_hears_nothing() {

@@ -6,7 +6,7 @@ use hyphal_core::{
     time::Duration,
     wire::reason::Reason,
 };
-use hyphal_lab::{link::header, network::Side, pair::Pair, seed::Seed};
+use hyphal_lab::{drive::Drive, link::header, network::Side, pair::Pair, seed::Seed};
 
 #[test]
 fn both_ends_learn_who_the_other_is() {

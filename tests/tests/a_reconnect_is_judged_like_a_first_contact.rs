@@ -8,6 +8,7 @@ use hyphal_core::{
     wire::{frame::Kind, hello::NetworkTag, reason::Reason},
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     net::Net,
     network::{Side, StreamConditions},

@@ -1,7 +1,7 @@
 //! What was valid once is not valid again: neither a handshake message nor a record, in this session or another.
 
 use hyphal_core::{time::Duration, wire::reason::Reason};
-use hyphal_lab::{link::header, network::Side, pair::Pair, seed::Seed};
+use hyphal_lab::{drive::Drive, link::header, network::Side, pair::Pair, seed::Seed};
 
 /// The initiator's frames.
 const FIRST: usize = 46;

@@ -11,6 +11,7 @@ use hyphal_core::{
     wire::{control::Control, reason::Reason},
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     net::{Home, Net},
     network::{Side, StreamConditions, StreamId},

@@ -7,6 +7,7 @@ use hyphal_core::{
     wire::{frame::Kind, reason::Reason},
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     net::{Home, Net},
     network::{Side, StreamConditions},

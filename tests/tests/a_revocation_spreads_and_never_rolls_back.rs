@@ -8,6 +8,7 @@ use hyphal_core::{
     wire::{reason::Reason, revocation::REVOCATIONS},
 };
 use hyphal_lab::{
+    drive::Drive,
     link::{header, reliable},
     net::{Home, Net},
     network::StreamConditions,

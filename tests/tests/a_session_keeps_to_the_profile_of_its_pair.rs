@@ -7,6 +7,7 @@ use hyphal_core::{
     wire::record::MAX_LENGTH_LEN,
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::Side,
     pair::{Pair, Setup},

@@ -2,6 +2,7 @@
 
 use hyphal_core::{ids::Priority, outbox::Header, time::Duration};
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::Side,
     pair::{Pair, Setup},

@@ -2,6 +2,7 @@
 
 use hyphal_core::time::Duration;
 use hyphal_lab::{
+    drive::Drive,
     link::reliable,
     network::{PacketConditions, Side},
     packets::{PacketPair, PacketSetup},

@@ -15,6 +15,7 @@ use hyphal_core::{
     },
 };
 use hyphal_lab::{
+    drive::Drive,
     envelopes::{Draft, Opened, Opener, carrier},
     link::{Delivered, header},
     net::{Home, Net},

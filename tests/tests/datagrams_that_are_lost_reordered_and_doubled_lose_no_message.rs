@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use hyphal_core::{ids::Priority, outbox::Header, time::Duration};
 use hyphal_lab::{
+    drive::Drive,
     link::reliable,
     network::{PacketConditions, Side},
     packets::PacketPair,

@@ -1,7 +1,7 @@
 //! A message whose time to live has passed is dropped wherever it is: in the queue, or on the way.
 
 use hyphal_core::{outbox::Header, time::Duration, wire::reason::Reason};
-use hyphal_lab::{link::header, network::Side, pair::Pair, seed::Seed};
+use hyphal_lab::{drive::Drive, link::header, network::Side, pair::Pair, seed::Seed};
 
 #[test]
 fn in_the_queue_it_is_dropped_at_its_time_and_counted() {

@@ -11,6 +11,7 @@ use hyphal_core::{
     wire::reason::Reason,
 };
 use hyphal_lab::{
+    drive::Drive,
     lanes::Handed,
     net::{Home, Net},
     network::{Side, StreamConditions},

@@ -2,6 +2,7 @@
 
 use hyphal_core::time::{Duration, Instant};
 use hyphal_lab::{
+    drive::Drive,
     network::Side,
     pair::{Pair, Setup},
     seed::Seed,

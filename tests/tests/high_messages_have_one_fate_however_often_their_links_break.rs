@@ -12,6 +12,7 @@ use hyphal_core::{
     wire::reason::Reason,
 };
 use hyphal_lab::{
+    drive::Drive,
     link::{Book, Delivered, Outcome, header},
     net::{Home, Net},
     network::{PacketConditions, Side, StreamConditions},

@@ -1,7 +1,7 @@
 //! A High message is delivered once and confirmed, wherever its session is cut, as long as another one follows.
 
 use hyphal_core::{ids::Priority, outbox::Header, time::Duration};
-use hyphal_lab::{link::reliable, network::Side, pair::Pair, seed::Seed};
+use hyphal_lab::{drive::Drive, link::reliable, network::Side, pair::Pair, seed::Seed};
 
 #[test]
 fn what_was_not_acknowledged_waits_for_the_next_session_in_order() {

@@ -10,6 +10,7 @@ use hyphal_core::{
     },
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::{PacketConditions, Side},
     packets::{OPENER, PacketPair, PacketSetup, TARGET},

@@ -5,6 +5,7 @@ use hyphal_core::{
     wire::{reason::Reason, record::RecordHeader},
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::{Segments, Side},
     pair::{Pair, Setup},

@@ -7,6 +7,7 @@ use hyphal_core::{
     wire::message::{FRAGMENT_LEN, Part},
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::Side,
     pair::{Pair, Setup},

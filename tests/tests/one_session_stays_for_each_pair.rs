@@ -5,6 +5,7 @@ use hyphal_core::{
     time::Duration,
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     net::{Home, Net},
     network::{Segments, StreamConditions},

@@ -7,6 +7,7 @@ use hyphal_core::{
     wire::frame::Kind,
 };
 use hyphal_lab::{
+    drive::Drive,
     net::{Home, Net},
     network::{Side, StreamConditions},
     seed::Seed,

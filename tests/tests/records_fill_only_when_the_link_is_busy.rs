@@ -2,6 +2,7 @@
 
 use hyphal_core::time::Duration;
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::{Side, StreamConditions},
     pair::{Pair, Setup},

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hyphal_core::{ids::Priority, outbox::Header, time::Duration, wire::reason::Reason};
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::{Segments, Side},
     pair::{Pair, Setup},

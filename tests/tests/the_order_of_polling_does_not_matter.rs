@@ -9,6 +9,7 @@ use hyphal_core::{
     wire::reason::Reason,
 };
 use hyphal_lab::{
+    drive::Drive,
     link::header,
     network::Side,
     pair::{Order, Pair, Setup},

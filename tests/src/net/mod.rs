@@ -20,6 +20,7 @@ use hyphal_core::{
 
 pub use self::process::Process;
 use crate::{
+    drive::Drive,
     lanes::{Disk, Handed, Lanes},
     network::{Arrival, Side, StreamConditions, StreamId, VirtualNetwork},
     pair::lab_config,
@@ -262,53 +263,9 @@ impl Net {
         process.outbox(to).push(now, Header { sequence, ..header }, Payload::Copied(payload))
     }
 
-    /// The virtual clock.
-    pub const fn now(&self) -> Instant {
-        self.network.now()
-    }
-
     /// The hash of everything that crossed the network and reached the applications, with its times.
     pub const fn fingerprint(&self) -> (Fingerprint, Fingerprint) {
         (self.network.fingerprint(), self.fingerprint)
-    }
-
-    /// Runs until `is_there` holds, at most for `bound` of virtual time; says whether it came to hold.
-    pub fn drive_until(&mut self, bound: Duration, mut is_there: impl FnMut(&mut Self) -> bool) -> bool {
-        let until = self.now().after(bound);
-        loop {
-            self.settle();
-            if is_there(self) {
-                return true;
-            }
-            if self.now() >= until {
-                return false;
-            }
-            let next = self.poll_timeout().map_or(until, |at| at.min(until));
-            self.advance(next);
-        }
-    }
-
-    /// Runs for `span` of virtual time.
-    pub fn drive_for(&mut self, span: Duration) {
-        self.drive_until(span, |_| false);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        let of_processes = self.homes.iter().filter_map(|home| home.process.as_ref()?.poll_timeout());
-        of_processes.chain(self.network.poll_timeout()).min()
-    }
-
-    fn settle(&mut self) {
-        for round in 0.. {
-            assert!(round < 10_000, "the nodes find no rest");
-            let mut any = false;
-            for home in 0..self.homes.len() {
-                any |= self.turn(home);
-            }
-            if !any {
-                return;
-            }
-        }
     }
 
     /// Everything that the node at `home` has to do at this moment; says whether there was anything.
@@ -371,6 +328,31 @@ impl Net {
         process.add_link(stream, side, session, expect.and_then(|expect| expect.id()));
     }
 
+    fn forget(&mut self, stream: StreamId, side: Side) {
+        if let Some(homes) = self.streams.get_mut(&stream) {
+            homes[side as usize] = None;
+        }
+    }
+}
+
+impl Drive for Net {
+    fn now(&self) -> Instant {
+        self.network.now()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let of_processes = self.homes.iter().filter_map(|home| home.process.as_ref()?.poll_timeout());
+        of_processes.chain(self.network.poll_timeout()).min()
+    }
+
+    fn step(&mut self) -> bool {
+        let mut any = false;
+        for home in 0..self.homes.len() {
+            any |= self.turn(home);
+        }
+        any
+    }
+
     fn advance(&mut self, until: Instant) {
         let home_at = |net: &mut Self, stream: StreamId, to: Side| {
             let home = net.streams.get(&stream)?[to as usize]?;
@@ -392,12 +374,6 @@ impl Net {
                 }
             }
             Some(Arrival::Packet { .. }) | None => {}
-        }
-    }
-
-    fn forget(&mut self, stream: StreamId, side: Side) {
-        if let Some(homes) = self.streams.get_mut(&stream) {
-            homes[side as usize] = None;
         }
     }
 }
