@@ -14,27 +14,6 @@ use crate::workspace::Workspace;
 /// Many times what the demonstration takes on two cores.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The figures of the account, as docs/cli.md promises.
-const FIGURES: [&str; 17] = [
-    "sent",
-    "delivered",
-    "expired",
-    "dropped",
-    "unconfirmed",
-    "lost",
-    "duplicates",
-    "repeated",
-    "sealed_and_signed",
-    "guaranteed",
-    "guaranteed_lost",
-    "guaranteed_repeated",
-    "rtt_p50_us",
-    "rtt_p99_us",
-    "critical_wait_p99_us",
-    "detect_ms",
-    "reconnect_ms",
-];
-
 pub(super) fn check(workspace: &Workspace) -> Result<(), Failure> {
     const RELEASE: [&str; 6] = ["--locked", "--release", "--package", "hyphal", "--bin", "hyphal"];
     run(workspace.cargo().arg("build").args(RELEASE))?;
@@ -49,18 +28,17 @@ pub(super) fn check(workspace: &Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the account has all of its fields and tells of a demonstration that went well.
+/// Whether the account tells of a demonstration that went well. That it has all of its fields is for the command's own tests.
 fn judge(account: &Map<String, Value>) -> Result<()> {
-    for name in FIGURES {
-        let is_number = account.get(name).is_some_and(Value::is_number);
-        ensure!(is_number, "the account has no number in its field {name}");
-    }
     let transports = account.get("transports").and_then(Value::as_array);
     let transports = transports.context("the account has no list in its field transports")?;
     for name in ["tcp", "udp"] {
         ensure!(transports.iter().any(|transport| transport == name), "no node was reached over {name}");
     }
-    let count = |name: &str| account[name].as_u64().with_context(|| format!("{name} is no count"));
+    let count = |name: &str| {
+        let count = account.get(name).and_then(Value::as_u64);
+        count.with_context(|| format!("the account has no count in its field {name}"))
+    };
     let (sent, delivered) = (count("sent")?, count("delivered")?);
     ensure!(delivered > sent / 2, "of {sent} messages only {delivered} were delivered");
     for name in ["lost", "duplicates", "guaranteed_lost"] {
@@ -75,17 +53,17 @@ fn judge(account: &Map<String, Value>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// The account of a demonstration that went well, but for one field.
     fn account_with(name: &str, value: Value) -> Map<String, Value> {
-        let mut account: Map<_, _> = FIGURES.iter().map(|name| ((*name).to_owned(), 0.into())).collect();
-        account.insert("sent".to_owned(), 100.into());
-        account.insert("delivered".to_owned(), 90.into());
-        account.insert("detect_ms".to_owned(), 1.5.into());
-        account.insert("sealed_and_signed".to_owned(), 2.into());
-        account.insert("guaranteed".to_owned(), 400.into());
-        account.insert("transports".to_owned(), ["tcp", "udp"].as_slice().into());
+        let account = json!({
+            "sent": 100, "delivered": 90, "expired": 10, "lost": 0, "duplicates": 0, "sealed_and_signed": 2,
+            "guaranteed": 400, "guaranteed_lost": 0, "transports": ["tcp", "udp"],
+        });
+        let Value::Object(mut account) = account else { unreachable!("it is an object") };
         account.insert(name.to_owned(), value);
         account
     }
@@ -117,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn every_field_has_to_be_there() {
-        for name in FIGURES.into_iter().chain(["transports"]) {
+    fn a_field_that_is_not_there_does_not_pass() {
+        for name in ["sent", "delivered", "lost", "guaranteed_lost", "sealed_and_signed", "transports"] {
             let mut account = account_with("expired", 3.into());
             account.remove(name);
 
