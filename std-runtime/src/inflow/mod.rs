@@ -140,6 +140,8 @@ impl Inflow {
                         self.waiting.push_front(Item::Part(fragment, claim.consumption()));
                         return;
                     }
+                    // It may have got on without the memory, as nobody wants it any more.
+                    self.budget.leave_line(&self.signal);
                 }
             }
         }

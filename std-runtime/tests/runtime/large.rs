@@ -242,6 +242,51 @@ async fn senders_wait_for_memory_that_others_hold() {
     assert_eq!(receiver.counters().closed, []);
 }
 
+/// A message waits for memory, and by the time there is some nobody wants it any more: those behind it in line must not wait for
+/// what it does not take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waited_for_memory_that_it_needs_no_longer_keeps_nobody_waiting() {
+    let len = 256 << 10;
+    let small = limits(|limits| {
+        limits.max_message = len;
+        limits.assembly_bytes = len as usize;
+        limits.queue_batches = 1;
+    });
+    let receiver = listening(builder().limits(small)).await;
+    let (mut events, to) = (receiver.events(), receiver.id());
+    let holder = dialling(builder(), &receiver).await;
+    up(&mut events, holder.id()).await;
+    let waiter = dialling(builder(), &receiver).await;
+    up(&mut events, waiter.id()).await;
+    let mut kept = receiver.subscribe(Filter::all().kind(1));
+    let dropped = receiver.subscribe(Filter::all().kind(2));
+    let send = async |node: &Node, kind: u16| {
+        let payload = noise(len as usize, kind.into());
+        let (_, receipt) = node.send_direct_tracked(to, kind, payload, SendOptions::default()).await.unwrap();
+        within(async {
+            while receipt.progress().written < receipt.progress().total {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        // What was written before is read with it.
+        within(node.ping(to)).await.unwrap();
+    };
+    // One fills the queue, the second has all of the memory, and the third waits for it.
+    send(&holder, 1).await;
+    send(&holder, 1).await;
+    send(&waiter, 2).await;
+
+    drop(dropped);
+    for _ in 0..2 {
+        within(kept.recv()).await.unwrap();
+    }
+    holder.send_direct(to, 1, noise(len as usize, 3), SendOptions::default()).await.unwrap();
+
+    assert!(within(kept.recv()).await.unwrap().payload == noise(len as usize, 3));
+    assert_eq!(receiver.counters().received_dropped, [(Reason::NoReceiver, 1)]);
+}
+
 /// A peer that holds memory already does not wait for more, as others may wait for what it holds: it loses the message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_message_of_one_peer_that_finds_no_memory_is_dropped_and_counted() {
