@@ -239,8 +239,13 @@ impl Reader {
                 && let Some(message) = delivery.batch.message(*next)
             {
                 *next += 1;
+                // Whoever has the last one of the batch acknowledges it, though nobody may come back for more.
+                let consumption = match *next < delivery.batch.len() {
+                    true => delivery.consumption.clone(),
+                    false => delivery.consumption.take(),
+                };
                 // A Guaranteed message is alone in its batch.
-                let (consumption, hold) = (delivery.consumption.clone(), delivery.hold.take());
+                let hold = delivery.hold.take();
                 let tally = Arc::clone(&self.registry.tally);
                 return Poll::Ready(Some(HeldMessage::new(message, consumption, hold, tally)));
             }

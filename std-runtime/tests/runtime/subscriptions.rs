@@ -72,3 +72,17 @@ async fn what_a_dropped_subscription_held_is_counted() {
     assert_eq!(within(last).await, Outcome::Delivered);
     assert_eq!(right.counters().received_dropped, [(Reason::NoReceiver, 3)]);
 }
+
+/// A receiver may do other things between two messages, however long they take.
+#[tokio::test]
+async fn a_message_that_was_acknowledged_counts_though_its_receiver_asks_for_no_other() {
+    let (left, right) = pair().await;
+    let mut held = right.subscribe_held(Filter::all());
+    let (_, receipt) = left.send_direct_tracked(right.id(), 1, "only", SendOptions::default()).await.unwrap();
+    let message = within(held.recv()).await.unwrap();
+
+    message.acknowledge();
+
+    assert_eq!(within(receipt).await, Outcome::Delivered);
+    drop(held);
+}
