@@ -192,6 +192,9 @@ impl Hub {
         lane.abandon(Reason::PeerGone);
         let (sent, fates) = (lane.sent(), lane.fates());
         drop(lane);
+        // Its link has lost the lane, and who waits for an answer keeps the peer alive.
+        peer.rtt.send_replace(None);
+        peer.cipher.send_replace(None);
         let mut retired = self.retired();
         retired.sent.add(&sent);
         retired.fates.add(&fates);

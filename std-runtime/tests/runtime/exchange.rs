@@ -1,10 +1,11 @@
 //! Two nodes exchange messages of all priorities and sizes, in both kinds of runtime.
 
+use std::thread;
 use std::time::Duration;
 
-use hyphal::{Family, Outcome, Outgoing, Priority, SendError, SendOptions};
+use hyphal::{Event, Family, Outcome, Outgoing, PeerError, Priority, SendError, SendOptions, Timeouts};
 
-use crate::pair::{pair, within};
+use crate::pair::{builder, find, listening, pair, up, within};
 
 const SIZES: [usize; 9] = [0, 1, 2, 63, 64, 1000, 4096, 16_500, 60 * 1024];
 
@@ -120,4 +121,47 @@ async fn a_ping_measures_the_round_trip() {
     let rtt = within(left.ping(right.id())).await.unwrap();
 
     assert!(rtt < Duration::from_secs(5));
+}
+
+/// The friend stands still, so that nothing but the removal can end the wait for its answer.
+#[tokio::test]
+async fn a_ping_ends_with_the_removal_of_its_peer() {
+    let slow = || {
+        let mut timeouts = Timeouts::default();
+        timeouts.heartbeat = Duration::from_secs(60);
+        builder().timeouts(timeouts)
+    };
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let (freeze, frozen) = tokio::sync::oneshot::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let friend = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let friend = listening(slow()).await;
+            let mut events = friend.events();
+            tell.send((friend.id(), friend.local_addrs()[0].clone())).unwrap();
+            find(&mut events, |event| matches!(event, Event::PeerUp { .. })).await;
+            freeze.send(()).unwrap();
+            let _ = ended.recv();
+        });
+    });
+    let (id, endpoint) = told.await.unwrap();
+    let node = slow().start().await.unwrap();
+    let mut events = node.events();
+    node.add_peer(id, Some(endpoint)).await.unwrap();
+    up(&mut events, id).await;
+    frozen.await.unwrap();
+    // An answer to the session's own first ping may be under way.
+    let mut unanswered = loop {
+        let mut ping = Box::pin(node.ping(id));
+        if tokio::time::timeout(Duration::from_millis(50), &mut ping).await.is_err() {
+            break ping;
+        }
+    };
+
+    node.remove_peer(id).await.unwrap();
+
+    assert_eq!(within(&mut unanswered).await, Err(PeerError::NotConnected));
+    end.send(()).unwrap();
+    friend.join().unwrap();
 }
