@@ -272,17 +272,20 @@ impl Lane {
         self.line.leave(&mut place);
     }
 
-    /// Calls the sender whose turn it is, if there is room again.
+    /// Calls the sender whose turn it is, if there is room again: as soon as it is worth it where a link makes more and more of
+    /// it, else whenever there may be some.
     pub(crate) fn call_waiting(&self) {
-        if !self.line.is_empty()
-            && self.outbox.queued() <= self.low_messages
+        if !self.line.is_empty() && (!self.is_attached() || self.has_much_room()) {
+            self.line.call();
+        }
+    }
+
+    fn has_much_room(&self) -> bool {
+        self.outbox.queued() <= self.low_messages
             && self.outbox.queued_bytes() <= self.low_bytes
             // What is retained takes room, too, and there may be much of it at all times: an eighth of all must be free.
             && self.outbox.held() <= self.low_messages * SharedStorage::<()>::HELD * 7 / 4
             && self.outbox.held_bytes() <= self.low_bytes / 4 * 7
-        {
-            self.line.call();
-        }
     }
 
     /// Wakes the link, if there is one; says whether.
@@ -393,7 +396,8 @@ impl Lane {
     pub(crate) fn cancel(&mut self, ticket: Ticket) -> bool {
         let is_cancelled = self.outbox.cancel(ticket);
         if is_cancelled {
-            self.call_waiting();
+            // Whether or not the link makes more room.
+            self.line.call();
             self.wake_link();
         }
         is_cancelled
@@ -595,11 +599,66 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::task::Wake;
+
     use hyphal_core::ids::Priority;
     use hyphal_core::outbox::{Header, Payload};
     use hyphal_core::time::Instant;
 
     use super::*;
+
+    /// Without a link nobody empties the queue to its half.
+    #[test]
+    fn a_waiting_sender_is_called_when_a_message_is_called_back() {
+        let (peer, calls) = (full_peer(0), Arc::new(Calls::default()));
+        let waker = Waker::from(Arc::clone(&calls));
+        let (cx, mut place) = (Context::from_waker(&waker), Place::new(Arc::clone(&peer)));
+        assert!(place.poll_push(&cx, Overflow::Wait, |lane| push_one(lane, 0)).is_pending());
+
+        assert!(peer.lane().cancel(Ticket { class: Priority::Medium, ordinal: 2 }));
+
+        assert_eq!(calls.0.load(Relaxed), 1);
+        assert!(place.poll_push(&cx, Overflow::Wait, |lane| push_one(lane, 0)).is_ready());
+    }
+
+    #[test]
+    fn a_waiting_sender_is_called_when_a_message_expires_and_there_is_no_link() {
+        let (peer, calls) = (full_peer(1), Arc::new(Calls::default()));
+        let waker = Waker::from(Arc::clone(&calls));
+        let (cx, mut place) = (Context::from_waker(&waker), Place::new(Arc::clone(&peer)));
+        assert!(place.poll_push(&cx, Overflow::Wait, |lane| push_one(lane, 0)).is_pending());
+
+        let mut lane = peer.lane();
+        lane.outbox.handle_timeout(Instant::from_micros(2_000_000));
+        lane.call_waiting();
+        drop(lane);
+
+        assert_eq!(calls.0.load(Relaxed), 1);
+    }
+
+    /// A peer with no room, the last of whose messages lives so many seconds.
+    fn full_peer(ttl: u32) -> Arc<Peer> {
+        let peer = Peer::new(NodeId::from_bytes([1; 32]), 4, 1000);
+        for ttl in [0, 0, 0, ttl] {
+            push_one(&mut peer.lane(), ttl).unwrap();
+        }
+        Arc::new(peer)
+    }
+
+    fn push_one(lane: &mut Lane, ttl: u32) -> Result<Ticket, SendError> {
+        let header = Header { ttl, priority: Priority::Medium, ..Header::default() };
+        Ok(lane.outbox.push(Instant::ZERO, header, Payload::Copied(b"x"))?)
+    }
+
+    #[derive(Default)]
+    struct Calls(AtomicUsize);
+
+    impl Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
 
     /// The session ends its outbox before its link lets go of the lane; whoever looks in between must not find what is gone.
     #[test]
