@@ -184,6 +184,8 @@ impl Inflow {
             }
         }
         for backlog in &mut self.held_back {
+            // What is left is given by somebody else.
+            backlog.queue.leave_line(&self.signal);
             // No more parts come to a stream.
             backlog.deliveries.retain(|(delivery, _)| delivery.stream.is_none());
         }
