@@ -548,10 +548,12 @@ impl Control {
                 next_at = Some(next_at.map_or(at, |next| next.min(at)));
             }
         }
-        self.sweep_at = next_at.map(|at| at.max(now.after(SWEEP_PAUSE)));
         if self.hub.is_draining.load(Ordering::Relaxed) {
             self.hub.drained.notify_waiters();
+            // What is called back meanwhile, or goes with its peer, is told by nobody.
+            next_at = Some(now);
         }
+        self.sweep_at = next_at.map(|at| at.max(now.after(SWEEP_PAUSE)));
     }
 }
 

@@ -434,6 +434,7 @@ impl Node {
         for peer in hub.peers().iter() {
             peer.lane().close(SendError::Closed);
         }
+        hub.unattended.notify_one();
         tokio::select! {
             () = self.drained() => {}
             // What it leaves behind is told by the numbers.

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use hyphal::{Event, Filter, Node, Outcome, Outgoing, Reason, SendError, SendOptions, Sent, Subscription};
+use hyphal::{
+    Event, Filter, Node, NodeId, Outcome, Outgoing, Reason, Receipt, SendError, SendOptions, Sent,
+    Subscription,
+};
 use hyphal_core::node::DialStatus;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -92,6 +95,42 @@ async fn what_never_left_is_dropped_with_the_node_and_its_receipts_say_so() {
     assert_eq!(within(receipt).await, Outcome::Failed(Reason::Shutdown));
     assert_eq!((sent.sent, sent.queued, sent.dropped), (1, 1, 0));
     assert_eq!((node.counters().sent.queued, node.counters().sent.dropped), (0, 1));
+}
+
+#[tokio::test]
+async fn who_drains_does_not_wait_for_a_peer_that_is_removed() {
+    let (node, absent, receipt) = with_unsent().await;
+    let mut ending = pin!(node.shutdown(LONG));
+    // Until nothing moves any more.
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut ending).await.is_err());
+
+    node.remove_peer(absent).await.unwrap();
+
+    let sent = within(ending).await;
+    assert_eq!(within(receipt).await, Outcome::Failed(Reason::PeerGone));
+    assert_eq!((sent.sent, sent.queued, sent.dropped), (1, 0, 1));
+}
+
+#[tokio::test]
+async fn who_drains_does_not_wait_for_a_message_that_is_called_back() {
+    let (node, _, receipt) = with_unsent().await;
+    let mut ending = pin!(node.shutdown(LONG));
+    // Until nothing moves any more.
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut ending).await.is_err());
+
+    assert!(receipt.cancel());
+
+    let sent = within(ending).await;
+    assert_eq!((sent.sent, sent.queued, sent.dropped), (1, 0, 1));
+}
+
+/// A node with a message for a peer that is not there.
+async fn with_unsent() -> (Node, NodeId, Receipt) {
+    let node = listening(builder()).await;
+    let absent = identity().id();
+    node.add_peer(absent, None).await.unwrap();
+    let (_, receipt) = node.send_direct_tracked(absent, 1, "unsent", SendOptions::default()).await.unwrap();
+    (node, absent, receipt)
 }
 
 #[tokio::test]
