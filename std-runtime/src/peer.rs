@@ -1,9 +1,10 @@
 //! What the senders, the link and the control task share of one peer: its outbox, and the line of those who wait for room.
 //!
-//! One short lock, taken once per batch, never held while anyone waits. Senders that wait are served in the order in which
-//! they came. Invariant: at most one link owns the lane; a link that lost it must not touch the outbox any more.
+//! One short lock, taken once per batch, never held while anyone waits, or is called: a waker may do anything. Senders that wait
+//! are served in the order in which they came. Invariant: at most one link owns the lane; a link that lost it must not touch the outbox any more.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -26,7 +27,7 @@ use crate::error::SendError;
 use crate::guaranteed::{HandingOut, Lanes};
 use crate::message::Overflow;
 use crate::pulse::Settled;
-use crate::receipt::ReceiptLedger;
+use crate::receipt::{Outcomes, ReceiptLedger};
 use crate::signal::Signal;
 
 pub(crate) type Outbox = outbox::Outbox<SharedStorage<ReceiptLedger>>;
@@ -104,8 +105,11 @@ impl Peer {
         *self.static_key.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, until));
     }
 
-    pub(crate) fn lane(&self) -> MutexGuard<'_, Lane> {
-        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lane(&self) -> Locked<'_> {
+        Locked {
+            lane: self.lane.lock().unwrap_or_else(PoisonError::into_inner),
+            news: News { called: Vec::new(), _outcomes: Outcomes::default() },
+        }
     }
 
     /// Which messages of this peer were seen; only its link asks.
@@ -180,6 +184,51 @@ pub(crate) struct Lane {
     terms: Option<Terms>,
     low_messages: usize,
     low_bytes: usize,
+}
+
+/// The lane of a peer, locked. Whoever is to be called or told hears of it when it is unlocked.
+pub(crate) struct Locked<'p> {
+    lane: MutexGuard<'p, Lane>,
+    /// Goes after the lock.
+    news: News,
+}
+
+/// Who is to be called, and what is to be told.
+struct News {
+    called: Vec<Waker>,
+    _outcomes: Outcomes,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Lane;
+
+    #[inline]
+    fn deref(&self) -> &Lane {
+        &self.lane
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Lane {
+        &mut self.lane
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let Lane { outbox, line, .. } = &mut *self.lane;
+        self.news =
+            News { called: std::mem::take(&mut line.called), _outcomes: outbox.ledger().take_outcomes() };
+    }
+}
+
+impl Drop for News {
+    #[inline]
+    fn drop(&mut self) {
+        self.called.drain(..).for_each(Waker::wake);
+    }
 }
 
 /// The link that empties the outbox.
@@ -274,7 +323,7 @@ impl Lane {
 
     /// Calls the sender whose turn it is, if there is room again: as soon as it is worth it where a link makes more and more of
     /// it, else whenever there may be some.
-    pub(crate) fn call_waiting(&self) {
+    pub(crate) fn call_waiting(&mut self) {
         if !self.line.is_empty() && (!self.is_attached() || self.has_much_room()) {
             self.line.call();
         }
@@ -510,6 +559,8 @@ fn drops(counters: &outbox::Counters) -> [(Reason, u64); 6] {
 struct Line {
     next: u64,
     waiting: VecDeque<(u64, Waker)>,
+    /// Those that are called when the lane is unlocked.
+    called: Vec<Waker>,
 }
 
 impl Line {
@@ -542,14 +593,12 @@ impl Line {
         }
     }
 
-    fn call(&self) {
-        if let Some((_, waker)) = self.waiting.front() {
-            waker.wake_by_ref();
-        }
+    fn call(&mut self) {
+        self.called.extend(self.waiting.front().map(|(_, waker)| waker.clone()));
     }
 
-    fn call_all(&self) {
-        self.waiting.iter().for_each(|(_, waker)| waker.wake_by_ref());
+    fn call_all(&mut self) {
+        self.called.extend(self.waiting.iter().map(|(_, waker)| waker.clone()));
     }
 
     fn find(&self, place: u64) -> Option<usize> {
@@ -599,6 +648,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::Ordering::Relaxed;
     use std::task::Wake;
 
@@ -607,6 +657,7 @@ mod tests {
     use hyphal_core::time::Instant;
 
     use super::*;
+    use crate::receipt::Receipt;
 
     /// Without a link nobody empties the queue to its half.
     #[test]
@@ -635,6 +686,34 @@ mod tests {
         drop(lane);
 
         assert_eq!(calls.0.load(Relaxed), 1);
+    }
+
+    /// A waker may send itself, or ask what became of a message.
+    #[test]
+    fn nobody_is_called_or_told_under_the_lock() {
+        let peer = full_peer(0);
+        let tracked = peer.lane().outbox.ledger().track(Ticket { class: Priority::Medium, ordinal: 1 }, 1);
+        let mut receipt = pin!(Receipt::new(tracked, Arc::clone(&peer)));
+        let calls = Arc::new(Unlocked { peer: Arc::clone(&peer), calls: AtomicUsize::new(0) });
+        let waker = Waker::from(Arc::clone(&calls));
+        let (mut cx, mut place) = (Context::from_waker(&waker), Place::new(Arc::clone(&peer)));
+        assert!(place.poll_push(&cx, Overflow::Wait, |lane| push_one(lane, 0)).is_pending());
+        assert!(receipt.as_mut().poll(&mut cx).is_pending());
+
+        peer.lane().abandon(Reason::PeerGone);
+
+        assert_eq!(calls.calls.load(Relaxed), 2, "the sender that waits, and who has the receipt");
+    }
+
+    struct Unlocked {
+        peer: Arc<Peer>,
+        calls: AtomicUsize,
+    }
+
+    impl Wake for Unlocked {
+        fn wake(self: Arc<Self>) {
+            self.calls.fetch_add(usize::from(self.peer.lane.try_lock().is_ok()), Relaxed);
+        }
     }
 
     /// A peer with no room, the last of whose messages lives so many seconds.

@@ -146,8 +146,24 @@ impl Tracked {
 pub(crate) struct ReceiptLedger {
     awaited: Option<Box<[Awaited; Priority::ALL.len()]>>,
     count: usize,
+    /// What is to be told when the outbox is unlocked.
+    outcomes: Outcomes,
     /// Messages that are none of the application's.
     pub(crate) guests: Guests,
+}
+
+/// Outcomes on their way to the receipts, which hear of them when this goes.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes(Vec<(oneshot::Sender<Outcome>, Outcome)>);
+
+impl Drop for Outcomes {
+    #[inline]
+    fn drop(&mut self) {
+        for (receipt, outcome) in self.0.drain(..) {
+            // Whoever dropped the receipt does not want to know.
+            let _ = receipt.send(outcome);
+        }
+    }
 }
 
 type Awaited = VecDeque<(u64, oneshot::Sender<Outcome>)>;
@@ -170,17 +186,20 @@ impl ReceiptLedger {
         Tracked { place: Place::Outbox(ticket), total: len as u32, outcome }
     }
 
-    /// Tells all of the class from ordinal `first` to `last` that have not heard yet.
+    /// What is to be told under no lock, as whoever hears of it may do anything.
+    #[inline]
+    pub(crate) fn take_outcomes(&mut self) -> Outcomes {
+        std::mem::take(&mut self.outcomes)
+    }
+
+    /// Settles all of the class from ordinal `first` to `last` that are not yet.
     fn settle_range(&mut self, class: Priority, first: u64, last: u64, outcome: Outcome) {
         let Some(awaited) = &mut self.awaited else { return };
         let awaited = &mut awaited[class as usize];
         let from = awaited.partition_point(|(ordinal, _)| *ordinal < first);
         let to = awaited.partition_point(|(ordinal, _)| *ordinal <= last);
         self.count -= to - from;
-        for (_, receipt) in awaited.drain(from..to) {
-            // Whoever dropped the receipt does not want to know.
-            let _ = receipt.send(outcome);
-        }
+        self.outcomes.0.extend(awaited.drain(from..to).map(|(_, receipt)| (receipt, outcome)));
     }
 
     fn settle_one(&mut self, ticket: Ticket, outcome: Outcome) {
@@ -189,7 +208,7 @@ impl ReceiptLedger {
         let Ok(at) = awaited.binary_search_by_key(&ticket.ordinal, |(ordinal, _)| *ordinal) else { return };
         if let Some((_, receipt)) = awaited.remove(at) {
             self.count -= 1;
-            let _ = receipt.send(outcome);
+            self.outcomes.0.push((receipt, outcome));
         }
     }
 }
@@ -246,6 +265,7 @@ mod tests {
         ledger.settle(Fate::Confirmed { class: Priority::High, first: 6, last: 8 });
         ledger.settle(Fate::Confirmed { class: Priority::High, first: 1, last: 6 });
         ledger.settle(Fate::Unconfirmed { class: Priority::High, first: 1, last: 9 });
+        drop(ledger.take_outcomes());
 
         assert_eq!(first.await, Outcome::Delivered);
         assert_eq!(second.await, Outcome::Expired);
