@@ -156,6 +156,12 @@ pub(crate) struct ReceiptLedger {
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes(Vec<(oneshot::Sender<Outcome>, Outcome)>);
 
+impl Outcomes {
+    pub(crate) fn push(&mut self, receipt: oneshot::Sender<Outcome>, outcome: Outcome) {
+        self.0.push((receipt, outcome));
+    }
+}
+
 impl Drop for Outcomes {
     #[inline]
     fn drop(&mut self) {
@@ -208,7 +214,7 @@ impl ReceiptLedger {
         let Ok(at) = awaited.binary_search_by_key(&ticket.ordinal, |(ordinal, _)| *ordinal) else { return };
         if let Some((_, receipt)) = awaited.remove(at) {
             self.count -= 1;
-            self.outcomes.0.push((receipt, outcome));
+            self.outcomes.push(receipt, outcome);
         }
     }
 }

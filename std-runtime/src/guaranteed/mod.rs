@@ -37,7 +37,7 @@ pub(crate) use self::arrival::{Arrival, Hold};
 pub(crate) use self::incoming::HandingOut;
 use self::incoming::Incoming;
 pub(crate) use self::outgoing::Called;
-use self::outgoing::{Accepted, Outgoing, Storing, Terms};
+use self::outgoing::{Accepted, Locked, Outgoing, Storing, Terms};
 pub(crate) use self::sending::{Convoy, send};
 pub(crate) use self::unclaimed::Unclaimed;
 use crate::clock;
@@ -345,8 +345,8 @@ impl Lanes {
         LaneKey { node: self.id, class }
     }
 
-    fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
-        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outgoing(&self) -> Locked<'_> {
+        Locked::new(self.outgoing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn incoming(&self) -> MutexGuard<'_, Incoming> {

@@ -10,8 +10,9 @@
 mod draft;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use hyphal_core::ids::{MessageId, Priority, Reliability};
@@ -31,7 +32,7 @@ use crate::clock;
 use crate::counters::{Fates, Sent};
 use crate::hub::Hub;
 use crate::peer::{self, Peer};
-use crate::receipt::Outcome;
+use crate::receipt::{Outcome, Outcomes};
 use crate::store::{StoreFailure, StoredMessage, StoredSendLane};
 
 /// The sending ends of the lanes to one peer.
@@ -46,6 +47,41 @@ pub(super) struct Outgoing {
     sent_again: u64,
     /// Receipts that somebody may wait for.
     receipts: usize,
+    /// What is to be told when the lanes are unlocked.
+    outcomes: Outcomes,
+}
+
+/// What goes out, locked. Receipts hear of fates when it is unlocked: who waits for one may do anything.
+pub(super) struct Locked<'l> {
+    outgoing: MutexGuard<'l, Outgoing>,
+    /// Goes after the lock.
+    outcomes: Outcomes,
+}
+
+impl<'l> Locked<'l> {
+    pub(super) fn new(outgoing: MutexGuard<'l, Outgoing>) -> Self {
+        Self { outgoing, outcomes: Outcomes::default() }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Outgoing;
+
+    fn deref(&self) -> &Outgoing {
+        &self.outgoing
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.outcomes = std::mem::take(&mut self.outgoing.outcomes);
+    }
 }
 
 #[derive(Debug)]
@@ -230,8 +266,7 @@ impl Outgoing {
         self.counts.stored -= 1;
         if let Some(receipt) = receipt {
             self.receipts -= 1;
-            // Whoever dropped the receipt does not want to know.
-            let _ = receipt.send(outcome);
+            self.outcomes.push(receipt, outcome);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Messages between their number and the store: who waits for whom, and what becomes of a number that is not used.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
 use crate::message::{Outgoing, SendOptions};
@@ -153,6 +155,33 @@ async fn a_message_whose_peer_proves_to_keep_none_while_it_is_being_written_fail
     message.storing.await.unwrap();
 
     assert_eq!(message.outcome.unwrap().try_recv(), Ok(Outcome::Failed(Reason::NotKept)));
+}
+
+#[tokio::test]
+async fn nobody_hears_of_a_fate_under_the_lock() {
+    let scene = Scene::new().await;
+    let accepted = scene.accept(b"to a peer that is removed");
+    accepted.storing.await.unwrap();
+    let calls = Arc::new(Unlocked { lanes: Arc::clone(&scene.lanes), calls: AtomicUsize::new(0) });
+    let waker = Waker::from(Arc::clone(&calls));
+    let mut outcome = pin!(accepted.outcome.unwrap());
+    assert!(outcome.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+
+    scene.lanes.close(Reason::PeerGone);
+
+    assert_eq!(calls.calls.load(Relaxed), 1);
+    assert_eq!(outcome.await, Ok(Outcome::Failed(Reason::PeerGone)));
+}
+
+struct Unlocked {
+    lanes: Arc<Lanes>,
+    calls: AtomicUsize,
+}
+
+impl Wake for Unlocked {
+    fn wake(self: Arc<Self>) {
+        self.calls.fetch_add(usize::from(self.lanes.outgoing.try_lock().is_ok()), Relaxed);
+    }
 }
 
 impl Scene {
