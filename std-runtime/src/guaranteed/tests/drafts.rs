@@ -1,8 +1,5 @@
 //! Messages between their number and the store: who waits for whom, and what becomes of a number that is not used.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
-
 use super::*;
 use crate::message::{Outgoing, SendOptions};
 
@@ -170,10 +167,6 @@ impl Scene {
         let stored = self.lanes.keeper.store.read(self.lanes.key(CLASS), 1, 100, 1 << 20).await.unwrap();
         stored.into_iter().map(|(number, _)| number).collect()
     }
-}
-
-fn is_ready(storing: &mut Storing) -> bool {
-    matches!(Pin::new(storing).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
 }
 
 fn sealed(seal: bool) -> SendOptions {
