@@ -1,5 +1,7 @@
 //! Messages between their number and the store: who waits for whom, and what becomes of a number that is not used.
 
+use std::pin::pin;
+
 use super::*;
 use crate::message::{Outgoing, SendOptions};
 
@@ -123,6 +125,24 @@ async fn a_message_whose_peer_is_removed_while_it_is_written_is_not_accepted_and
     assert_eq!(long.unwrap_err(), SendError::UnknownPeer);
     assert_eq!(waiting.storing.await, Err(SendError::UnknownPeer));
     assert_eq!((next.id.sequence, scene.numbers_stored().await), (1, vec![1]));
+}
+
+#[tokio::test]
+async fn a_message_whose_peer_is_removed_while_it_waits_for_room_is_not_accepted() {
+    let scene = Scene::new().await;
+    scene.node.add_peer(PEER, None).await.unwrap();
+    let store = &scene.lanes.keeper.store;
+    let everything = usize::try_from(store.holdings().limit).unwrap() - 256;
+    let room = store.try_reserve(everything).unwrap();
+    let mut sending = pin!(scene.node.send_direct(PEER, 0x1000, b"too late", sealed(false)));
+    let waits = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+
+    scene.node.remove_peer(PEER).await.unwrap();
+    drop(room);
+
+    assert!(waits);
+    assert_eq!(sending.await.map(drop), Err(SendError::UnknownPeer));
+    assert_eq!(scene.numbers_stored().await, [0; 0]);
 }
 
 #[tokio::test]
