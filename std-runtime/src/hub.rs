@@ -33,7 +33,7 @@ use crate::key_log::KeyLog;
 use crate::log::Throttle;
 use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
-use crate::queue::Queue;
+use crate::queue::{Delivery, Queue};
 use crate::subscription::Registry;
 use crate::trust::{Arriving, Subject, TrustState};
 use crate::udp::{self, UdpPort};
@@ -150,6 +150,21 @@ impl Hub {
             tokens: AtomicU64::new(1),
             dialling: Mutex::default(),
             tasks: Mutex::default(),
+        }
+    }
+
+    /// Drops what is in an inbox that nobody reads, as what comes later is: it would keep its session from acknowledging anything
+    /// that comes after it. What is Guaranteed waits elsewhere.
+    pub(crate) fn clear_unread_inbox(&self) {
+        if self.inbox.is_open() {
+            return;
+        }
+        for Delivery { batch, .. } in self.inbox.queue.take_unheld() {
+            let count = batch.len() as u64;
+            if let Some(peer) = self.peer(&batch.source()) {
+                peer.tally.drop_messages(Reason::NoReceiver, count);
+            }
+            self.tally.traffic.drop_messages(Reason::NoReceiver, count);
         }
     }
 
