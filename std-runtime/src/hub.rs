@@ -31,10 +31,11 @@ use crate::event::Event;
 use crate::guaranteed::Guaranteed;
 use crate::key_log::KeyLog;
 use crate::log::Throttle;
+use crate::message::{Batch, Entry};
 use crate::options::{Limits, TcpOptions, Timeouts, UnknownTypes};
 use crate::peer::Peer;
-use crate::queue::Queue;
-use crate::subscription::Registry;
+use crate::queue::{Delivery, Queue};
+use crate::subscription::{Filter, Registry};
 use crate::trust::{Arriving, Subject, TrustState};
 use crate::udp::{self, UdpPort};
 
@@ -150,6 +151,32 @@ impl Hub {
             tokens: AtomicU64::new(1),
             dialling: Mutex::default(),
             tasks: Mutex::default(),
+        }
+    }
+
+    /// Gives what is in an inbox that nobody reads to the subscription that is being made, as far as it takes it. The rest is dropped, as
+    /// what comes later is: it would keep its session from acknowledging anything that comes after it. What is Guaranteed waits
+    /// elsewhere.
+    pub(crate) fn empty_unread_inbox(&self, claim: Option<(&Filter, &Queue)>) {
+        if self.inbox.is_open() {
+            return;
+        }
+        for Delivery { batch, consumption, .. } in self.inbox.queue.take_unheld() {
+            let source = batch.source();
+            let is_wanted = |entry: &Entry| {
+                claim.is_some_and(|(filter, _)| {
+                    filter.takes_from(&source) && filter.takes(entry.kind, entry.priority)
+                })
+            };
+            let (wanted, others): (Vec<_>, Vec<_>) = batch.entries.iter().copied().partition(is_wanted);
+            if let Some((_, queue)) = claim.filter(|_| !wanted.is_empty()) {
+                let batch = Batch { entries: wanted, ..batch };
+                queue.push_over(Delivery { batch, stream: None, consumption, hold: None });
+            }
+            if let Some(peer) = self.peer(&source) {
+                peer.tally.drop_messages(Reason::NoReceiver, others.len() as u64);
+            }
+            self.tally.traffic.drop_messages(Reason::NoReceiver, others.len() as u64);
         }
     }
 

@@ -176,7 +176,8 @@ impl Node {
     /// The next message that no subscription takes; `None` when the node has been shut down and everything was taken.
     ///
     /// Several tasks may receive; each message goes to one of them, and whoever comes back first acknowledges for all.
-    /// On a node with subscriptions such messages are dropped (`NoReceiver`) until this was called once. Cancellation safe.
+    /// On a node with subscriptions such messages are dropped (`NoReceiver`) until this was called once, and so are those that came
+    /// before the first subscription and that it does not take. Cancellation safe.
     pub async fn recv(&self) -> Option<Message> {
         self.poll_inbox(|inbox, cx| inbox.poll_recv(cx)).await
     }
@@ -221,6 +222,7 @@ impl Node {
         let hub = self.hub();
         hub.inbox.handle_subscription();
         let queue = Queue::new(hub.plan.limits.queue_batches, hub.plan.limits.queue_bytes);
+        hub.empty_unread_inbox(Some((&filter, &queue)));
         let Some(guaranteed) = &hub.guaranteed else { return subscribe(&hub.registry, filter, queue) };
         guaranteed
             .unclaimed()

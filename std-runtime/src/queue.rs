@@ -153,9 +153,18 @@ impl Queue {
 
     /// Takes all Guaranteed messages out of the queue, oldest first.
     pub(crate) fn take_held(&self) -> VecDeque<Delivery> {
+        self.take_where(|delivery| delivery.hold.is_some())
+    }
+
+    /// Takes all other messages out of the queue, oldest first.
+    pub(crate) fn take_unheld(&self) -> VecDeque<Delivery> {
+        self.take_where(|delivery| delivery.hold.is_none())
+    }
+
+    fn take_where(&self, is_meant: impl Fn(&Delivery) -> bool) -> VecDeque<Delivery> {
         let mut state = self.state();
         let all = std::mem::take(&mut state.deliveries).into_iter();
-        let (taken, others): (VecDeque<_>, VecDeque<_>) = all.partition(|delivery| delivery.hold.is_some());
+        let (taken, others): (VecDeque<_>, VecDeque<_>) = all.partition(is_meant);
         state.deliveries = others;
         state.bytes -= taken.iter().map(|delivery| delivery.batch.footprint()).sum::<usize>();
         let blocked = if taken.is_empty() { Vec::new() } else { std::mem::take(&mut state.blocked) };

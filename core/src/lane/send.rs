@@ -103,9 +103,9 @@ impl SendLane {
         self.settled.base() == self.next
     }
 
-    /// Whether the receiver has answered in this session and takes messages.
-    pub const fn is_open(&self) -> bool {
-        matches!(self.talk, Talk::Open { .. })
+    /// Whether the receiver has answered in this session, and the turn of this number is yet to come in it.
+    pub const fn is_to_come(&self, number: u64) -> bool {
+        matches!(self.talk, Talk::Open { cursor, .. } if cursor <= number)
     }
 
     /// Whether the message of this number may have been sent.

@@ -287,11 +287,14 @@ impl Lanes {
 
     #[cold]
     fn feed_outbox(self: &Arc<Self>, hub: &Hub, peer: &Peer, token: u64, now: Instant) {
-        if self.outgoing().attached().is_none_or(|attached| attached.token != token) {
+        let outgoing = self.outgoing();
+        if outgoing.attached().is_none_or(|attached| attached.token != token) {
             // A link whose session makes way leaves the work to the one that has the outbox.
             return;
         }
+        // Under the lock, under which another link gets the outbox: this one must not take its work away.
         self.has_work.store(false, Ordering::Release);
+        drop(outgoing);
         let is_done = self.tell_states(hub, peer, token, now) & self.send_messages(hub, peer, token, now);
         if !is_done {
             // There is another turn when the outbox has got shorter.

@@ -69,6 +69,8 @@ fn accept(
     room: Room,
     is_tracked: bool,
 ) -> Result<Accepted, SendError> {
+    // The peer may have been removed while the message waited for room: what it gets then, nobody would ever see to.
+    peer.lane().check_open()?;
     let (options, accepted_at) = (message.options, clock::wall_time());
     let SendOptions { ttl, priority, .. } = options;
     let draft = lanes.number(priority, Terms { ttl, accepted_at, len, is_tracked })?;

@@ -104,6 +104,10 @@ impl Unclaimed {
             }
             !is_claimed
         });
+        if !state.waiting.is_empty() {
+            // What was in the inbox, and is not for him, has begun to wait.
+            self.changed.notify_one();
+        }
         // Under the lock, so that nothing younger is before these in the queue.
         publish(filter, queue)
     }

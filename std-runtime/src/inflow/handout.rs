@@ -224,12 +224,11 @@ impl Inflow {
         match queue.push(delivery, &self.signal) {
             Pushed::Queued => {
                 // A subscription was made since the inbox was chosen.
-                if is_guaranteed
-                    && std::ptr::eq(queue, &*hub.inbox.queue)
-                    && !hub.inbox.is_open()
-                    && let Some(guaranteed) = &hub.guaranteed
-                {
-                    guaranteed.unclaimed().look_again();
+                if std::ptr::eq(queue, &*hub.inbox.queue) && !hub.inbox.is_open() {
+                    match &hub.guaranteed {
+                        Some(guaranteed) if is_guaranteed => guaranteed.unclaimed().look_again(),
+                        _ => hub.empty_unread_inbox(None),
+                    }
                 }
                 None
             }

@@ -178,12 +178,13 @@ impl Shared {
         self.closed.subscribe()
     }
 
-    /// Waits for something to write. `None` when there will be nothing more.
-    fn next_batch(&self, hold: Option<Instant>) -> Option<Batch> {
+    /// Waits for something to write. `None` when there will be nothing more. `is_shut`: nobody can read until the store is opened anew,
+    /// so there is a batch by then, be it an empty one.
+    fn next_batch(&self, hold: Option<Instant>, is_shut: bool) -> Option<Batch> {
         let mut pending = locked(&self.pending);
         let mut idle_until = hold;
         while !pending.is_urgent && !pending.is_closing {
-            if pending.is_empty() {
+            if pending.is_empty() && !is_shut {
                 pending = self.wake.wait(pending).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
@@ -195,7 +196,7 @@ impl Shared {
             let waited = self.wake.wait_timeout(pending, until - now);
             pending = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        (!pending.is_empty()).then(|| pending.take())
+        (!pending.is_empty() || is_shut && !pending.is_closing).then(|| pending.take())
     }
 
     /// What was not written: removals are tried again, everything else is answered.
@@ -335,7 +336,7 @@ impl Writer {
 
     /// Writes until the store is closed.
     pub(super) fn run(mut self) {
-        while let Some(batch) = self.shared.next_batch(self.hold()) {
+        while let Some(batch) = self.shared.next_batch(self.hold(), self.is_shut()) {
             self.write(batch);
             if !matches!(self.state, State::Good) && self.shared.is_closing_without_answers() {
                 self.remove_at_last();
@@ -352,7 +353,7 @@ impl Writer {
     /// A disk that had no room for something may have enough for removals alone, however short ago that was.
     fn remove_at_last(&mut self) {
         if matches!(self.state, State::Full { .. })
-            && let Some(removals) = self.shared.next_batch(None)
+            && let Some(removals) = self.shared.next_batch(None, false)
         {
             self.commit(removals);
         }
@@ -366,6 +367,11 @@ impl Writer {
         }
     }
 
+    /// Whether a full disk had no room even to open the store anew.
+    fn is_shut(&self) -> bool {
+        matches!(self.state, State::Full { .. }) && self.shared.database().is_err()
+    }
+
     fn write(&mut self, mut batch: Batch) {
         match self.state {
             State::Good => self.commit(batch),
@@ -373,6 +379,7 @@ impl Writer {
             State::Full { retry_at } if Instant::now() < retry_at => {
                 self.shared.give_up(batch, StoreFailure::DiskFull);
             }
+            State::Full { .. } if batch.is_empty() => self.open_for_readers(),
             State::Full { .. } => {
                 let small = batch.split_small();
                 if !small.is_empty() {
@@ -421,12 +428,20 @@ impl Writer {
                 self.note_state();
                 self.shared.give_up(batch, failure);
                 if matches!(self.state, State::Full { .. }) {
-                    // For those who read; if there is no room even for that, the next batch tries again.
+                    // For those who read; if there is no room even for that, it is tried again until there is.
                     let _ = self.reopen();
                     self.note_state();
                 }
             }
         }
+    }
+
+    /// There is nothing to write, and a full disk had no room to open the store anew for those who read.
+    fn open_for_readers(&mut self) {
+        if let Err(failure) = self.reopen() {
+            self.shared.numbers.handle_failed_commit(failure);
+        }
+        self.note_state();
     }
 
     /// Takes note of how long the file is.

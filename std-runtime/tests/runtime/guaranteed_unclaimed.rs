@@ -99,6 +99,24 @@ async fn what_came_before_the_first_subscription_is_the_beginning_of_it() {
 }
 
 #[tokio::test]
+async fn what_came_before_the_first_subscription_and_is_not_for_it_waits_no_longer_than_the_rest() {
+    let (left, right) = (Place::new(), Place::new());
+    let receiver = listen(&right, patient(Duration::from_millis(50))).await;
+    let sender = left.dial(&right).await;
+    let early = tracked(&sender, &right, 9, "nobody").await;
+    within(async {
+        while receiver.counters().received < 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+
+    let _subscription = receiver.subscribe(Filter::all().kind(1));
+
+    assert_eq!(within(early).await, Outcome::Failed(Reason::NoReceiver));
+}
+
+#[tokio::test]
 async fn whoever_begins_to_receive_from_the_inbox_gets_what_waits() {
     let (left, right) = (Place::new(), Place::new());
     let (receiver, sender) = (listen(&right, patient(LONG)).await, left.dial(&right).await);

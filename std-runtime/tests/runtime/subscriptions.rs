@@ -44,6 +44,31 @@ async fn a_node_that_only_subscribes_does_not_stall_on_what_nobody_takes() {
 }
 
 #[tokio::test]
+async fn what_came_before_the_first_subscription_is_the_beginning_of_it_or_holds_up_no_acknowledgement() {
+    let (left, right) = pair().await;
+    let early = ["early", "early and wanted", "early too"];
+    let messages = [2, 1, 2].into_iter().zip(early).map(|(kind, text)| Outgoing::new(kind, text.as_bytes()));
+    left.send_batch(right.id(), messages).await.unwrap();
+    within(async {
+        while right.counters().received < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    let mut wanted = right.subscribe(Filter::all().kind(1));
+    assert_eq!(within(wanted.recv()).await.unwrap().payload, "early and wanted");
+    let (_, receipt) =
+        left.send_direct_tracked(right.id(), 1, "wanted", SendOptions::default()).await.unwrap();
+    assert_eq!(within(wanted.recv()).await.unwrap().payload, "wanted");
+    let more = tokio::spawn(async move { wanted.recv().await });
+
+    assert_eq!(within(receipt).await, Outcome::Delivered);
+    assert_eq!(right.counters().received_dropped, [(Reason::NoReceiver, 2)]);
+    more.abort();
+}
+
+#[tokio::test]
 async fn a_batch_of_which_some_were_taken_singly_gives_the_rest() {
     let (left, right) = pair().await;
     left.send_batch(right.id(), [b"a", b"b", b"c"].map(|payload| Outgoing::new(1, payload))).await.unwrap();

@@ -317,10 +317,10 @@ impl End {
     }
 
     /// Keeps the payload of a message that will be sent soon. If there is no room for all, those that are sent first have it: the one
-    /// whose turn it is must not wait for one behind it.
+    /// whose turn it is must not wait for one behind it, nor for one that was sent while it was being read.
     fn prepare(&mut self, number: u64, message: StoredMessage) {
         let is_wanted = self.outstanding.get(&number).is_some_and(|message| !message.is_leaving);
-        if !is_wanted || !self.lane.is_open() {
+        if !is_wanted || !self.lane.is_to_come(number) {
             return;
         }
         self.drop_ready(number);

@@ -1,9 +1,9 @@
 //! Messages between their number and the store: who waits for whom, and what becomes of a number that is not used.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::Wake;
 
 use super::*;
 use crate::message::{Outgoing, SendOptions};
@@ -131,6 +131,24 @@ async fn a_message_whose_peer_is_removed_while_it_is_written_is_not_accepted_and
 }
 
 #[tokio::test]
+async fn a_message_whose_peer_is_removed_while_it_waits_for_room_is_not_accepted() {
+    let scene = Scene::new().await;
+    scene.node.add_peer(PEER, None).await.unwrap();
+    let store = &scene.lanes.keeper.store;
+    let everything = usize::try_from(store.holdings().limit).unwrap() - 256;
+    let room = store.try_reserve(everything).unwrap();
+    let mut sending = pin!(scene.node.send_direct(PEER, 0x1000, b"too late", sealed(false)));
+    let waits = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+
+    scene.node.remove_peer(PEER).await.unwrap();
+    drop(room);
+
+    assert!(waits);
+    assert_eq!(sending.await.map(drop), Err(SendError::UnknownPeer));
+    assert_eq!(scene.numbers_stored().await, [0; 0]);
+}
+
+#[tokio::test]
 async fn a_message_that_is_written_after_the_store_was_closed_is_not_accepted_and_neither_is_what_waits_for_it()
  {
     let scene = Scene::new().await;
@@ -199,10 +217,6 @@ impl Scene {
         let stored = self.lanes.keeper.store.read(self.lanes.key(CLASS), 1, 100, 1 << 20).await.unwrap();
         stored.into_iter().map(|(number, _)| number).collect()
     }
-}
-
-fn is_ready(storing: &mut Storing) -> bool {
-    matches!(Pin::new(storing).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
 }
 
 fn sealed(seal: bool) -> SendOptions {

@@ -6,6 +6,8 @@ mod drafts;
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU64;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use hyphal_core::identity::Identity;
@@ -126,6 +128,32 @@ async fn a_large_message_that_is_read_from_the_store_is_not_kept_out_by_one_that
     scene.accept_stored(&LARGE).await;
 
     assert_eq!(scene.send_all(2).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_large_message_that_comes_from_the_store_after_it_was_sent_keeps_out_none_behind_it() {
+    static LARGE: [u8; 1 << 20] = [7; 1 << 20];
+    let scene = Scene::new().await;
+    let mut first = scene.accept(b"called back");
+    (&mut first.storing).await.unwrap();
+    let mut second = scene.accept(&LARGE);
+    scene.attach(STAYING);
+    scene.turn(STAYING);
+    scene.answer_lane(CLASS, first.id.epoch, 1);
+    scene.feed();
+    scene.settle_store_without_turns().await;
+
+    // The first is being read, with the second behind it, which is in memory now; and then need not be read any more.
+    scene.feed();
+    assert!(is_ready(&mut second.storing), "it is durable");
+    assert!(Called::new(Arc::clone(&scene.lanes), CLASS, first.id).cancel());
+    scene.feed();
+    let mut sent = Vec::new();
+    scene.drain(&mut sent);
+    scene.settle_store_without_turns().await;
+    scene.accept_stored(&LARGE).await;
+
+    assert_eq!((sent, scene.send_all(1).await), (vec![2], vec![3]));
 }
 
 #[tokio::test]
@@ -318,12 +346,31 @@ impl Scene {
         );
     }
 
+    /// As [`settle_store`](Self::settle_store), while the link has no turn.
+    async fn settle_store_without_turns(&self) {
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+        self.sync_store().await;
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn feed(&self) {
+        self.lanes.feed(self.node.hub(), &self.peer, STAYING, NOW);
+    }
+
     async fn take_turns(&self) {
         for _ in 0..TURNS {
             tokio::task::yield_now().await;
-            self.lanes.feed(self.node.hub(), &self.peer, STAYING, NOW);
+            self.feed();
         }
     }
+}
+
+fn is_ready(storing: &mut Storing) -> bool {
+    matches!(Pin::new(storing).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
 }
 
 fn message(payload: &'static [u8]) -> StoredMessage {

@@ -218,6 +218,23 @@ async fn a_disk_without_room_even_to_open_the_store_anew_is_full_until_there_is(
     assert_eq!((read_all(&store).await, store.holdings().state), (vec![1, 2], StoreState::Good));
 }
 
+#[tokio::test]
+async fn a_store_that_found_no_room_even_to_be_opened_anew_is_read_again_when_there_is_though_nobody_writes()
+{
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    append(&store, 1).await.unwrap();
+    disk.refuse_writes();
+    let refused = append(&store, 2).await;
+    let read = store.read(lane(1), 1, 1, 1).await;
+
+    disk.leave_room(usize::MAX);
+
+    assert_eq!((refused, read), (Err(StoreFailure::DiskFull), Err(StoreFailure::DiskFull)));
+    until(async || store.read(lane(1), 1, 1, 1).await.is_ok()).await;
+    assert_eq!(read_all(&store).await, [1]);
+}
+
 #[test]
 fn each_change_of_a_disk_is_one_line_of_the_log() {
     let (full, broken) = (TestDisk::default(), TestDisk::default());
