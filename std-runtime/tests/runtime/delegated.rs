@@ -70,7 +70,7 @@ async fn a_pinned_peer_admits_it_by_its_id_and_notices_no_change_of_keys() {
         up(&mut events, own.id()).await;
         within(right.send_direct(left.id(), 7, "again", SendOptions::default())).await.unwrap();
         assert_eq!(within(left.recv()).await.unwrap().source, own.id());
-        within(right.shutdown(Duration::from_secs(5))).await;
+        within(right.shutdown(Duration::ZERO)).await;
     }
 
     assert_eq!(left.peers().await.len(), 1);
