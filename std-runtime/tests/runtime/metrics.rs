@@ -208,7 +208,7 @@ fn names_follow_the_rules_of_prometheus() {
             "{name}"
         );
         assert_eq!(name.ends_with("_total"), metric.is_counter, "{name}");
-        assert_eq!(table().iter().filter(|other| other.name == name).count(), 1, "{name}");
+        assert_eq!(table().filter(|other| other.name == name).count(), 1, "{name}");
         assert_eq!(metric.labels.contains(&"peer"), name.starts_with("hyphal_peer_"), "{name}");
     }
 }
@@ -256,7 +256,7 @@ fn document() -> String {
 
 const INTRODUCTION: &str = "# The numbers of a node
 
-Written by `std-runtime/tests/runtime/metrics.rs` from the table in `std-runtime/src/metrics/table.rs`.
+Written by `std-runtime/tests/runtime/metrics.rs` from the table in `std-runtime/src/metrics/table/`.
 
 `hyphal node --metrics 127.0.0.1:4859` serves them for Prometheus at `http://127.0.0.1:4859/metrics`. There is **no
 authentication**: whoever reaches the address reads all of this, the ids of peers included, so it should be one of the loopback,

@@ -69,7 +69,7 @@ impl Page {
                 let (name, labels) = key
                     .split_once('{')
                     .map_or((key, ""), |(name, rest)| (name, rest.strip_suffix('}').unwrap()));
-                let metric = table().iter().find(|metric| metric.name == name).unwrap();
+                let metric = table().find(|metric| metric.name == name).unwrap();
                 let kind = if metric.is_counter { "counter" } else { "gauge" };
                 assert_eq!(typed.get(name).map(String::as_str), Some(kind), "{name}");
                 let names: Vec<_> = labels.split(',').filter_map(|label| label.split_once('=')).collect();
@@ -79,7 +79,7 @@ impl Page {
                 assert!(series.insert(key.to_owned(), value).is_none(), "{key} is there twice");
             }
         }
-        assert_eq!(typed.len(), table().len());
+        assert_eq!(typed.len(), table().count());
         Self { text, series }
     }
 

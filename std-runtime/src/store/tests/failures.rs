@@ -104,10 +104,7 @@ async fn messages_that_came_to_their_end_make_room_on_a_full_disk() {
 
 #[tokio::test]
 async fn a_lane_that_a_full_disk_kept_from_going_goes_when_there_is_room() {
-    let (store, disk) = store_on_disk();
-    store.open_lane(lane(1), 1).await.unwrap();
-    fill(&store, &disk).await;
-    disk.refuse_writes();
+    let (store, disk) = full_store().await;
 
     store.close_lane(lane(1), 1);
     // The first failure was the message's.
@@ -123,10 +120,7 @@ async fn a_lane_that_a_full_disk_kept_from_going_goes_when_there_is_room() {
 
 #[tokio::test]
 async fn a_lane_whose_end_was_kept_back_may_begin_anew() {
-    let (store, disk) = store_on_disk();
-    store.open_lane(lane(1), 1).await.unwrap();
-    fill(&store, &disk).await;
-    disk.refuse_writes();
+    let (store, disk) = full_store().await;
 
     store.close_lane(lane(1), 1);
     let refused = store.open_lane(lane(1), 2).await;
@@ -321,6 +315,15 @@ fn open_on(disk: Arc<TestDisk>) -> Store {
 fn append(store: &Store, number: u64) -> Durable {
     let room = store.try_reserve(LENGTH).unwrap();
     append_in(store, room, lane(1), number, message(LENGTH, number))
+}
+
+/// A store with a lane, on a disk that it has filled, and that takes no write any more.
+async fn full_store() -> (Store, Arc<TestDisk>) {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    fill(&store, &disk).await;
+    disk.refuse_writes();
+    (store, disk)
 }
 
 /// Appends until the disk is full; the number of the last message that was accepted.
