@@ -173,11 +173,16 @@ impl Hub {
                 let batch = Batch { entries: wanted, ..batch };
                 queue.push_over(Delivery { batch, stream: None, consumption, hold: None });
             }
-            if let Some(peer) = self.peer(&source) {
-                peer.tally.drop_messages(Reason::NoReceiver, others.len() as u64);
-            }
-            self.tally.traffic.drop_messages(Reason::NoReceiver, others.len() as u64);
+            self.note_unreceived(&source, others.len() as u64);
         }
+    }
+
+    /// Counts messages of a peer that nobody receives, in total and for the peer, if it is known.
+    pub(crate) fn note_unreceived(&self, source: &NodeId, count: u64) {
+        if let Some(peer) = self.peer(source) {
+            peer.tally.drop_messages(Reason::NoReceiver, count);
+        }
+        self.tally.traffic.drop_messages(Reason::NoReceiver, count);
     }
 
     pub(crate) fn peer(&self, id: &NodeId) -> Option<Arc<Peer>> {

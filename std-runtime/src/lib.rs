@@ -87,6 +87,7 @@ mod inflow;
 mod line_listener;
 mod link;
 mod listener;
+mod locked;
 mod log;
 mod mailbox;
 mod memory;

@@ -4,7 +4,6 @@
 //! are served in the order in which they came. Invariant: at most one link owns the lane; a link that lost it must not touch the outbox any more.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -25,9 +24,10 @@ use crate::compression::{Codec, Methods, Taker};
 use crate::counters::{ByReliability, Fates, Sent, Tally};
 use crate::error::SendError;
 use crate::guaranteed::{HandingOut, Lanes};
+use crate::locked::{Awaited, Locked, News};
 use crate::message::Overflow;
 use crate::pulse::Settled;
-use crate::receipt::{Outcomes, ReceiptLedger};
+use crate::receipt::ReceiptLedger;
 use crate::signal::Signal;
 
 pub(crate) type Outbox = outbox::Outbox<SharedStorage<ReceiptLedger>>;
@@ -105,11 +105,8 @@ impl Peer {
         *self.static_key.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, until));
     }
 
-    pub(crate) fn lane(&self) -> Locked<'_> {
-        Locked {
-            lane: self.lane.lock().unwrap_or_else(PoisonError::into_inner),
-            news: News { called: Vec::new(), _outcomes: Outcomes::default() },
-        }
+    pub(crate) fn lane(&self) -> Locked<'_, Lane> {
+        Locked::new(&self.lane)
     }
 
     /// Which messages of this peer were seen; only its link asks.
@@ -186,48 +183,11 @@ pub(crate) struct Lane {
     low_bytes: usize,
 }
 
-/// The lane of a peer, locked. Whoever is to be called or told hears of it when it is unlocked.
-pub(crate) struct Locked<'p> {
-    lane: MutexGuard<'p, Lane>,
-    /// Goes after the lock.
-    news: News,
-}
-
-/// Who is to be called, and what is to be told.
-struct News {
-    called: Vec<Waker>,
-    _outcomes: Outcomes,
-}
-
-impl Deref for Locked<'_> {
-    type Target = Lane;
-
+impl Awaited for Lane {
     #[inline]
-    fn deref(&self) -> &Lane {
-        &self.lane
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut Lane {
-        &mut self.lane
-    }
-}
-
-impl Drop for Locked<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let Lane { outbox, line, .. } = &mut *self.lane;
-        self.news =
-            News { called: std::mem::take(&mut line.called), _outcomes: outbox.ledger().take_outcomes() };
-    }
-}
-
-impl Drop for News {
-    #[inline]
-    fn drop(&mut self) {
-        self.called.drain(..).for_each(Waker::wake);
+    fn take_news(&mut self) -> News {
+        let Self { outbox, line, .. } = self;
+        News { called: std::mem::take(&mut line.called), outcomes: outbox.ledger().take_outcomes() }
     }
 }
 

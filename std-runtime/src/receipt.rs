@@ -152,7 +152,7 @@ pub(crate) struct ReceiptLedger {
     pub(crate) guests: Guests,
 }
 
-/// Outcomes on their way to the receipts, which hear of them when this goes.
+/// Outcomes on their way to the receipts.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes(Vec<(oneshot::Sender<Outcome>, Outcome)>);
 
@@ -160,11 +160,9 @@ impl Outcomes {
     pub(crate) fn push(&mut self, receipt: oneshot::Sender<Outcome>, outcome: Outcome) {
         self.0.push((receipt, outcome));
     }
-}
 
-impl Drop for Outcomes {
     #[inline]
-    fn drop(&mut self) {
+    pub(crate) fn tell(&mut self) {
         for (receipt, outcome) in self.0.drain(..) {
             // Whoever dropped the receipt does not want to know.
             let _ = receipt.send(outcome);
@@ -271,7 +269,7 @@ mod tests {
         ledger.settle(Fate::Confirmed { class: Priority::High, first: 6, last: 8 });
         ledger.settle(Fate::Confirmed { class: Priority::High, first: 1, last: 6 });
         ledger.settle(Fate::Unconfirmed { class: Priority::High, first: 1, last: 9 });
-        drop(ledger.take_outcomes());
+        ledger.take_outcomes().tell();
 
         assert_eq!(first.await, Outcome::Delivered);
         assert_eq!(second.await, Outcome::Expired);

@@ -37,13 +37,14 @@ pub(crate) use self::arrival::{Arrival, Hold};
 pub(crate) use self::incoming::HandingOut;
 use self::incoming::Incoming;
 pub(crate) use self::outgoing::Called;
-use self::outgoing::{Accepted, Locked, Outgoing, Storing, Terms};
+use self::outgoing::{Accepted, Outgoing, Storing, Terms};
 pub(crate) use self::sending::{Convoy, send};
 pub(crate) use self::unclaimed::Unclaimed;
 use crate::clock;
 use crate::counters::{Fates, Sent};
 use crate::error::SendError;
 use crate::hub::Hub;
+use crate::locked::Locked;
 use crate::peer::{Lane, Peer};
 use crate::signal::Signal;
 use crate::store::{LaneKey, Room, Store, StoreCounters, StoreFailure, StoreHoldings};
@@ -348,8 +349,8 @@ impl Lanes {
         LaneKey { node: self.id, class }
     }
 
-    fn outgoing(&self) -> Locked<'_> {
-        Locked::new(self.outgoing.lock().unwrap_or_else(PoisonError::into_inner))
+    fn outgoing(&self) -> Locked<'_, Outgoing> {
+        Locked::new(&self.outgoing)
     }
 
     fn incoming(&self) -> MutexGuard<'_, Incoming> {

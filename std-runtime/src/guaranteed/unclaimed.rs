@@ -268,10 +268,7 @@ fn compact(batch: Batch) -> Batch {
 fn refuse(hub: &Hub, batch: &Batch, arrival: &Arc<Arrival>) {
     let source = batch.source();
     tracing::debug!(peer = %source, "a Guaranteed message is refused: nobody receives it");
-    if let Some(peer) = hub.peer(&source) {
-        peer.tally.drop_messages(Reason::NoReceiver, 1);
-    }
-    hub.tally.traffic.drop_messages(Reason::NoReceiver, 1);
+    hub.note_unreceived(&source, 1);
     Hold::new(arrival).refuse(Reason::NoReceiver);
 }
 

@@ -10,9 +10,8 @@
 mod draft;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use hyphal_core::ids::{MessageId, Priority, Reliability};
@@ -31,6 +30,7 @@ use super::{Attached, Lanes, RETRY_AFTER, may_tell, tell};
 use crate::clock;
 use crate::counters::{Fates, Sent};
 use crate::hub::Hub;
+use crate::locked::{Awaited, News};
 use crate::peer::{self, Peer};
 use crate::receipt::{Outcome, Outcomes};
 use crate::store::{StoreFailure, StoredMessage, StoredSendLane};
@@ -51,36 +51,9 @@ pub(super) struct Outgoing {
     outcomes: Outcomes,
 }
 
-/// What goes out, locked. Receipts hear of fates when it is unlocked: who waits for one may do anything.
-pub(super) struct Locked<'l> {
-    outgoing: MutexGuard<'l, Outgoing>,
-    /// Goes after the lock.
-    outcomes: Outcomes,
-}
-
-impl<'l> Locked<'l> {
-    pub(super) fn new(outgoing: MutexGuard<'l, Outgoing>) -> Self {
-        Self { outgoing, outcomes: Outcomes::default() }
-    }
-}
-
-impl Deref for Locked<'_> {
-    type Target = Outgoing;
-
-    fn deref(&self) -> &Outgoing {
-        &self.outgoing
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut Outgoing {
-        &mut self.outgoing
-    }
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        self.outcomes = std::mem::take(&mut self.outgoing.outcomes);
+impl Awaited for Outgoing {
+    fn take_news(&mut self) -> News {
+        News { called: Vec::new(), outcomes: std::mem::take(&mut self.outcomes) }
     }
 }
 
