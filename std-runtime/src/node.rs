@@ -199,7 +199,8 @@ impl Node {
 
     /// Receives the messages that match `filter`, from here on.
     ///
-    /// It begins with the Guaranteed ones that have come and that nobody has received so far.
+    /// It begins with the Guaranteed ones that have come and that nobody has received so far; a node's first subscription with all that
+    /// have come, unless somebody receives from the inbox ([`recv`](Self::recv)).
     pub fn subscribe(&self, filter: Filter) -> Subscription {
         self.open(filter, Registry::subscribe)
     }

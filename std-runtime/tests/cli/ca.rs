@@ -148,6 +148,29 @@ fn a_damaged_register_or_one_beside_another_key_is_refused() {
     assert!(ran.code == Some(3) && ran.err.contains("the key is of"), "{ran:?}");
 }
 
+#[test]
+fn after_the_last_number_there_is_neither_a_certificate_nor_a_list_and_nothing_is_changed() {
+    let home = with_authority();
+    let path = home.path().join("ca/register.json");
+    let good = fs::read_to_string(&path).unwrap();
+    let node = home.keygen("node");
+    let issue = ["ca", "issue", &node, "--node-type", "hyphae", "--dir", "ca"];
+    let refresh = ["ca", "revoke", "--refresh", "--dir", "ca"];
+
+    for (number, command) in [("\"next_serial\": 1", &issue[..]), ("\"list_version\": 1", &refresh[..])] {
+        let (name, _) = number.split_once(' ').unwrap();
+        let last = good.replace(number, &format!("{name} {}", u64::MAX));
+        assert_ne!(last, good);
+        fs::write(&path, &last).unwrap();
+
+        let ran = home.hyphal(command);
+
+        assert!(ran.code == Some(1) && ran.err.contains("after the last that a number can have"), "{ran:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), last);
+    }
+    assert_eq!(fs::read_dir(home.path().join("ca/certificates")).unwrap().count(), 0);
+}
+
 /// What docs/trust.md goes through.
 #[test]
 fn a_certified_network_lets_its_nodes_talk_and_nobody_else() {

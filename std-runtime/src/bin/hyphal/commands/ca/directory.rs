@@ -235,7 +235,8 @@ impl Directory {
             .map_err(|error| Failure::new(Exit::Setup, error.to_string(), "use the authority's own key"))?;
 
         let mut register = self.register.clone();
-        (register.next_serial, register.changed_at) = (entry.serial + 1, now.as_micros());
+        (register.next_serial, register.changed_at) =
+            (following(entry.serial, "certificate")?, now.as_micros());
         register.certificates.push(entry.clone());
         self.save(register)?;
         let kept = self.path.join(CERTIFICATES).join(entry.serial.to_string());
@@ -271,13 +272,7 @@ impl Directory {
     /// Signs a list of everything revoked in this register that would hold otherwise. It is saved first.
     fn sign_list(&mut self, mut register: Register, now: UnixTime, list_days: u32) -> Result<usize, Failure> {
         let next_update = now.as_micros() + u64::from(list_days) * DAY * 1_000_000;
-        let version = register.list_version.checked_add(1).ok_or_else(|| {
-            Failure::new(
-                Exit::Failed,
-                "there is no list above the last version that a number can have",
-                "begin a new authority and let nodes trust both for a while",
-            )
-        })?;
+        let version = following(register.list_version, "list")?;
         (register.list_version, register.next_update, register.changed_at) =
             (version, next_update, now.as_micros());
         let serials = register.listed(now);
@@ -318,6 +313,17 @@ impl Directory {
         self.register = register;
         Ok(())
     }
+}
+
+/// The number after that of the last list or certificate.
+fn following(number: u64, of: &str) -> Result<u64, Failure> {
+    number.checked_add(1).ok_or_else(|| {
+        Failure::new(
+            Exit::Failed,
+            format!("there is no {of} after the last that a number can have"),
+            "begin a new authority and let nodes trust both for a while",
+        )
+    })
 }
 
 /// The time, if it can be one: a certificate from a wrong clock would be wrong for its whole life.
