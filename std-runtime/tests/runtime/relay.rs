@@ -102,6 +102,10 @@ async fn carry(
             read = from.read(&mut bytes), if now == State::Carrying => read,
             () = std::future::ready(()), if now == State::Cut => return,
         };
+        // What came when it no longer carried: even the end of one side stays unseen by the other.
+        if *state.borrow() != State::Carrying {
+            continue;
+        }
         let Ok(len @ 1..) = read else { return };
         {
             let mut said = said.lock().unwrap();
