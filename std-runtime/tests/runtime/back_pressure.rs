@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyphal::{Limits, Node, NodeId, Outcome, Outgoing, Overflow, Priority, Reason, SendError, SendOptions};
 
-use crate::pair::{builder, dialling, listening, up, within};
+use crate::pair::{alert, builder, dialling, listening, up, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_receiver_blocks_its_sender_and_nothing_is_lost() {
@@ -17,15 +17,15 @@ async fn a_slow_receiver_blocks_its_sender_and_nothing_is_lost() {
     let mut tcp = hyphal::TcpOptions::default();
     tcp.send_buffer = Some(64 * 1024);
     tcp.receive_buffer = Some(64 * 1024);
-    let receiver = listening(builder().limits(limits).tcp(tcp)).await;
+    let receiver = listening(alert().limits(limits).tcp(tcp)).await;
     let mut events = receiver.events();
-    let sender = dialling(builder().limits(limits).tcp(tcp), &receiver).await;
+    let sender = dialling(alert().limits(limits).tcp(tcp), &receiver).await;
     up(&mut events, sender.id()).await;
     let (count, len, to) = (20_000_u64, 1000, receiver.id());
 
     let payload = vec![1; len];
     let mut batch = Box::pin(sender.send_batch(to, (0..count).map(|_| Outgoing::new(1, &payload))));
-    // The receiver takes nothing, so the sender gets stuck: several silences long, as the session must survive it.
+    // The receiver takes nothing, so the sender gets stuck: longer than the silence that would end the session.
     let stuck = tokio::time::timeout(Duration::from_secs(3), &mut batch).await;
     let accepted = batch.accepted();
     let held = receiver.counters().received;

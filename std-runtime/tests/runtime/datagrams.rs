@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use hyphal::address::Endpoint;
-use hyphal::{Event, Identity, Limits, Node, Outcome, Outgoing, Priority, Reason, SendOptions, Timeouts};
+use hyphal::{
+    Event, Identity, Limits, Node, NodeBuilder, Outcome, Outgoing, Priority, Reason, SendOptions, Timeouts,
+};
 use hyphal_core::session::MAX_DATAGRAM;
 use hyphal_core::wire::datagram::Packet;
 use hyphal_core::wire::frame::{Header, Kind};
 use rand_core::{Rng, SeedableRng};
 use tokio::net::UdpSocket;
 
-use crate::pair::{between, builder, dialling, find, first_reason, identity, up, within};
+use crate::pair::{alert, between, builder, dialling, find, first_reason, identity, up, within};
 use crate::weather::{Relay, Weather};
 
 async fn listening() -> Node {
@@ -102,10 +104,18 @@ async fn a_node_that_ends_says_so_to_its_peers() {
 
 /// Two nodes with a relay between them.
 async fn relayed(weather: Weather, seed: u64) -> (Node, Node, Relay) {
-    let left = listening().await;
+    relayed_between([builder(), builder()], weather, seed).await
+}
+
+async fn relayed_between(
+    [left, right]: [NodeBuilder; 2],
+    weather: Weather,
+    seed: u64,
+) -> (Node, Node, Relay) {
+    let left = left.listen("udp://127.0.0.1:0").start().await.unwrap();
     let mut events = left.events();
     let relay = Relay::start(left.local_addrs()[0].socket_addr().unwrap(), weather, seed).await;
-    let right = builder().peer(left.id(), relay.endpoint()).start().await.unwrap();
+    let right = right.peer(left.id(), relay.endpoint()).start().await.unwrap();
     up(&mut events, right.id()).await;
     (left, right, relay)
 }
@@ -153,7 +163,7 @@ async fn a_peer_that_gets_another_port_keeps_its_session() {
 
 #[tokio::test]
 async fn a_network_that_is_cut_ends_the_session_and_another_one_follows() {
-    let (left, right, relay) = relayed(Weather::default(), 0).await;
+    let (left, right, relay) = relayed_between([alert(), alert()], Weather::default(), 0).await;
     let mut events = right.events();
 
     relay.cut(true);
@@ -168,7 +178,7 @@ async fn a_network_that_is_cut_ends_the_session_and_another_one_follows() {
 #[tokio::test]
 async fn a_restarted_node_is_found_again_at_its_port() {
     let seed = *identity().seed().unwrap();
-    let restarting = || builder().identity(Identity::from_seed(&seed).unwrap());
+    let restarting = || alert().identity(Identity::from_seed(&seed).unwrap());
     let first = restarting().listen("udp://127.0.0.1:0").start().await.unwrap();
     let (id, endpoint) = (first.id(), first.local_addrs()[0].clone());
     let other = builder().peer(id, endpoint.clone()).start().await.unwrap();
@@ -196,11 +206,7 @@ async fn a_restarted_node_is_found_again_at_its_port() {
 /// From one socket, as many made-up first packets as it can send: nobody's address was shown, so nothing is kept for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_made_up_handshakes_costs_no_state_and_harms_nobody() {
-    // On a busy machine the flood takes longer than a silence that usually means the end.
-    let mut timeouts = Timeouts::default();
-    timeouts.heartbeat = Duration::from_secs(10);
-    let left = builder().timeouts(timeouts).listen("udp://127.0.0.1:0").start().await.unwrap();
-    let (left, right) = between(left, builder().timeouts(timeouts)).await;
+    let (left, right) = pair().await;
     let target = left.local_addrs()[0].socket_addr().unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use hyphal::{Event, Family, Outcome, Outgoing, PeerError, Priority, SendError, SendOptions, Timeouts};
+use hyphal::{Event, Family, Outcome, Outgoing, PeerError, Priority, SendError, SendOptions};
 
 use crate::pair::{builder, find, listening, pair, up, within};
 
@@ -126,18 +126,13 @@ async fn a_ping_measures_the_round_trip() {
 /// The friend stands still, so that nothing but the removal can end the wait for its answer.
 #[tokio::test]
 async fn a_ping_ends_with_the_removal_of_its_peer() {
-    let slow = || {
-        let mut timeouts = Timeouts::default();
-        timeouts.heartbeat = Duration::from_secs(60);
-        builder().timeouts(timeouts)
-    };
     let (tell, told) = tokio::sync::oneshot::channel();
     let (freeze, frozen) = tokio::sync::oneshot::channel();
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let friend = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let friend = listening(slow()).await;
+            let friend = listening(builder()).await;
             let mut events = friend.events();
             tell.send((friend.id(), friend.local_addrs()[0].clone())).unwrap();
             find(&mut events, |event| matches!(event, Event::PeerUp { .. })).await;
@@ -146,7 +141,7 @@ async fn a_ping_ends_with_the_removal_of_its_peer() {
         });
     });
     let (id, endpoint) = told.await.unwrap();
-    let node = slow().start().await.unwrap();
+    let node = builder().start().await.unwrap();
     let mut events = node.events();
     node.add_peer(id, Some(endpoint)).await.unwrap();
     up(&mut events, id).await;

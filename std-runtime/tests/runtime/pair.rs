@@ -14,11 +14,20 @@ pub(crate) fn identity() -> Identity {
     Identity::generate(&mut UnwrapErr(SysRng))
 }
 
-/// A builder that trusts its network and hears of a dead peer soon.
+/// A builder that trusts its network and waits so long that a busy machine ends nothing which a test wants to last.
 pub(crate) fn builder() -> NodeBuilder {
     let mut timeouts = Timeouts::default();
-    timeouts.heartbeat = Duration::from_millis(200);
+    timeouts.heartbeat = Duration::from_secs(60);
+    timeouts.handshake = Duration::from_secs(60);
+    timeouts.write_stall = Duration::from_secs(60);
     Node::builder().identity(identity()).network("test").trust(Trust::Open).timeouts(timeouts)
+}
+
+/// A builder whose sessions end after 2 s of silence, for tests that are about silence.
+pub(crate) fn alert() -> NodeBuilder {
+    let mut timeouts = Timeouts::default();
+    timeouts.heartbeat = Duration::from_millis(500);
+    builder().timeouts(timeouts)
 }
 
 /// A node that listens.

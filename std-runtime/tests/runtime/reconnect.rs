@@ -1,6 +1,6 @@
 //! Nodes that had a session come back to each other by what it left them, and recognise each other after a restart.
 
-use hyphal::{Event, Identity, Node, Reason, SendOptions, Trust};
+use hyphal::{Event, Identity, Node, Reason, SendOptions};
 use hyphal_core::wire::frame::Kind;
 
 use crate::pair::{builder, find, identity, listening, tcp_port, up, within};
@@ -58,10 +58,8 @@ async fn a_restarted_node_refuses_the_hint_and_goes_on_with_a_full_handshake_on_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_node_takes_the_place_of_its_dead_process_before_that_falls_silent() {
     let seed = *identity().seed().unwrap();
-    // Heartbeats as they are by default: the old session would stand for 20 s.
-    let calm = || Node::builder().network("test").trust(Trust::Open);
-    let living = || calm().identity(Identity::from_seed(&seed).unwrap());
-    let survivor = listening(calm().identity(identity())).await;
+    let living = || builder().identity(Identity::from_seed(&seed).unwrap());
+    let survivor = listening(builder()).await;
     let mut events = survivor.events();
     let relay = Relay::to(tcp_port(&survivor)).await;
     let first = living().peer(survivor.id(), relay.address.to_string()).start().await.unwrap();

@@ -8,7 +8,7 @@ use hyphal::{
 };
 
 use crate::large::noise;
-use crate::pair::{builder, dialling, identity, listening, pair, up, within};
+use crate::pair::{alert, between, builder, dialling, identity, listening, pair, up, within};
 
 const LEN: usize = 16 << 20;
 
@@ -72,15 +72,15 @@ async fn a_subscription_for_whole_messages_gets_the_same_message_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_takes_its_time_slows_the_sender_and_keeps_the_session() {
-    let (left, right) = pair().await;
+    let (left, right) = between(listening(alert()).await, alert()).await;
     let mut incoming = right.subscribe_streams(Filter::all());
     let payload = noise(LEN, 4);
     let (_, receipt) =
         left.send_direct_tracked(right.id(), 1, payload.clone(), SendOptions::default()).await.unwrap();
     let mut stream = stream(&mut incoming).await;
 
-    // Several silences long, as the heartbeats of these nodes are 200 ms.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Longer than the silence that ends a session.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let written = receipt.progress().written;
     let read = right.counters().bytes_received;
 
