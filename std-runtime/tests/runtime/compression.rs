@@ -3,7 +3,7 @@
 use hyphal::compression::{Method, Methods, Rule};
 use hyphal::{Compression, Node, NodeBuilder, Outcome, Outgoing, SendOptions};
 
-use crate::pair::{builder, dialling, identity, listening, up, within};
+use crate::pair::{between, builder, dialling, identity, listening, up, within};
 
 const LZ4: u16 = 0x1000;
 const ZSTD: u16 = 0x2000;
@@ -108,13 +108,9 @@ fn compressing() -> NodeBuilder {
     builder().compress(rule(LZ4, Method::Lz4)).compress(rule(ZSTD, Method::Zstd))
 }
 
-/// The first node listens, the second has dialled it; both know the other.
+/// The first node listens, the second has dialled it; both know what the other takes.
 async fn pair_with(left: NodeBuilder, right: NodeBuilder) -> (Node, Node) {
-    let left = listening(left).await;
-    let mut events = left.events();
-    let right = dialling(right, &left).await;
-    up(&mut events, right.id()).await;
-    (left, right)
+    between(listening(left).await, right).await
 }
 
 async fn expect(node: &Node, messages: impl IntoIterator<Item = (u16, Vec<u8>)>) {

@@ -1,7 +1,7 @@
 //! Two nodes exchange messages of all priorities and sizes, in both kinds of runtime.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyphal::{Event, Family, Outcome, Outgoing, PeerError, Priority, SendError, SendOptions};
 
@@ -116,11 +116,12 @@ async fn misuse_is_told_at_once() {
 
 #[tokio::test]
 async fn a_ping_measures_the_round_trip() {
+    let began = Instant::now();
     let (left, right) = pair().await;
 
     let rtt = within(left.ping(right.id())).await.unwrap();
 
-    assert!(rtt < Duration::from_secs(5));
+    assert!(rtt <= began.elapsed());
 }
 
 /// The friend stands still, so that nothing but the removal can end the wait for its answer.
@@ -136,7 +137,7 @@ async fn a_ping_ends_with_the_removal_of_its_peer() {
             let mut events = friend.events();
             tell.send((friend.id(), friend.local_addrs()[0].clone())).unwrap();
             find(&mut events, |event| matches!(event, Event::PeerUp { .. })).await;
-            freeze.send(()).unwrap();
+            freeze.send(friend.counters().bytes_sent).unwrap();
             let _ = ended.recv();
         });
     });
@@ -145,14 +146,16 @@ async fn a_ping_ends_with_the_removal_of_its_peer() {
     let mut events = node.events();
     node.add_peer(id, Some(endpoint)).await.unwrap();
     up(&mut events, id).await;
-    frozen.await.unwrap();
+    let carried = frozen.await.unwrap();
     // An answer to the session's own first ping may be under way.
-    let mut unanswered = loop {
-        let mut ping = Box::pin(node.ping(id));
-        if tokio::time::timeout(Duration::from_millis(50), &mut ping).await.is_err() {
-            break ping;
+    within(async {
+        while node.counters().bytes_received < carried {
+            tokio::task::yield_now().await;
         }
-    };
+    })
+    .await;
+    let mut unanswered = Box::pin(node.ping(id));
+    assert!(tokio::time::timeout(Duration::ZERO, &mut unanswered).await.is_err());
 
     node.remove_peer(id).await.unwrap();
 

@@ -9,7 +9,7 @@ use hyphal::{
 };
 use tempfile::TempDir;
 
-use crate::pair::{builder, dialling, identity, listening, up, within};
+use crate::pair::{builder, dialling, identity, listening, within};
 
 /// Guaranteed, and worth something for ever.
 pub(crate) fn guaranteed() -> SendOptions {
@@ -284,10 +284,8 @@ async fn a_message_that_was_let_go_comes_again_with_the_next_session() {
     send(&sender, right.id(), 0..1).await;
     drop(next(&mut held).await);
 
-    let mut events = receiver.events();
     drop(sender);
     let sender = left.dial(&right).await;
-    up(&mut events, left.id()).await;
 
     let again = next(&mut held).await;
     assert_eq!(number(&again), 0);

@@ -50,7 +50,7 @@ async fn a_message_lives_by_the_wall_clock_across_restarts() {
     let sender = left.dial(&right).await;
     sender.send_direct(right.id(), 1, "short", guaranteed().ttl(1)).await.unwrap();
     sender.send_direct(right.id(), 1, "long", guaranteed()).await.unwrap();
-    sender.shutdown(Duration::ZERO).await;
+    let before = sender.shutdown(Duration::ZERO).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
 
     let sender = left.dial(&right).await;
@@ -63,7 +63,8 @@ async fn a_message_lives_by_the_wall_clock_across_restarts() {
     )
     .distance(message.timestamp);
     assert!(age >= Duration::from_secs(1), "{age:?}");
-    assert_eq!(sender.counters().sent.expired, 1);
+    // It has no longer than a second in its first life, which is enough unless the machine stands still.
+    assert_eq!(before.expired + sender.counters().sent.expired, 1);
 }
 
 #[tokio::test]

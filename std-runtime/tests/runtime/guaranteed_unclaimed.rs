@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use hyphal::{Filter, Node, NodeBuilder, Outcome, Outgoing, Reason, Receipt, Timeouts};
+use hyphal::{Filter, Node, NodeBuilder, Outcome, Outgoing, Reason, Receipt};
 
 use crate::guaranteed::{Place, guaranteed, settled};
-use crate::pair::within;
+use crate::pair::{timeouts, within};
 
 #[tokio::test]
 async fn a_message_that_nobody_receives_fails_and_is_not_sent_again() {
@@ -202,15 +202,23 @@ async fn what_a_peer_had_in_the_inbox_takes_no_place_from_others() {
 }
 
 #[tokio::test]
-async fn a_large_message_waits_too_and_is_refused_too() {
+async fn a_large_message_is_refused_too() {
     let (left, right) = (Place::new(), Place::new());
-    let receiver = listen(&right, patient(Duration::from_millis(300))).await;
+    let receiver = listen(&right, patient(Duration::from_millis(50))).await;
     let sender = left.dial(&right).await;
+    let _subscription = receiver.subscribe(Filter::all().kind(1));
+
+    let refused = tracked(&sender, &right, 8, vec![0x5A; 1 << 20]).await;
+
+    assert_eq!(within(refused).await, Outcome::Failed(Reason::NoReceiver));
+}
+
+#[tokio::test]
+async fn a_large_message_waits_too() {
+    let (left, right) = (Place::new(), Place::new());
+    let (receiver, sender) = (listen(&right, patient(LONG)).await, left.dial(&right).await);
     let mut subscription = receiver.subscribe(Filter::all().kind(1));
     let large = vec![0x5A; 1 << 20];
-    let refused = tracked(&sender, &right, 8, large.clone()).await;
-    assert_eq!(within(refused).await, Outcome::Failed(Reason::NoReceiver));
-
     let claimed = tracked(&sender, &right, 9, large.clone()).await;
     drop(tracked(&sender, &right, 1, "has passed").await);
     within(subscription.recv()).await.unwrap();
@@ -225,7 +233,7 @@ async fn a_large_message_waits_too_and_is_refused_too() {
 }
 
 fn patient(unclaimed: Duration) -> impl FnOnce(NodeBuilder) -> NodeBuilder {
-    let mut timeouts = Timeouts::default();
+    let mut timeouts = timeouts();
     timeouts.unclaimed = unclaimed;
     move |builder| builder.timeouts(timeouts)
 }

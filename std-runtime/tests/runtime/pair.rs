@@ -1,4 +1,5 @@
-//! Nodes on loopback for tests: short timeouts, fresh identities, and waiting for what the test is about.
+//! Nodes on loopback for tests: fresh identities, sessions that outlive whatever stands still on a busy machine, and waiting for
+//! what the test is about.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,14 +17,20 @@ pub(crate) fn identity() -> Identity {
 
 /// A builder that trusts its network and waits so long that a busy machine ends nothing which a test wants to last.
 pub(crate) fn builder() -> NodeBuilder {
+    Node::builder().identity(identity()).network("test").trust(Trust::Open).timeouts(timeouts())
+}
+
+/// No session and no handshake ends because a thread, or the whole process, gets no turn for some seconds.
+pub(crate) fn timeouts() -> Timeouts {
     let mut timeouts = Timeouts::default();
     timeouts.heartbeat = Duration::from_secs(60);
     timeouts.handshake = Duration::from_secs(60);
     timeouts.write_stall = Duration::from_secs(60);
-    Node::builder().identity(identity()).network("test").trust(Trust::Open).timeouts(timeouts)
+    timeouts
 }
 
-/// A builder whose sessions end after 2 s of silence, for tests that are about silence.
+/// A builder whose sessions end after 2 s of silence, for tests that are about silence. On a busy machine more of them may end
+/// so, and others follow: what takes one session for granted does not hold between such nodes.
 pub(crate) fn alert() -> NodeBuilder {
     let mut timeouts = Timeouts::default();
     timeouts.heartbeat = Duration::from_millis(500);
@@ -50,17 +57,23 @@ pub(crate) async fn pair() -> (Node, Node) {
     between(listening(builder()).await, builder()).await
 }
 
-/// A node that listens and one that dials it, with a session between them.
+/// A node that listens and one that dials it, with a session between them that either has begun to send in.
 pub(crate) async fn between(left: Node, right: NodeBuilder) -> (Node, Node) {
-    let (mut events, right) = (left.events(), dialling(right, &left).await);
-    let mut of_right = right.events();
-    if right.peers().await.iter().all(|peer| peer.status.session.is_none()) {
-        up(&mut of_right, left.id()).await;
-    }
-    if left.peers().await.iter().all(|peer| peer.status.session.is_none()) {
-        up(&mut events, right.id()).await;
-    }
+    let right = dialling(right, &left).await;
+    sending(&left, right.id()).await;
+    sending(&right, left.id()).await;
     (left, right)
+}
+
+/// Waits until the node has begun to send to `peer` in a session: it knows what the peer takes.
+pub(crate) async fn sending(node: &Node, peer: NodeId) {
+    within(async {
+        // What seals the records is known when the session has the queue.
+        while node.peers().await.iter().all(|other| other.status.id != peer || other.cipher.is_none()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// Why the only peer of `node` could not be reached, or was lost, last.
