@@ -16,7 +16,7 @@ use hyphal_core::node::{
     SessionRef, Standing, Trust,
 };
 use hyphal_core::profile::Terms;
-use hyphal_core::time::Instant;
+use hyphal_core::time::{Instant, UnixTime};
 use hyphal_core::trust::{Credential, Revocations};
 use hyphal_core::wire::hello::NetworkTag;
 use hyphal_core::wire::reason::Reason;
@@ -111,6 +111,8 @@ pub(crate) struct PeerUp {
     pub(crate) id: NodeId,
     pub(crate) session: SessionRef,
     pub(crate) terms: Terms,
+    /// The key that the peer has proven, and until when it stands for it, if it is a delegated one.
+    pub(crate) key: ([u8; 32], Option<UnixTime>),
     pub(crate) signal: Arc<Signal>,
     /// Who the peer is and what becomes of the session, or why it is to be closed.
     pub(crate) reply: oneshot::Sender<Result<Admitted, Reason>>,
@@ -344,7 +346,7 @@ impl Control {
     }
 
     fn handle_peer_up(&mut self, now: Instant, up: PeerUp) {
-        let PeerUp { id, session, terms, signal, reply } = up;
+        let PeerUp { id, session, terms, key, signal, reply } = up;
         let (trust, wall) = (self.hub.trust(), self.hub.wall());
         let credential = trust.admits(session.credential, wall);
         let certified_until = trust.expires_at(&credential, now, wall);
@@ -373,6 +375,8 @@ impl Control {
             peer.tally.vetting.certificates_accepted.fetch_add(1, Ordering::Relaxed);
         }
         self.links.insert(session.token, Arc::clone(&signal));
+        // Before anybody hears that the peer is here: what is sealed then is sealed to this key.
+        peer.handle_proven_key(key.0, key.1);
         peer.lane().handle_terms(terms);
         match standing {
             Standing::RetireNew => {}

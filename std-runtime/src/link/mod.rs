@@ -507,6 +507,7 @@ impl<S: LinkSession> Desk<S> {
                 certified_until: None,
             },
             terms: *offer.terms(),
+            key: (*offer.key(), offer.delegated_until()),
             signal: Arc::clone(&self.signal),
             reply,
         });
@@ -519,7 +520,6 @@ impl<S: LinkSession> Desk<S> {
             Ok(Admitted { peer, is_retired }) => {
                 self.hub.tally.sessions.fetch_add(1, Relaxed);
                 self.pulse.handle_up(now, offer.terms().heartbeat);
-                peer.handle_proven_key(*offer.key(), offer.delegated_until());
                 self.peer = Some(peer);
                 self.awaits_lane = !is_retired;
                 if is_retired {

@@ -1,11 +1,14 @@
 //! A node that runs with a delegated key: the same to its peers, except that it signs nothing and starts only while the key counts.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
 use hyphal::{
-    Filter, Identity, Outcome, Reason, Reliability, Security, SendError, SendOptions, StartError, Trust,
-    UnixTime,
+    Event, Filter, Identity, Outcome, Reason, Reliability, Security, SendError, SendOptions, StartError,
+    Trust, UnixTime,
 };
 use rand_core::UnwrapErr;
 
@@ -31,6 +34,22 @@ async fn messages_are_sealed_to_the_key_of_the_session_and_opened_at_both_ends()
     assert!(to.is_encrypted && from.is_encrypted);
     assert_eq!((to.payload, from.payload), ("to it".into(), "from it".into()));
     assert_eq!(from.source, own.id());
+}
+
+#[tokio::test]
+async fn what_is_sealed_where_the_session_is_told_is_sealed_to_the_key_that_it_has_shown() {
+    let own = identity();
+    let left = listening(builder().known_peer(own.id())).await;
+    let (mut events, sender, to) = (left.events(), left.clone(), own.id());
+    let hasty = Hasty::begin(async move {
+        while events.recv().await != Some(Event::PeerUp { peer: to }) {}
+        sender.try_send_direct(to, 7, "at once", SendOptions::default().seal(true)).unwrap();
+    });
+
+    let right = dialling(builder().identity(delegated(&own, -60, 3600)), &left).await;
+
+    assert_eq!(within(right.recv()).await.unwrap().payload, "at once");
+    assert!(hasty.act.lock().unwrap().is_none());
 }
 
 #[tokio::test]
@@ -108,4 +127,25 @@ fn delegated(own: &Identity, from: i64, until: i64) -> Identity {
     let [from, until] =
         [from, until].map(|seconds| UnixTime::from_micros(now.saturating_add_signed(seconds * 1_000_000)));
     own.delegate(from, until, &mut UnwrapErr(SysRng)).unwrap()
+}
+
+/// Somebody who acts where he is told what he waits for, while whoever tells him still does so: nothing else has gone on.
+struct Hasty {
+    act: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+}
+
+impl Hasty {
+    fn begin(act: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
+        let hasty = Arc::new(Self { act: Mutex::new(Some(Box::pin(act))) });
+        Arc::clone(&hasty).wake();
+        hasty
+    }
+}
+
+impl Wake for Hasty {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let mut act = self.act.lock().unwrap();
+        act.take_if(|act| act.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
 }
