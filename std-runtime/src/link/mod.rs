@@ -115,6 +115,8 @@ pub(crate) struct Desk<S> {
     /// Turns that have put a due deadline off because they found something to read.
     put_off: u32,
     closed: Option<Closed>,
+    /// Why the line takes nothing any more; what came before that is still read.
+    broken: Option<io::Error>,
     /// When a closed link stops trying to write its last bytes.
     abandon_at: Option<Instant>,
     /// What came with the peer's proof, until the session is let in.
@@ -133,7 +135,7 @@ pub(crate) enum Origin {
 pub(crate) enum Turn {
     /// Something moved: another turn.
     Busy,
-    /// A deadline has passed: another turn, after the runtime has looked whether anything came before it.
+    /// A deadline has passed, or the line broke: another turn, after the runtime has looked whether anything came before it.
     Late,
     /// Nothing can move at the moment.
     Idle,
@@ -177,6 +179,7 @@ impl<L: Line> Link<L> {
             due_at: None,
             put_off: 0,
             closed: None,
+            broken: None,
             abandon_at: None,
             early: None,
         };
@@ -223,7 +226,9 @@ impl<L: Line> Link<L> {
             return Turn::Up;
         }
         if let Some(why) = desk.closed
-            && (line.is_flushed() || desk.abandon_at.is_some_and(|at| at <= now))
+            && (line.is_flushed()
+                || desk.broken.is_some()
+                || desk.abandon_at.is_some_and(|at| at <= now))
         {
             return Turn::Closed(why);
         }
@@ -251,9 +256,20 @@ impl<L: Line> Link<L> {
             }
             has_moved = true;
         }
+        if let Some(error) = desk.broken.take_if(|_| !has_moved) {
+            return desk.lose(&error);
+        }
+        if desk.broken.is_some() {
+            return Turn::Busy;
+        }
         match line.poll_write(cx, now, desk) {
             Poll::Ready(Ok(moved)) => has_moved |= moved,
-            Poll::Ready(Err(error)) => return desk.lose(&error),
+            Poll::Ready(Err(error)) if desk.closed.is_some() => return desk.lose(&error),
+            Poll::Ready(Err(error)) => {
+                // The peer may have said why before it left, and the runtime may not have looked at the line since.
+                desk.broken = Some(error);
+                return Turn::Late;
+            }
             Poll::Pending => {}
         }
         // A peer's key that is none shows when its answer is written, and ends the session there.

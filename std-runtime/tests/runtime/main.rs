@@ -14,6 +14,7 @@ mod guaranteed_receipts;
 mod guaranteed_unclaimed;
 mod key_log;
 mod large;
+mod last_words;
 mod limits;
 mod metrics;
 mod numbers;
