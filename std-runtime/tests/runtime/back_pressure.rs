@@ -41,10 +41,10 @@ async fn a_slow_receiver_blocks_its_sender_and_nothing_is_lost() {
     let receiving = async {
         let mut received = 0;
         while received < count {
-            received += receiver.recv_batch().await.unwrap().len() as u64;
+            received += within(receiver.recv_batch()).await.unwrap().len() as u64;
         }
     };
-    let (sent, ()) = within(async { tokio::join!(&mut batch, receiving) }).await;
+    let (sent, ()) = tokio::join!(&mut batch, receiving);
     assert_eq!(sent, Ok(count));
     assert_eq!(receiver.counters().closed, [], "the session survived the pause");
 }

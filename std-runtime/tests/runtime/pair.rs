@@ -9,7 +9,7 @@ use hyphal::{Event, Events, Identity, Node, NodeBuilder, NodeId, Reason, Timeout
 use rand_core::UnwrapErr;
 
 /// Long enough for a busy machine; a test that waits so long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn identity() -> Identity {
     Identity::generate(&mut UnwrapErr(SysRng))
