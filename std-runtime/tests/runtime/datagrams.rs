@@ -195,7 +195,7 @@ async fn a_restarted_node_is_found_again_at_its_port() {
     }
 
     drop(first);
-    find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
+    // At once, so that no other socket of this machine gets the port meanwhile.
     let second = within(async {
         loop {
             match restarting().listen(endpoint.clone()).start().await {
@@ -205,6 +205,7 @@ async fn a_restarted_node_is_found_again_at_its_port() {
         }
     })
     .await;
+    find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
     up(&mut events, id).await;
 
     send_and_receive(&other, &second, 10).await;
