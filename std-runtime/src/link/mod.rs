@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A turn reads at most one buffer and writes at most one, so neither direction starves the other, and it reads the clock
-//! once. It reads before it lets a deadline pass: a host that stood still for a while finds bytes that came in time. The
-//! outbox is locked once per written buffer and once per received record, never while the task waits.
+//! once. It reads before it lets a deadline pass or a failed write end the link: a host that stood still for a while finds
+//! bytes that came in time. The outbox is locked once per written buffer and once per received record, never while the task waits.
 //! What a link does not do: move bytes (the [`Line`]), judge peers (`control`), choose what is sent next (the outbox), know
 //! who subscribes (`inflow`).
 
@@ -226,9 +226,7 @@ impl<L: Line> Link<L> {
             return Turn::Up;
         }
         if let Some(why) = desk.closed
-            && (line.is_flushed()
-                || desk.broken.is_some()
-                || desk.abandon_at.is_some_and(|at| at <= now))
+            && (line.is_flushed() || desk.broken.is_some() || desk.abandon_at.is_some_and(|at| at <= now))
         {
             return Turn::Closed(why);
         }
@@ -256,11 +254,11 @@ impl<L: Line> Link<L> {
             }
             has_moved = true;
         }
-        if let Some(error) = desk.broken.take_if(|_| !has_moved) {
-            return desk.lose(&error);
-        }
-        if desk.broken.is_some() {
+        if desk.broken.is_some() && has_moved {
             return Turn::Busy;
+        }
+        if let Some(error) = desk.broken.take() {
+            return desk.lose(&error);
         }
         match line.poll_write(cx, now, desk) {
             Poll::Ready(Ok(moved)) => has_moved |= moved,
