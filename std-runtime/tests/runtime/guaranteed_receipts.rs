@@ -63,7 +63,7 @@ async fn a_message_lives_by_the_wall_clock_across_restarts() {
     )
     .distance(message.timestamp);
     assert!(age >= Duration::from_secs(1), "{age:?}");
-    // It has no longer than a second in its first life, which is enough unless the machine stands still.
+    // In the first life of its sender, where the machine stood still for a second.
     assert_eq!(before.expired + sender.counters().sent.expired, 1);
 }
 
