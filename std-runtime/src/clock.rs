@@ -1,20 +1,22 @@
 //! The two clocks of a node: a monotonic one that the protocol counts in, and wall time for hellos and timestamps.
 //!
-//! The only place of this crate that reads a clock for the protocol. One reading serves a whole turn of a link.
+//! The only place of this crate that reads a clock for the protocol. One reading serves a whole turn of a link. It is the runtime's
+//! clock, the one that timers follow: where a test stops that one, the protocol's time stands still with it.
 
-use std::time::{Instant as StdInstant, SystemTime};
+use std::time::SystemTime;
 
 use hyphal_core::time::{Instant, UnixTime};
+use tokio::time::Instant as RuntimeInstant;
 
 /// A monotonic clock that starts with its node, at [`BEGINNING`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    start: StdInstant,
+    start: RuntimeInstant,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { start: StdInstant::now() }
+        Self { start: RuntimeInstant::now() }
     }
 
     /// The protocol's time.
@@ -23,10 +25,10 @@ impl Clock {
     }
 
     /// The moment of the runtime's clock at which the protocol's time is `at`.
-    pub(crate) fn deadline(self, at: Instant) -> tokio::time::Instant {
+    pub(crate) fn deadline(self, at: Instant) -> RuntimeInstant {
         // The protocol counts whole microseconds and rounds down, so a deadline must not come a fraction early.
         let after = at.since(BEGINNING).min(FAR) + std::time::Duration::from_micros(1);
-        (self.start + after).into()
+        self.start + after
     }
 }
 

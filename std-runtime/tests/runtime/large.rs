@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyphal::{
-    Filter, Incoming, Limits, Node, Outcome, Priority, Reason, SendError, SendOptions, StreamError,
+    Filter, Incoming, Limits, Node, NodeId, Outcome, Priority, Reason, SendError, SendOptions, StreamError,
 };
 
-use crate::pair::{builder, dialling, listening, pair, up, within};
+use crate::pair::{between, builder, dialling, listening, pair, up, within};
 use crate::streams::collect;
 
 /// As long as a node takes by default.
@@ -116,9 +116,11 @@ async fn a_message_that_is_called_back_half_way_is_dropped_at_both_ends() {
     assert_eq!(left.counters().closed, []);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// In time that passes only where nothing is left to do: not before the message is half way.
+#[tokio::test(start_paused = true)]
 async fn a_message_whose_time_passes_half_way_is_dropped_at_both_ends() {
-    let (left, right) = pair().await;
+    let left = builder().listen("memory://time-passes").start().await.unwrap();
+    let (left, right) = between(left, builder()).await;
     let stuck = Stuck::between(&left, &right, 1).await;
 
     assert_eq!(within(stuck.receipt).await, Outcome::Expired);
@@ -182,31 +184,30 @@ async fn a_receiver_too_small_is_known_before_a_byte_is_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn progress_only_rises_and_ends_with_the_whole() {
     let (left, right) = pair().await;
-    let (_, mut receipt) =
-        left.send_direct_tracked(right.id(), 1, noise(LONGEST, 7), SendOptions::default()).await.unwrap();
-    let receiving = tokio::spawn(async move {
-        within(right.recv()).await.unwrap();
-        right.recv().await
-    });
+    let Stuck { mut receipt, unread, .. } = Stuck::between(&left, &right, 0).await;
+    let on_its_way = receipt.progress();
 
-    let mut seen = vec![receipt.progress().written];
-    let outcome = loop {
-        tokio::select! {
-            outcome = &mut receipt => break outcome,
-            () = tokio::task::yield_now() => {
-                let progress = receipt.progress();
-                assert_eq!(progress.total as usize, LONGEST);
-                seen.push(progress.written);
+    let reading = tokio::spawn(collect(unread));
+    let mut seen = vec![0, on_its_way.written];
+    let outcome = within(async {
+        loop {
+            tokio::select! {
+                outcome = &mut receipt => break outcome,
+                () = tokio::task::yield_now() => {
+                    let progress = receipt.progress();
+                    assert_eq!(progress.total as usize, LONGEST);
+                    seen.push(progress.written);
+                }
             }
         }
-    };
+    })
+    .await;
 
     assert_eq!(outcome, Outcome::Delivered);
     assert!(seen.is_sorted(), "it went back");
     assert_eq!(receipt.progress().written as usize, LONGEST);
-    seen.dedup();
-    assert!(seen.len() > 2, "it was seen on its way");
-    receiving.abort();
+    assert!(on_its_way.written < on_its_way.total, "it was seen on its way");
+    assert_eq!(within(reading).await.unwrap().unwrap().len(), LONGEST);
 }
 
 /// Many senders at once want three times the memory that the node has for them, all of the same class: none is lost.
@@ -244,7 +245,7 @@ async fn senders_wait_for_memory_that_others_hold() {
 
 /// A message waits for memory, and by the time there is some nobody wants it any more: those behind it in line must not wait for
 /// what it does not take.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn who_waited_for_memory_that_it_needs_no_longer_keeps_nobody_waiting() {
     let len = 256 << 10;
     let small = limits(|limits| {
@@ -260,22 +261,21 @@ async fn who_waited_for_memory_that_it_needs_no_longer_keeps_nobody_waiting() {
     up(&mut events, waiter.id()).await;
     let mut kept = receiver.subscribe(Filter::all().kind(1));
     let dropped = receiver.subscribe(Filter::all().kind(2));
-    let send = async |node: &Node, kind: u16| {
+    // Waits until the receiver has read as many bytes of its peer as its messages are long: the last one has begun there.
+    let send = async |node: &Node, kind: u16, sent: u64| {
         let payload = noise(len as usize, kind.into());
-        let (_, receipt) = node.send_direct_tracked(to, kind, payload, SendOptions::default()).await.unwrap();
+        node.send_direct(to, kind, payload, SendOptions::default()).await.unwrap();
         within(async {
-            while receipt.progress().written < receipt.progress().total {
+            while bytes_from(&receiver, node.id()).await < sent * u64::from(len) {
                 tokio::task::yield_now().await;
             }
         })
         .await;
-        // What was written before is read with it.
-        within(node.ping(to)).await.unwrap();
     };
     // One fills the queue, the second has all of the memory, and the third waits for it.
-    send(&holder, 1).await;
-    send(&holder, 1).await;
-    send(&waiter, 2).await;
+    send(&holder, 1, 1).await;
+    send(&holder, 1, 2).await;
+    send(&waiter, 2, 1).await;
 
     drop(dropped);
     for _ in 0..2 {
@@ -288,7 +288,9 @@ async fn who_waited_for_memory_that_it_needs_no_longer_keeps_nobody_waiting() {
 }
 
 /// A peer that holds memory already does not wait for more, as others may wait for what it holds: it loses the message.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+///
+/// On one thread: between two looks of the test its links do a few turns, so it sees the first message on its way.
+#[tokio::test]
 async fn a_second_message_of_one_peer_that_finds_no_memory_is_dropped_and_counted() {
     let len = 4 << 20;
     let small = limits(|limits| {
@@ -309,23 +311,17 @@ async fn a_second_message_of_one_peer_that_finds_no_memory_is_dropped_and_counte
         tokio::task::yield_now().await;
     }
     let urgent = SendOptions::default().priority(Priority::Critical);
-    let (_, second) =
-        sender.send_direct_tracked(receiver.id(), 2, noise(len as usize, 2), urgent).await.unwrap();
-    let is_first_written = first.progress().written == first.progress().total;
+    sender.send_direct(receiver.id(), 2, noise(len as usize, 2), urgent).await.unwrap();
+    assert!(first.progress().written < first.progress().total);
 
     let message = within(receiver.recv()).await.unwrap();
     sender
         .send_direct(receiver.id(), 3, "after them", SendOptions::default().priority(Priority::Low))
         .await
         .unwrap();
-    if is_first_written {
-        // The first was too fast on this machine, and the second found room.
-        return;
-    }
     assert!(message.payload == noise(len as usize, 1));
     assert_eq!(within(receiver.recv()).await.unwrap().payload, "after them");
     assert_eq!(receiver.counters().received_dropped, [(Reason::NoRoom, 1)]);
-    drop((first, second));
 }
 
 #[tokio::test]
@@ -336,6 +332,12 @@ async fn memory_for_unfinished_messages_must_do_for_the_longest() {
 
     let error = started.err().unwrap().to_string();
     assert!(error.contains("limits.assembly_bytes"), "{error}");
+}
+
+/// The bytes that `node` has read from a peer.
+async fn bytes_from(node: &Node, peer: NodeId) -> u64 {
+    let peers = node.peers().await;
+    peers.iter().find(|info| info.status.id == peer).map_or(0, |info| info.bytes_received)
 }
 
 /// A short message, asked for before it can arrive: a node that had subscriptions keeps nothing for those that ask later.
