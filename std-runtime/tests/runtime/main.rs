@@ -20,6 +20,7 @@ mod metrics;
 mod numbers;
 mod page;
 mod pair;
+mod port;
 mod profiles;
 mod reconnect;
 mod rejection;

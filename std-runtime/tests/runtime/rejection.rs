@@ -3,6 +3,7 @@
 use hyphal::{Node, Reason, StartError, Trust};
 
 use crate::pair::{builder, dialling, listening, within};
+use crate::port::Port;
 
 /// Waits until the first peer of `node` has failed for some reason.
 async fn failure(node: &Node) -> Reason {
@@ -62,10 +63,10 @@ async fn an_address_where_another_node_answers_is_refused() {
 
 #[tokio::test]
 async fn an_address_where_nobody_listens_is_unreachable() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = Port::reserve();
     let expected = crate::pair::identity().id();
 
-    let node = builder().peer(expected, gone.to_string()).start().await.unwrap();
+    let node = builder().peer(expected, port.address.to_string()).start().await.unwrap();
 
     assert_eq!(failure(&node).await, Reason::Unreachable);
 }

@@ -3,19 +3,20 @@
 use std::thread;
 use std::time::Duration;
 
-use hyphal::{
-    Event, Filter, HealthState, Identity, Limits, Outcome, Reason, Reliability, SendOptions, Timeouts,
-};
+use hyphal::{Event, Filter, HealthState, Identity, Limits, Outcome, Reason, Reliability, SendOptions};
+use tokio::sync::oneshot;
 
+use crate::page::until;
 use crate::pair::{builder, dialling, find, identity, listening, pair, up, within};
+use crate::port::Port;
 use crate::relay::Relay;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_node_is_noticed_and_found_again_at_its_address() {
     let seed = *identity().seed().unwrap();
-    let restarting = || builder().identity(Identity::from_seed(&seed).unwrap());
-    let first = listening(restarting()).await;
-    let address = first.local_addrs()[0].clone();
+    let port = Port::reserve();
+    let restarting = || builder().identity(Identity::from_seed(&seed).unwrap()).listen(port.address);
+    let first = restarting().start().await.unwrap();
     let other = dialling(builder(), &first).await;
     let mut events = other.events();
     within(async {
@@ -32,7 +33,7 @@ async fn a_dropped_node_is_noticed_and_found_again_at_its_address() {
     // The tasks of a dropped node end by and by, and its listener with them.
     let second = within(async {
         loop {
-            match restarting().listen(address.clone()).start().await {
+            match restarting().start().await {
                 Ok(node) => return node,
                 Err(_) => tokio::task::yield_now().await,
             }
@@ -82,10 +83,11 @@ async fn what_was_admitted_and_waits_for_a_slow_application_outlives_the_session
         .await;
     }
 
-    let mut events = right.events();
+    // The dialling end, which comes back once it has noticed. The other one may notice only that the next session takes the place.
+    let mut events = left.events();
     relay.cut_all();
     find(&mut events, |event| matches!(event, Event::PeerDown { .. })).await;
-    up(&mut events, left.id()).await;
+    up(&mut events, right.id()).await;
 
     // They were there, so the next session brings duplicates only, which are acknowledged.
     for receipt in receipts {
@@ -146,18 +148,20 @@ async fn two_nodes_that_dial_each_other_end_up_with_one_session() {
 #[test]
 fn a_host_that_stood_still_keeps_the_sessions_whose_bytes_wait() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let timeouts = |heartbeat| {
-        let mut timeouts = Timeouts::default();
-        timeouts.heartbeat = Duration::from_millis(heartbeat);
-        timeouts
-    };
-    // The friend lives on a thread of its own, speaks often, and waits long for the other.
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    // The friend lives on a thread of its own, and speaks when the node has come to a standstill.
+    let (tell, told) = oneshot::channel();
+    let (stand_still, stands_still) = oneshot::channel();
+    let (speak, spoken) = oneshot::channel();
+    let (end, ended) = oneshot::channel::<()>();
     let friend = thread::spawn(move || {
         runtime().block_on(async {
-            let friend = listening(builder().timeouts(timeouts(20))).await;
+            let friend = listening(builder()).await;
             tell.send((friend.id(), friend.local_addrs()[0].clone())).unwrap();
+            let node = stands_still.await.unwrap();
+            let before = friend.counters().bytes_sent;
+            friend.send_direct(node, 1, "meanwhile", SendOptions::default().ttl(0)).await.unwrap();
+            within(until(|| friend.counters().bytes_sent > before)).await;
+            speak.send(()).unwrap();
             ended.await.unwrap();
             friend.counters()
         })
@@ -165,7 +169,7 @@ fn a_host_that_stood_still_keeps_the_sessions_whose_bytes_wait() {
     let frozen = runtime();
     let (node, peer) = frozen.block_on(async {
         let (id, endpoint) = told.await.unwrap();
-        let node = builder().timeouts(timeouts(10_000)).peer(id, endpoint).start().await.unwrap();
+        let node = builder().peer(id, endpoint).start().await.unwrap();
         let mut events = node.events();
         if node.peers().await[0].status.session.is_none() {
             up(&mut events, id).await;
@@ -173,13 +177,17 @@ fn a_host_that_stood_still_keeps_the_sessions_whose_bytes_wait() {
         (node, id)
     });
 
-    // Longer than the silence that ends a session.
-    #[expect(clippy::disallowed_methods, reason = "a thread that stands still is what is tested")]
-    thread::sleep(Duration::from_millis(900));
+    stand_still.send(node.id()).unwrap();
+    spoken.blocking_recv().unwrap();
 
     let counters = frozen.block_on(async {
+        // Longer than the silence that ends a session, in which the node's tasks do not run.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(300)).await;
+        tokio::time::resume();
         let rtt = within(node.ping(peer)).await;
         assert!(rtt.is_ok(), "{rtt:?}, {:?}", node.counters());
+        assert_eq!(within(node.recv()).await.unwrap().payload, "meanwhile");
         node.counters()
     });
     assert_eq!((counters.dialled, counters.closed), (1, vec![]));

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use hyphal::{
-    Filter, Incoming, IncomingStream, Limits, Node, Outcome, Priority, Reason, SendOptions, StreamError,
-    StreamSubscription,
+    Filter, Identity, Incoming, IncomingStream, Limits, Node, Outcome, Priority, Reason, SendOptions,
+    StreamError, StreamSubscription,
 };
 
 use crate::large::noise;
 use crate::pair::{alert, between, builder, dialling, identity, listening, pair, up, within};
+use crate::port::Port;
 
 const LEN: usize = 16 << 20;
 
@@ -70,17 +71,19 @@ async fn a_subscription_for_whole_messages_gets_the_same_message_whole() {
     assert_eq!(right.counters().received, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// In time that passes only where nothing is left to do, so that it is the reader's pause in which the link has to be kept.
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_its_time_slows_the_sender_and_keeps_the_session() {
-    let (left, right) = between(listening(alert()).await, alert()).await;
+    let left = alert().listen("memory://takes-its-time").start().await.unwrap();
+    let (left, right) = between(left, alert()).await;
     let mut incoming = right.subscribe_streams(Filter::all());
     let payload = noise(LEN, 4);
-    let (_, receipt) =
-        left.send_direct_tracked(right.id(), 1, payload.clone(), SendOptions::default()).await.unwrap();
+    let options = SendOptions::default().ttl(0);
+    let (_, receipt) = left.send_direct_tracked(right.id(), 1, payload.clone(), options).await.unwrap();
     let mut stream = stream(&mut incoming).await;
 
-    // Longer than the silence that ends a session.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Several silences long.
+    tokio::time::sleep(Duration::from_secs(120)).await;
     let written = receipt.progress().written;
     let read = right.counters().bytes_received;
 
@@ -134,10 +137,10 @@ async fn a_stream_whose_sender_gives_up_ends_with_that() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_whose_session_ends_says_so_and_comes_again_with_the_same_id() {
-    let identity = identity();
-    let seed = *identity.seed().unwrap();
-    let right = listening(builder().identity(identity)).await;
-    let address = right.local_addrs()[0].clone();
+    let seed = *identity().seed().unwrap();
+    let port = Port::reserve();
+    let living = || builder().identity(Identity::from_seed(&seed).unwrap()).listen(port.address);
+    let right = living().start().await.unwrap();
     let mut events = right.events();
     let mut incoming = right.subscribe_streams(Filter::all());
     let left = dialling(builder(), &right).await;
@@ -150,8 +153,7 @@ async fn a_stream_whose_session_ends_says_so_and_comes_again_with_the_same_id() 
     // The receiver goes and comes back.
     right.shutdown(Duration::ZERO).await;
     drop(right);
-    let again = builder().identity(hyphal::Identity::from_seed(&seed).unwrap()).listen(address);
-    let again = again.start().await.unwrap();
+    let again = living().start().await.expect("its address is free");
     let mut incoming = again.subscribe_streams(Filter::all());
 
     let id = first.id();
