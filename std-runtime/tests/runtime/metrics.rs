@@ -58,7 +58,7 @@ async fn failed_handshakes_and_lost_sessions_are_told_apart() {
     within(until(|| !here.counters().failed.is_empty())).await;
     elsewhere.shutdown(Duration::ZERO).await;
     let friend = crate::pair::dialling(builder(), &here).await;
-    within(until(|| here.counters().sessions == 1)).await;
+    within(until(|| here.counters().sessions == 1 && friend.counters().sessions == 1)).await;
     friend.shutdown(Duration::ZERO).await;
     within(until(|| here.counters().closed.iter().any(|(reason, _)| *reason == Reason::Shutdown))).await;
 

@@ -8,6 +8,7 @@ use hyphal::{
     Trust, TrustError,
 };
 
+use crate::page::until;
 use crate::pair::{builder, dialling, find, identity, listening, pair, up, within};
 
 #[tokio::test]
@@ -55,6 +56,7 @@ async fn strangers_go_when_the_node_becomes_pinned_and_come_back_when_it_is_open
     find(&mut events, |event| *event == Event::PeerDown { peer, reason }).await;
     find(&mut of_stranger, |event| *event == Event::PeerDown { peer: node.id(), reason }).await;
     assert!(session_of(&node, listed.id()).await.is_some(), "it became a peer before the policy counted");
+    within(until(|| !node.counters().closed.is_empty())).await;
     assert_eq!(node.counters().closed, [(Reason::Untrusted, 1)]);
 
     node.set_trust(Trust::Open).await.unwrap();
