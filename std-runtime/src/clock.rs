@@ -3,7 +3,7 @@
 //! The only place of this crate that reads a clock for the protocol. One reading serves a whole turn of a link. It is the runtime's
 //! clock, the one that timers follow: where a test stops that one, the protocol's time stands still with it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hyphal_core::time::{Instant, UnixTime};
 use tokio::time::Instant as RuntimeInstant;
@@ -24,10 +24,15 @@ impl Clock {
         BEGINNING.after(self.start.elapsed())
     }
 
+    /// Since the node was started; the protocol's time counts from long before that.
+    pub(crate) fn running(self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// The moment of the runtime's clock at which the protocol's time is `at`.
     pub(crate) fn deadline(self, at: Instant) -> RuntimeInstant {
         // The protocol counts whole microseconds and rounds down, so a deadline must not come a fraction early.
-        let after = at.since(BEGINNING).min(FAR) + std::time::Duration::from_micros(1);
+        let after = at.since(BEGINNING).min(FAR) + Duration::from_micros(1);
         self.start + after
     }
 }
@@ -42,4 +47,4 @@ pub(crate) fn wall_time() -> UnixTime {
 const BEGINNING: Instant = Instant::from_micros(30 * 365 * 86_400 * 1_000_000);
 
 /// Later than any node lives, and far from what the operating system's clock can represent.
-const FAR: std::time::Duration = std::time::Duration::from_secs(30 * 365 * 86_400);
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);

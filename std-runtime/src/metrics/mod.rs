@@ -102,7 +102,7 @@ impl Node {
         let (inbox_batches, inbox_bytes) = hub.inbox.queue.occupied();
         Snapshot {
             id: self.id(),
-            uptime: Duration::from_micros(hub.clock.now().as_micros()),
+            uptime: hub.clock.running(),
             counters: self.counters(),
             peers,
             holdings: Holdings {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyphal::metrics::{Exposition, report_every, table};
 use hyphal::{Filter, Limits, Node, NodeId, Outcome, Overflow, Reason, SendOptions};
@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::page::{Page, exchange, serve, until};
-use crate::pair::{builder, listening, pair, within};
+use crate::pair::{builder, identity, listening, pair, within};
 
 #[tokio::test]
 async fn a_scrape_shows_the_numbers_of_the_node_and_every_drop_by_its_reason() {
@@ -48,6 +48,17 @@ async fn a_scrape_shows_the_numbers_of_the_node_and_every_drop_by_its_reason() {
     right_page.assert("hyphal_peer_received_dropped_total", &labels, 2);
     right_page.assert("hyphal_connections_dialled_total", &[], 1);
     right_page.assert("hyphal_assembly_limit_bytes", &[], 64 * 1024 * 1024);
+}
+
+#[tokio::test]
+async fn the_uptime_is_that_of_the_node() {
+    let before = Instant::now();
+    let node = listening(builder().identity(identity())).await;
+    let started = Instant::now();
+
+    let (at_least, uptime) = (started.elapsed(), node.snapshot().await.uptime);
+
+    assert!((at_least..=before.elapsed()).contains(&uptime), "{uptime:?}");
 }
 
 #[tokio::test]
