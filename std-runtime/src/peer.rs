@@ -18,6 +18,7 @@ use hyphal_core::outbox::{self, SharedStorage, Ticket};
 use hyphal_core::profile::{Compression, Terms};
 use hyphal_core::time::UnixTime;
 use hyphal_core::wire::reason::Reason;
+use hyphal_core::wire::revocation::REVOCATIONS;
 use tokio::sync::watch;
 
 use crate::compression::{Codec, Methods, Taker};
@@ -396,6 +397,8 @@ impl Lane {
             if !self.is_known {
                 self.outbox.clear_broadcasts(Reason::PeerGone);
             }
+            // A session begins with the newest lists: these would come twice, and a shutdown would wait for them.
+            self.outbox.clear_type(REVOCATIONS, Reason::Cancelled);
             // Not all of those in line wait for an absent peer.
             self.line.call_all();
         }

@@ -337,6 +337,12 @@ impl<S: Storage> Outbox<S> {
         self.rest();
     }
 
+    /// Drops the messages of a type that are queued. What is in flight stays.
+    pub fn clear_type(&mut self, kind: u16, reason: Reason) {
+        self.drop_where(|entry| (entry.header.kind == kind).then_some(reason));
+        self.rest();
+    }
+
     /// What became of all messages since the outbox was made.
     pub const fn counters(&self) -> Counters {
         self.books.total()

@@ -148,6 +148,23 @@ async fn a_revocation_spreads_over_three_nodes_is_kept_and_ends_the_session() {
 }
 
 #[tokio::test]
+async fn nothing_waits_for_a_peer_whose_session_ended_with_the_list_that_revokes_it() {
+    let authority = Authority::new();
+    let [staying, revoked] = [1, 2].map(|serial| Member::new(&authority, serial, Roles::NONE, DAY));
+    let staying_node = listening(staying.builder()).await;
+    let mut events = staying_node.events();
+    let revoked_node = dialling(revoked.builder(), &staying_node).await;
+    up(&mut events, revoked_node.id()).await;
+
+    staying.keep(&authority.list(1, &[2]));
+    staying_node.set_trust(staying.settings()).await.unwrap();
+    assert_eq!(ending(&staying_node).await, Reason::Revoked);
+    let sent = within(staying_node.shutdown(PATIENCE * 2)).await;
+
+    assert_eq!(sent.queued, 0, "the list is for nobody any more: {sent:?}");
+}
+
+#[tokio::test]
 async fn a_newer_list_comes_with_the_session_and_an_older_one_changes_nothing() {
     let authority = Authority::new();
     let [ahead, behind] = [1, 2].map(|serial| Member::new(&authority, serial, Roles::NONE, DAY));

@@ -12,6 +12,7 @@ for_every_storage! {
     a_new_session_counts_its_records_from_zero
     clear_drops_what_is_queued_and_keeps_what_is_in_flight
     clear_broadcasts_keeps_direct_messages
+    clear_type_keeps_messages_of_other_types
     dropped_messages_do_not_move_the_watermarks
     a_cancelled_message_leaves_no_trace_if_nothing_of_it_was_taken
     what_is_in_flight_cannot_be_cancelled
@@ -151,6 +152,19 @@ fn clear_broadcasts_keeps_direct_messages<S: Small>() {
 
     assert_eq!(outbox.counters().peer_gone, 1);
     assert_eq!(drain(&mut outbox), ["direct"]);
+}
+
+fn clear_type_keeps_messages_of_other_types<S: Small>() {
+    let mut outbox = S::small();
+    let of_another = header(Medium, 60).kind + 1;
+    push(&mut outbox, Medium, 60, "stays").unwrap();
+    outbox.push(at(0), Header { kind: of_another, ..header(Medium, 0) }, Payload::Copied(b"goes")).unwrap();
+
+    outbox.clear_type(of_another, Reason::Cancelled);
+
+    assert_eq!(outbox.counters().cancelled, 1);
+    assert_eq!(drain(&mut outbox), ["stays"]);
+    assert_balanced(&outbox);
 }
 
 fn dropped_messages_do_not_move_the_watermarks<S: Small>() {

@@ -53,10 +53,11 @@ fn a_message_taken_in_part_begins_anew_in_the_next_session<S: Small>() {
 }
 
 fn a_message_dropped_after_it_was_begun_is_abandoned_before_anything_else<S: Small>() {
-    let drops: [fn(&mut Outbox<S>, Ticket); 4] = [
+    let drops: [fn(&mut Outbox<S>, Ticket); 5] = [
         |outbox, ticket| assert!(outbox.cancel(ticket)),
         |outbox, _| outbox.handle_timeout(at(60)),
         |outbox, _| outbox.clear_broadcasts(Reason::PeerGone),
+        |outbox, _| outbox.clear_type(header(Low, 60).kind, Reason::Cancelled),
         |outbox, _| outbox.clear(Reason::PeerGone),
     ];
     for drop in drops {
