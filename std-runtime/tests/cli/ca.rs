@@ -132,7 +132,7 @@ fn a_node_has_one_certificate_that_holds_unless_it_is_renewed() {
 }
 
 #[test]
-fn a_damaged_register_or_one_beside_another_key_is_refused() {
+fn a_damaged_or_missing_register_or_one_beside_another_key_is_refused() {
     let home = with_authority();
     let path = home.path().join("ca/register.json");
     let good = fs::read_to_string(&path).unwrap();
@@ -142,6 +142,10 @@ fn a_damaged_register_or_one_beside_another_key_is_refused() {
         let ran = home.hyphal(&["ca", "list", "--dir", "ca"]);
         assert!(ran.code == Some(3) && ran.err.contains("damaged"), "{ran:?}");
     }
+    fs::remove_file(&path).unwrap();
+    let ran = home.hyphal(&["ca", "list", "--dir", "ca"]);
+    assert!(ran.code == Some(3) && ran.err.contains("there is no register at"), "{ran:?}");
+    assert!(ran.err.contains("restore it from a copy"), "{ran:?}");
     fs::write(&path, &good).unwrap();
     home.hyphal(&["keygen", "--force", "--out", "ca/authority.key"]);
     let ran = home.hyphal(&["ca", "list", "--dir", "ca"]);

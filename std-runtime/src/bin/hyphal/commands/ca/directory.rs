@@ -11,6 +11,7 @@
 //! be written can be written again from it. One command at a time works here.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -91,15 +92,18 @@ impl Directory {
         }
         let lock = lock(path)?;
         let key = keyfile::read(&path.join(KEY))?;
-        let text =
-            fs::read_to_string(&register_path).map_err(|error| failure("read", &register_path, &error))?;
-        let damaged = |problem: String| {
+        let lost = |problem: String| {
             Failure::new(
                 Exit::Setup,
-                format!("{} is damaged: {problem}", register_path.display()),
+                problem,
                 "restore it from a copy: without it serials would be given twice and revocations forgotten",
             )
         };
+        let damaged = |problem: String| lost(format!("{} is damaged: {problem}", register_path.display()));
+        let text = fs::read_to_string(&register_path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => lost(format!("there is no register at {}", register_path.display())),
+            _ => failure("read", &register_path, &error),
+        })?;
         let register: Register = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         if register.version != Register::VERSION {
             return Err(damaged(format!("it is of version {}, not {}", register.version, Register::VERSION)));
