@@ -22,6 +22,7 @@ use hyphal_core::wire::varint;
 use serde_json::Value;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
+const DELIVERY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/delivery.md");
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
 
 #[test]
@@ -106,6 +107,19 @@ fn the_tables_of_reasons_and_message_types_are_the_code() {
     }
 
     check_table("types", &table);
+}
+
+#[test]
+fn the_promise_of_guaranteed_stands_in_both_documents_in_the_same_words() {
+    const PROMISE: &str = "at least once, duplicates suppressed per (source, epoch, target, class) by a contiguous base and a \
+                           1,024-bit window; skipped numbers are announced; the sender never exceeds the window; evicted filter \
+                           state answers `unknown`, never Delivered; a crash between commit and acknowledgement may redeliver.";
+
+    for document in [document(), fs::read_to_string(DELIVERY).unwrap()] {
+        let words: Vec<_> = document.split_whitespace().filter(|word| *word != ">").collect();
+
+        assert!(words.join(" ").contains(PROMISE));
+    }
 }
 
 #[test]
