@@ -14,7 +14,9 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
         Reason::Network => "use the same network name at both ends",
         Reason::ClockSkew => "synchronise the clocks of both machines",
         Reason::OwnId => "a node dials itself or its key was copied: give each node its own key",
-        Reason::Untrusted => "add the peer's id to the list of peers, or trust the whole network",
+        Reason::Untrusted => {
+            "add the peer's id to peers or trust.admit; where certificates count, name its authority in trust.authorities"
+        }
         Reason::Limit => "raise the limit of connections, or look for whoever opens so many",
         Reason::UnexpectedId => "check the id in the peer's address",
         Reason::BadKey => "the peer's key is broken: generate a new one there",

@@ -366,11 +366,29 @@ fn a_message_over_the_peers_limit_says_the_limit() {
 }
 
 #[test]
+fn a_delegated_key_that_is_to_sign_is_refused_with_what_to_do() {
+    let home = Home::new();
+    home.keygen("own");
+    home.hyphal(&["key", "delegate", "--key", "own.key", "--out", "node.key"]);
+    let (_listener, peer) = home.listen(&[]);
+
+    let signed = home.hyphal(&["send", "--key", "node.key", "--to", &peer, "--sign", "hello"]);
+
+    assert_eq!(signed.code, Some(3), "{signed:?}");
+    assert!(
+        signed.err.contains("delegated key") && signed.err.contains("help: send it without"),
+        "{signed:?}"
+    );
+}
+
+#[test]
 fn mistakes_are_found_before_anything_is_sent() {
     let home = Home::new();
     let own = home.keygen("own");
     let to_own = format!("{own}@127.0.0.1:1");
-    let cases: [(&[&str], i32, &str); 8] = [
+    let other = home.keygen("other");
+    let to_other = format!("{other}@127.0.0.1:1");
+    let cases: [(&[&str], i32, &str); 10] = [
         (&["--ephemeral-key", "--to", &to_own, "--type", "0x0D00", "hello"], 2, "among themselves"),
         (&["--ephemeral-key", "--to", &to_own, "--type", "0x10000", "hello"], 2, "from 0x0 to 0xffff"),
         (&["--to", &own, "hello"], 2, "no peer with the id"),
@@ -383,6 +401,8 @@ fn mistakes_are_found_before_anything_is_sent() {
         (&["--broadcast", "hello"], 3, "no peers to broadcast to"),
         (&["--ephemeral-key", "--to", &to_own, "--type", "3600", "hello"], 2, "no family of message types"),
         (&["--ephemeral-key", "--to", &to_own, "--file", "none.txt"], 1, "cannot read none.txt"),
+        (&["--to", &to_other, "--compress", "lz4", "--seal", "hello"], 2, "never compressed"),
+        (&["--to", &to_other, "--compress", "zstd", "--sign", "hello"], 2, "never compressed"),
     ];
     for (arguments, code, expected) in cases {
         let ran = home.hyphal(&[&["send", "--key", "own.key"], arguments].concat());

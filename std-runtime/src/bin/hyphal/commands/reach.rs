@@ -92,10 +92,13 @@ impl Obstacle {
                 "the serial line to it cannot be opened".into(),
                 "check that the device is there and serial, that this user may open it, and that nothing else has it open",
             ),
-            Some(Reason::Unreachable) => (
-                "it cannot be reached".into(),
-                "check that its node runs and listens there, and that no firewall is between",
-            ),
+            Some(Reason::Unreachable) => {
+                // Whoever reads it may have named the peer by its id alone.
+                let there = endpoint.map_or_else(|| "there".to_owned(), |endpoint| format!("at {endpoint}"));
+                let remedy =
+                    format!("check that its node runs and listens {there}, and that no firewall is between");
+                return Self { reason, message: "it cannot be reached".into(), remedy };
+            }
             Some(Reason::Untrusted) => (
                 format!("its trust policy does not admit this node, {own}"),
                 "add that id to peers or trust.admit of the peer, or use a key that it admits; where certificates count, name \
@@ -216,6 +219,16 @@ mod tests {
             assert!(obstacle.message.contains(problem), "{reason:?}: {}", obstacle.message);
             assert!(obstacle.remedy.contains(remedy), "{reason:?}: {}", obstacle.remedy);
         }
+    }
+
+    #[test]
+    fn of_an_address_that_cannot_be_reached_it_is_said_which() {
+        let endpoint = "peer.example:4857".parse().unwrap();
+        let reason = Some(Reason::Unreachable);
+
+        let obstacle = Obstacle::new(reason, Some(&endpoint), &NodeId::from_bytes([7; 32]), "garden");
+
+        assert!(obstacle.remedy.contains("listens at peer.example:4857,"), "{}", obstacle.remedy);
     }
 
     #[test]

@@ -49,6 +49,13 @@ pub(crate) fn run(global: &Global, args: &SendArgs) -> Result<Exit, Failure> {
         ));
     }
     if let Some(method) = args.compress {
+        if args.seal || args.sign {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--compress: what is sealed or signed is never compressed",
+                "send it without --compress, or compress it yourself before",
+            ));
+        }
         let kind = args.kind.unwrap_or_default();
         let rule = Rule::new(kind..=kind, method.into()).map_err(|error| {
             Failure::new(Exit::Usage, format!("--compress: {error}"), "send it without --compress")
@@ -284,6 +291,11 @@ fn unsendable(error: SendError) -> Failure {
             Exit::Failed,
             "the message is not accepted: the disk of the store fails",
             "see the log for what the system said, and check the disk",
+        ),
+        SendError::DelegatedKey => Failure::new(
+            Exit::Setup,
+            "the message cannot be signed: this node has a delegated key",
+            "send it without --sign, or from where the node's own key is",
         ),
         error => Failure::new(Exit::Failed, format!("the message cannot be sent: {error}"), ""),
     }
