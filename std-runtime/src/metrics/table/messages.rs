@@ -10,7 +10,7 @@ pub(super) const METRICS: &[Metric] = &[
         "hyphal_sent_messages_total",
         COUNT,
         &[],
-        "Messages accepted for sending, counted for each receiver.",
+        "Messages accepted for sending, counted for each receiver; revocation lists, which the node sends by itself, are among them.",
         |s, sink| {
             sink.put([], s.counters.sent.sent);
         },
