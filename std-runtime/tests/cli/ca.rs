@@ -132,6 +132,23 @@ fn a_node_has_one_certificate_that_holds_unless_it_is_renewed() {
 }
 
 #[test]
+fn of_two_that_make_an_authority_at_once_the_slower_hears_that_there_is_one() {
+    let home = Home::new();
+    let init = || home.hyphal(&["ca", "init", "--dir", "ca"]);
+
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(init);
+        (init(), first.join().unwrap())
+    });
+
+    let (made, refused) = if first.code == Some(0) { (first, second) } else { (second, first) };
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(refused.code == Some(3) && refused.err.contains("ca exists already"), "{refused:?}");
+    let listed = home.hyphal(&["ca", "list", "--dir", "ca"]);
+    assert!(listed.out.contains(made.out.trim()), "{listed:?}");
+}
+
+#[test]
 fn a_damaged_or_missing_register_or_one_beside_another_key_is_refused() {
     let home = with_authority();
     let path = home.path().join("ca/register.json");

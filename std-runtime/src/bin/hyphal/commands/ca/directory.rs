@@ -48,12 +48,16 @@ impl Directory {
     /// Makes a new authority with an empty first list: all of the directory, or nothing.
     pub(super) fn create(path: &Path, network: &str, list_days: u32) -> Result<NodeId, Failure> {
         let now = now()?;
-        if path.symlink_metadata().is_ok() {
-            return Err(Failure::new(
+        let exists = || path.symlink_metadata().is_ok();
+        let taken = || {
+            Failure::new(
                 Exit::Setup,
                 format!("{} exists already", path.display()),
                 "name a directory that does not exist with --dir; an authority is never overwritten",
-            ));
+            )
+        };
+        if exists() {
+            return Err(taken());
         }
         let failed = |error| failure("make the directory", path, &error);
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -73,7 +77,8 @@ impl Directory {
             _lock: lock(draft.path())?,
         };
         directory.sign_list(directory.register.clone(), now, list_days)?;
-        fs::rename(draft.path(), path).map_err(failed)?;
+        // Another command may have been faster.
+        fs::rename(draft.path(), path).map_err(|error| if exists() { taken() } else { failed(error) })?;
         // The directory has another name, and is not to be removed.
         let _ = draft.keep();
         sync(parent).map_err(failed)?;
