@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyphal::{NodeBuilder, Reason, Timeouts};
+use hyphal::{NodeBuilder, Reason};
 use hyphal_core::wire::control::Control;
 use hyphal_core::wire::frame::{Kind, Refusal};
 use hyphal_core::wire::hello::{Extensions, Versions};
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::hand::{Attempt, Hand, Papers, control, message};
 use crate::raw::{Raw, frame_of};
-use crate::scene::{ECHO, Scene, soon};
+use crate::scene::{ECHO, Scene, soon, timeouts};
 
 #[tokio::test]
 async fn another_node_than_the_dialled_one_learns_nothing() {
@@ -62,8 +62,9 @@ async fn an_endless_answer_is_cut_off() {
 #[tokio::test]
 async fn an_answer_that_never_comes_is_not_waited_for() {
     let (mut scene, trap) = dialled(|victim| {
-        let mut timeouts = Timeouts::default();
-        timeouts.handshake = Duration::from_millis(300);
+        let mut timeouts = timeouts();
+        // Long enough for the friend's handshake on a busy machine.
+        timeouts.handshake = Duration::from_secs(3);
         victim.timeouts(timeouts)
     })
     .await;

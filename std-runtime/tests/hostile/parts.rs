@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use hyphal::{Filter, Limits, NodeBuilder, Priority, Reason, SendOptions, Timeouts};
+use hyphal::{Filter, Limits, NodeBuilder, Priority, Reason, SendOptions};
 use hyphal_core::wire::message::{FRAGMENT_LEN, MessageHeader, Part};
 
 use crate::hand::{Hand, Papers, message, message_header, messages};
-use crate::scene::{Scene, soon};
+use crate::scene::{Scene, soon, timeouts};
 
 const TOTAL: u32 = 3 * FRAGMENT_LEN as u32;
 
@@ -35,6 +35,7 @@ async fn parts_that_contradict_each_other_end_the_session() {
 
         let closed = soon(hand.control()).await;
         assert_eq!(closed, hyphal_core::wire::control::Control::close(Reason::Violation), "{name}");
+        hand.raw.rest().await;
         scene.assert_closed(Reason::Violation, count);
     }
     assert_eq!(scene.received_from_others(), 0);
@@ -149,8 +150,8 @@ fn narrow(victim: NodeBuilder) -> NodeBuilder {
     let mut limits = Limits::default();
     limits.max_message = LONGEST;
     limits.assembly_bytes = LONGEST as usize;
-    let mut timeouts = Timeouts::default();
-    timeouts.write_stall = Duration::from_millis(300);
+    let mut timeouts = timeouts();
+    timeouts.write_stall = Duration::from_secs(1);
     victim.limits(limits).timeouts(timeouts)
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use hyphal::metrics::Exposition;
 use hyphal::{
-    Counters, Filter, Identity, Message, Node, NodeBuilder, NodeId, Reason, SendOptions, Subscription, Trust,
+    Counters, Filter, Identity, Message, Node, NodeBuilder, NodeId, Reason, SendOptions, Subscription,
+    Timeouts, Trust,
 };
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
@@ -38,6 +39,7 @@ impl Scene {
             .network(NETWORK)
             .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
             .known_peer(friend_id)
+            .timeouts(timeouts())
             .trust(Trust::Open);
         let victim = configure(victim).start().await.unwrap();
         let address = victim.local_addrs()[0].clone();
@@ -45,6 +47,7 @@ impl Scene {
             .identity(identity(FRIEND))
             .network(NETWORK)
             .peer(victim.id(), address)
+            .timeouts(timeouts())
             .start()
             .await
             .unwrap();
@@ -208,9 +211,17 @@ pub(crate) fn identity(seed: u8) -> Identity {
         .unwrap()
 }
 
-/// What `act` gives, or a failed test: nothing here may take long.
+/// Timeouts that a test's thread may stand still for as long as a busy machine makes it, without an end to any session.
+pub(crate) fn timeouts() -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    timeouts.handshake = Duration::from_secs(300);
+    timeouts.heartbeat = Duration::from_secs(300);
+    timeouts
+}
+
+/// What `act` gives, or a failed test: nothing here takes for ever.
 pub(crate) async fn soon<T>(act: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, act).await.expect("it happens within a few seconds")
+    tokio::time::timeout(PATIENCE, act).await.expect("it happens within half a minute")
 }
 
 pub(crate) const NETWORK: &str = "hostile";
@@ -221,4 +232,4 @@ pub(crate) const MALLORY: u8 = 3;
 /// Another one, for when it takes two.
 pub(crate) const ECHO: u8 = 4;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
