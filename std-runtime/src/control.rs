@@ -378,6 +378,7 @@ impl Control {
         // Before anybody hears that the peer is here: what is sealed then is sealed to this key.
         peer.handle_proven_key(key.0, key.1);
         peer.lane().handle_terms(terms);
+        self.hub.tally.sessions.fetch_add(1, Ordering::Relaxed);
         match standing {
             Standing::RetireNew => {}
             Standing::RetireOld(_) => peer.lane().bequeath_to(session.token, signal),

@@ -532,7 +532,6 @@ impl<S: LinkSession> Desk<S> {
         let now = self.hub.clock.now();
         match standing {
             Ok(Admitted { peer, is_retired }) => {
-                self.hub.tally.sessions.fetch_add(1, Relaxed);
                 self.pulse.handle_up(now, offer.terms().heartbeat);
                 self.peer = Some(peer);
                 self.awaits_lane = !is_retired;
