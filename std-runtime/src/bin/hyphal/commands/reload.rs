@@ -76,7 +76,7 @@ impl<'c> Reloads<'c> {
         // Before they are read, so that no later edit of them is taken for known. Those in force stay watched, as the new ones may
         // be refused.
         let both = [&new, &self.config].map(|config| files(self.global, self.flags, config));
-        self.watch.watch(both.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect());
+        self.watch.watch(both.into_iter().flatten().collect());
         let reloaded = node.reload(Roster::from(&new)).await?;
         if new.log.filter != self.config.log.filter
             && let Err(error) = self.logs.reload(output::targets(&new.log))
@@ -117,14 +117,12 @@ impl<'c> Reloads<'c> {
 
 /// What a configuration is made of: its file, this node's certificate, and the revocation lists that it keeps. (It writes these
 /// itself as well, and then finds nothing new in them.)
-fn files(global: &Global, flags: &NodeFlags, config: &Config) -> Vec<PathBuf> {
+fn files(global: &Global, flags: &NodeFlags, config: &Config) -> BTreeSet<PathBuf> {
     let Trust { certificate, revocations, authorities, .. } = &config.trust;
     let lists = revocations.iter().flat_map(|directory| {
         authorities.iter().map(|authority| trust::revocations_path(directory, authority))
     });
-    let all: BTreeSet<_> =
-        global.sources(flags).path().into_iter().chain(certificate.clone()).chain(lists).collect();
-    all.into_iter().collect()
+    global.sources(flags).path().into_iter().chain(certificate.clone()).chain(lists).collect()
 }
 
 impl Outcome {

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! Directories are watched, not files, as a file that is replaced takes its watch with it. Whatever happens there is only a
-//! reason to look: the content decides. Invariant: a change that was noticed and not yet reported stays noticed.
+//! reason to look: the content decides. Invariants: a change that was noticed and not yet reported stays noticed; content counts
+//! as known only when the change to it was reported, or when its file was not watched before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,9 +21,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// A watch over some files, which need not exist.
 pub(crate) struct Watch {
-    files: Vec<PathBuf>,
-    /// The content that is known of each.
-    known: Vec<Content>,
+    /// The content that is known of each file; `None` of one whose content is in doubt.
+    files: BTreeMap<PathBuf, Option<Content>>,
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
     touched: Arc<Notify>,
@@ -41,10 +41,9 @@ impl Watch {
     /// Watches these files from here on.
     ///
     /// A system that cannot tell of changes is only worth a warning: there is SIGHUP.
-    pub(crate) fn over(files: Vec<PathBuf>) -> Self {
+    pub(crate) fn over(files: BTreeSet<PathBuf>) -> Self {
         let mut watch = Self {
-            files: Vec::new(),
-            known: Vec::new(),
+            files: BTreeMap::new(),
             watcher: None,
             directories: BTreeSet::new(),
             touched: Arc::default(),
@@ -54,17 +53,23 @@ impl Watch {
         watch
     }
 
-    /// Watches these files in the place of the others. What they hold at this moment is known.
-    pub(crate) fn watch(&mut self, files: Vec<PathBuf>) {
-        if files == self.files {
+    /// Watches these files in the place of the others. Of those that are new, what they hold at this moment is known.
+    pub(crate) fn watch(&mut self, files: BTreeSet<PathBuf>) {
+        if self.files.keys().eq(&files) {
             return;
         }
-        self.files = files;
         if self.watcher.is_none() {
             self.watcher = self.new_watcher();
         }
-        self.take_note();
-        self.follow();
+        let mut before = std::mem::take(&mut self.files);
+        self.files = files
+            .into_iter()
+            .map(|file| {
+                let known = before.remove(&file).unwrap_or_else(|| Some(Content::of(&file)));
+                (file, known)
+            })
+            .collect();
+        self.follow(self.ways());
         // What happened before the directories were watched told nobody.
         self.is_touched = true;
     }
@@ -91,8 +96,8 @@ impl Watch {
             }
             let latest = Instant::now() + LONGEST_UNREST;
             while timeout_at(latest.min(Instant::now() + QUIET), self.touched.notified()).await.is_ok() {}
-            self.is_touched = false;
-            self.follow();
+            // On ways that have changed meanwhile, something may have happened unseen.
+            self.is_touched = !self.follow(self.ways());
             if self.take_note() {
                 return;
             }
@@ -101,22 +106,29 @@ impl Watch {
 
     /// What was taken for the content may be older than what is known: it has changed, until it is looked at.
     pub(crate) fn doubt(&mut self) {
-        self.known.clear();
+        self.files.values_mut().for_each(|known| *known = None);
         self.is_touched = true;
     }
 
     /// Takes note of the content as it is; says whether that is news.
     pub(crate) fn take_note(&mut self) -> bool {
-        let content: Vec<_> = self.files.iter().map(|file| Content::of(file)).collect();
-        let is_new = content != self.known;
-        self.known = content;
-        is_new
+        let mut is_news = false;
+        for (file, known) in &mut self.files {
+            let content = Some(Content::of(file));
+            is_news |= *known != content;
+            *known = content;
+        }
+        is_news
     }
 
-    /// Watches every directory on the ways to the files, as they are at this moment.
-    fn follow(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let directories: BTreeSet<_> = self.files.iter().flat_map(|file| directories(file)).collect();
+    /// The directories on the ways to the files, as they are at this moment.
+    fn ways(&self) -> BTreeSet<PathBuf> {
+        self.files.keys().flat_map(|file| directories(file)).collect()
+    }
+
+    /// Watches these directories; says whether they still are the ways to the files once they are watched.
+    fn follow(&mut self, directories: BTreeSet<PathBuf>) -> bool {
+        let Some(watcher) = &mut self.watcher else { return true };
         // One by one and anew: a directory of the same name may be another one by now.
         for old in &self.directories {
             let _ = watcher.unwatch(old);
@@ -132,6 +144,7 @@ impl Watch {
             }
         }
         self.directories = directories;
+        self.ways() == self.directories
     }
 }
 
@@ -185,7 +198,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("a.toml");
         std::fs::write(&file, "one").unwrap();
-        let mut watch = Watch::over(vec![file.clone()]);
+        let mut watch = Watch::over([file.clone()].into());
 
         std::fs::write(&file, "two").unwrap();
         changed(&mut watch).await;
@@ -214,7 +227,7 @@ mod tests {
         }
         symlink("..1", at("..data")).unwrap();
         symlink("..data/a.toml", at("a.toml")).unwrap();
-        let mut watch = Watch::over(vec![at("a.toml")]);
+        let mut watch = Watch::over([at("a.toml")].into());
 
         for version in ["..2", "..3"] {
             symlink(version, at("..data_tmp")).unwrap();
@@ -231,7 +244,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join("etc");
         let file = directory.join("a.toml");
-        let mut watch = Watch::over(vec![file.clone()]);
+        let mut watch = Watch::over([file.clone()].into());
 
         for content in ["one", "two"] {
             std::fs::create_dir(&directory).unwrap();
@@ -248,7 +261,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("a.toml");
         std::fs::write(&file, "one").unwrap();
-        let mut watch = Watch::over(vec![file.clone()]);
+        let mut watch = Watch::over([file.clone()].into());
 
         std::fs::write(&file, "one").unwrap();
         std::fs::write(home.path().join("b.toml"), "other").unwrap();
@@ -264,14 +277,48 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (one, other) = (home.path().join("a.toml"), home.path().join("elsewhere").join("b.cert"));
         std::fs::create_dir(other.parent().unwrap()).unwrap();
-        let mut watch = Watch::over(vec![one.clone()]);
+        let mut watch = Watch::over([one.clone()].into());
 
-        watch.watch(vec![other.clone()]);
+        watch.watch([other.clone()].into());
         std::fs::write(&one, "nobody looks here any more").unwrap();
         assert!(!watch.take_note());
         std::fs::write(&other, "new").unwrap();
 
         changed(&mut watch).await;
+    }
+
+    #[tokio::test]
+    async fn a_change_that_was_not_looked_at_is_not_known_because_another_file_is_watched_too() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, other) = (home.path().join("a.toml"), home.path().join("b.cert"));
+        std::fs::write(&one, "one").unwrap();
+        let mut watch = Watch::over([one.clone()].into());
+
+        std::fs::write(&one, "two").unwrap();
+        watch.watch([one, other].into());
+
+        assert!(watch.take_note());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_that_is_swapped_before_the_way_to_it_is_watched_is_followed_nevertheless() {
+        use std::os::unix::fs::symlink;
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        for version in ["..1", "..2"] {
+            std::fs::create_dir(at(version)).unwrap();
+            std::fs::write(at(version).join("a.toml"), "the same").unwrap();
+        }
+        symlink("..1/a.toml", at("a.toml")).unwrap();
+        let mut watch = Watch::over([at("a.toml")].into());
+
+        let ways = watch.ways();
+        symlink("..2/a.toml", at("a.toml~")).unwrap();
+        std::fs::rename(at("a.toml~"), at("a.toml")).unwrap();
+
+        assert!(!watch.follow(ways));
+        assert!(watch.follow(watch.ways()));
     }
 
     async fn changed(watch: &mut Watch) {
