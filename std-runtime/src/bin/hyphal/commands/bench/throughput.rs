@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use hyphal::Node;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::{Figures, PATIENCE, Work, begin, check, stuck};
@@ -23,9 +24,14 @@ pub(super) async fn measure(args: &ThroughputArgs) -> Result<Figures, Failure> {
     let is_in_order = transport != Transport::Udp;
     let counter = Counter { node, size, is_in_order, phase: Arc::default(), count: 0 };
     let phase = Arc::clone(&counter.phase);
+    let (arrived, first) = oneshot::channel();
     // A task of its own, as in an application: the main thread is no worker of the runtime.
-    let mut counting = tokio::spawn(counter.run(batch));
+    let mut counting = tokio::spawn(counter.run(batch, arrived));
     let clock = tokio::spawn(async move {
+        // Without a first message there is nothing to measure, and the other node says why.
+        if first.await.is_err() {
+            return;
+        }
         sleep(WARM_UP).await;
         phase.store(MEASURING, Ordering::Relaxed);
         sleep(window).await;
@@ -44,7 +50,7 @@ pub(super) async fn measure(args: &ThroughputArgs) -> Result<Figures, Failure> {
     Ok(Figures { msgs_per_s: Some(msgs_per_s), mib_per_s: Some(mib_per_s), ..Figures::default() })
 }
 
-/// From the start of the process, so it covers the handshake and the growth of queues and windows.
+/// From the first message on, so it covers the growth of queues and windows, however long processes and handshake take.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 const MEASURING: u8 = 1;
@@ -67,20 +73,19 @@ struct Counter {
 }
 
 impl Counter {
-    async fn run(mut self, batch: bool) -> Result<Counted, Failure> {
-        // The session comes up and the first messages arrive before the window can begin.
-        self.receive_until(1, batch).await?;
-        self.receive_while(0, batch).await?;
-        let (begun_at, before) = (Instant::now(), self.count);
-        self.receive_while(MEASURING, batch).await?;
-        Ok(Counted { count: self.count - before, span: begun_at.elapsed() })
-    }
-
-    async fn receive_until(&mut self, count: u64, batch: bool) -> Result<(), Failure> {
-        while self.count < count {
+    /// Tells when the first message has `arrived`.
+    async fn run(mut self, batch: bool, arrived: oneshot::Sender<()>) -> Result<Counted, Failure> {
+        // Empty batches are none that count.
+        while self.count == 0 {
             self.receive(batch).await?;
         }
-        Ok(())
+        let _ = arrived.send(());
+        self.receive_while(0, batch).await?;
+        let (begun_at, before) = (Instant::now(), self.count);
+        // Once at least: on a busy machine the window may have passed before this task runs again.
+        self.receive(batch).await?;
+        self.receive_while(MEASURING, batch).await?;
+        Ok(Counted { count: self.count - before, span: begun_at.elapsed() })
     }
 
     async fn receive_while(&mut self, phase: u8, batch: bool) -> Result<(), Failure> {
