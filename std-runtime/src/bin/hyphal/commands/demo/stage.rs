@@ -1,7 +1,7 @@
 //! The stage of the demo: the processes, the directory, and what is known from the nodes' reports.
 //!
 //! Reports change what is known; steps of the play wait until it is as they want. Invariant: a process lives no longer than
-//! its [`Stage`], and neither does the directory.
+//! its [`Stage`], whichever step is given up, and neither does the directory.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -137,12 +137,13 @@ impl Stage {
         self.nodes[index].life += 1;
         let setup = self.setup(index);
         let started_at = Instant::now();
-        let (mut process, output) = Process::spawn()?;
+        let (process, output) = Process::spawn()?;
+        let node = &mut self.nodes[index];
+        // Known before anything is waited for: whoever gives up waiting finds it, and waits for its end.
+        let process = node.process.insert(process);
         process.write(&setup).await.map_err(|error| failed(index, &error))?;
         let ears = self.ears.clone();
         tokio::spawn(listen(output, index, setup.life, ears));
-        let node = &mut self.nodes[index];
-        node.process = Some(process);
         node.sent = 0;
         node.sent_before = 0;
         node.promised = 0;
@@ -179,10 +180,12 @@ impl Stage {
             node.views[index] = View { is_up: node.views[index].is_up, ..View::default() };
         }
         let killed_at = Instant::now();
-        if let Some(mut process) = self.nodes[index].process.take() {
+        let node = &mut self.nodes[index];
+        if let Some(process) = &mut node.process {
             process.child.kill().await.map_err(|error| failed(index, &error))?;
         }
-        self.nodes[index].is_listening = false;
+        node.process = None;
+        node.is_listening = false;
         Ok(killed_at)
     }
 
@@ -190,10 +193,10 @@ impl Stage {
     pub(super) async fn dismiss(&mut self) -> Result<(), Failure> {
         self.order_all(&Order::Quit).await?;
         for (index, node) in self.nodes.iter_mut().enumerate() {
-            let Some(mut process) = node.process.take() else { continue };
-            // The process holds on to nothing any more; one that does not end is killed as it goes out of sight.
+            let Some(process) = &mut node.process else { continue };
+            // One that does not end is killed with the stage.
             match tokio::time::timeout(PATIENCE, process.child.wait()).await {
-                Ok(Ok(status)) if status.success() => {}
+                Ok(Ok(status)) if status.success() => node.process = None,
                 Ok(Ok(status)) => return Err(failed(index, &format_args!("it ended with {status}"))),
                 Ok(Err(error)) => return Err(failed(index, &error)),
                 Err(_) => return Err(failed(index, &"it does not end")),
