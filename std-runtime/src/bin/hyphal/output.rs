@@ -4,6 +4,8 @@
 //! `NO_COLOR` is set; the text is the same in both cases.
 
 use std::io::{self, IsTerminal, Write};
+#[cfg(unix)]
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -12,8 +14,11 @@ use anstyle::{AnsiColor, Style};
 use hyphal::UnixTime;
 use hyphal::config::{Config, ConfigError, Log, LogFormat, Origin};
 use hyphal::keyfile::KeyFileError;
+#[cfg(unix)]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Stdout};
+use tokio::time::sleep;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -133,9 +138,32 @@ impl Results {
     }
 }
 
-/// The last words of a command that was told to end: they are written unless nobody reads them for a while.
+/// The last words of a command that was told to end: they are written unless nobody reads them for a while. However long
+/// this machine takes to write them where there is room, it is no reason to leave them out.
 pub(crate) async fn farewell(words: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::time::timeout(LONGEST_FAREWELL, words).await.unwrap_or(Ok(()))
+    tokio::select! {
+        biased;
+        told = words => told,
+        () = unread(io::stdout()) => Ok(()),
+    }
+}
+
+/// Resolves when there is no room in this output after a while, so that nobody seems to read it.
+#[cfg(unix)]
+async fn unread(out: impl AsFd) {
+    loop {
+        sleep(LONGEST_FAREWELL).await;
+        let mut asked = [PollFd::new(&out, PollFlags::OUT)];
+        if !poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+    }
+}
+
+/// Resolves after a while: whether the output is read cannot be known here.
+#[cfg(not(unix))]
+async fn unread(_: io::Stdout) {
+    sleep(LONGEST_FAREWELL).await;
 }
 
 const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
@@ -191,3 +219,22 @@ pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// What to do.
 pub(crate) const HINT: Style = AnsiColor::Cyan.on_default();
+
+#[cfg(all(test, unix))]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_an_output_without_room_counts_as_unread() {
+        let (_reader, mut writer) = io::pipe().unwrap();
+        let with_room = timeout(2 * LONGEST_FAREWELL, unread(&writer)).await;
+
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(b"\n").is_ok() {}
+        let without_room = timeout(Duration::from_secs(60), unread(&writer)).await;
+
+        assert!(with_room.is_err() && without_room.is_ok());
+    }
+}

@@ -106,8 +106,9 @@ async fn exchange(
     Ok(())
 }
 
-/// How long an answer is waited for, unless the interval is longer.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long an answer is waited for, unless the interval is longer. A slow link is no reason to call an answer missing, and a
+/// peer that is gone ends the session, and so the wait, before.
+const LEAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The statistics so far. Sums only, so that it can run for ever.
 #[derive(Default)]

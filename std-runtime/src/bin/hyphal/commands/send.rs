@@ -229,7 +229,7 @@ async fn learn_key(setup: &Setup, node: &Node, args: &SendArgs) {
 const KEY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the word that a message is abandoned may take to leave.
-const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 type Queued = Vec<(NodeId, Result<Receipt, SendError>)>;
 
