@@ -232,11 +232,11 @@ fn a_certified_network_lets_its_nodes_talk_and_nobody_else() {
         "--to",
         &address,
         "--timeout",
-        "5s",
+        "60s",
         "let me in",
     ]);
     // A fresh key has no certificate, whatever the configuration names for the node's own.
-    let visit = ["--config", "client.toml", "--ephemeral-key", "--timeout", "5s"];
+    let visit = ["--config", "client.toml", "--ephemeral-key", "--timeout", "60s"];
     let visitor = home.hyphal(&[&["send", "--to", &address][..], &visit, &["let me in, too"]].concat());
     let sent = home.hyphal(&["send", "--config", "client.toml", "--to", &address, "hello"]);
 

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::home::{Home, Ran};
+use crate::home::{DeafPort, Home, Ran};
 use serde_json::Value;
 
 #[test]
@@ -46,8 +46,8 @@ fn a_port_in_use_is_a_failure_of_this_machine() {
 #[test]
 fn a_peer_that_does_not_listen_is_unreachable() {
     let home = home_with_key();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("{}@127.0.0.1:{port}", other_id(&home));
+    let port = DeafPort::new();
+    let address = port.address_of(&other_id(&home));
 
     let ran = home.hyphal(&["doctor", "--listen", "127.0.0.1:0", "--peer", &address]);
 

@@ -1,7 +1,10 @@
 //! The built command in a world of its own: an empty home, no variables of whoever runs the tests.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::process::Process;
 
@@ -19,11 +22,17 @@ impl Home {
         self.directory.path()
     }
 
-    /// Writes a file below the home directory.
+    /// Writes a file below the home directory, in its place: who watches it may find it empty first.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Replaces a file below the home directory: who watches it finds the old text or the new one, and nothing in between.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        let beside = self.write(&format!("{name}.new"), text);
+        std::fs::rename(beside, self.path().join(name)).unwrap();
     }
 
     pub(crate) fn hyphal(&self, arguments: &[&str]) -> Ran {
@@ -78,6 +87,24 @@ impl Home {
 }
 
 const LISTEN: [&str; 4] = ["listen", "--ephemeral-key", "--listen", "127.0.0.1:0"];
+
+/// A port of this machine where nobody listens, nor can while this lives: whoever connects is refused.
+pub(crate) struct DeafPort {
+    socket: Socket,
+}
+
+impl DeafPort {
+    pub(crate) fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self { socket }
+    }
+
+    /// The address of a peer of this id that would listen here.
+    pub(crate) fn address_of(&self, id: &str) -> String {
+        format!("{id}@{}", self.socket.local_addr().unwrap().as_socket().unwrap())
+    }
+}
 
 /// What came of a run.
 #[derive(Debug)]

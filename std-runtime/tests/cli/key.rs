@@ -33,7 +33,7 @@ fn ctrl_c_and_ctrl_d_at_the_passphrase_leave_the_terminal_as_it_was() {
     let home = Home::new();
     home.keygen("own");
     for (typed, code, said) in [(b"\x03", 130, "interrupted"), (b"\x04", 2, "no passphrase was typed")] {
-        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&near).unwrap();
         unlockpt(&near).unwrap();
         let name = ptsname(&near, Vec::new()).unwrap().into_string().unwrap();
@@ -171,9 +171,9 @@ fn a_key_that_has_ended_is_refused_at_the_start_and_found_by_doctor() {
 #[test]
 fn doctor_warns_before_a_key_ends() {
     let home = Home::new();
-    write_key(&home, "soon.key", -3600, 60);
-    write_key(&home, "later.key", -60, 3600);
-    write_key(&home, "early.key", 60, 3600);
+    write_key(&home, "soon.key", -36_000, 3600);
+    write_key(&home, "later.key", -60, 36_000);
+    write_key(&home, "early.key", 3600, 36_000);
 
     let of = |key| home.hyphal(&["doctor", "--key", key, "--listen", "127.0.0.1:0"]).out;
 

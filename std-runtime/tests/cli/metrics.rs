@@ -55,9 +55,9 @@ fn an_edit_that_cannot_be_read_is_counted_among_the_reloads_that_were_refused() 
     let node = home.start(&["node", "--json", "--config", "node.toml"]);
     let metrics = node.event("started")["metrics"].as_str().unwrap().to_owned();
 
-    home.write("node.toml", &format!("{right}peers = [\n"));
+    home.replace("node.toml", &format!("{right}peers = [\n"));
     node.event("reload_refused");
-    home.write("node.toml", &format!("{right}peers = []\n"));
+    home.replace("node.toml", &format!("{right}peers = []\n"));
     node.event("reloaded");
 
     let page = get(&metrics);

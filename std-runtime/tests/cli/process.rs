@@ -31,10 +31,15 @@ impl Process {
         Self { child, out, err, _unread: None }
     }
 
-    /// Starts the command; the reader of its standard output has gone before it writes anything.
+    /// Starts the command; the reader of its standard output has gone before it begins.
     pub(crate) fn start_unread(command: &mut Command) -> Self {
-        let mut child = spawn(command);
-        drop(child.stdout.take());
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        drop(reader);
+        // A process that another test starts at this moment holds a copy of the reader until it runs a program of its own.
+        while writer.write(b"\n").is_ok() {
+            thread::yield_now();
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let err = Lines::of(child.stderr.take().unwrap());
         Self { child, out: Lines::of(std::io::empty()), err, _unread: None }
     }

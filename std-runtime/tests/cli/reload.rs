@@ -54,8 +54,7 @@ fn a_file_that_is_replaced_by_renaming_is_read() {
     let node = node(&home, "");
     let (_peer, id, address) = peer(&home, "peer");
 
-    let beside = home.write("a.toml.new", &format!("{BASE}peers = [\"{address}\"]\n"));
-    std::fs::rename(beside, home.path().join("a.toml")).unwrap();
+    home.replace("a.toml", &format!("{BASE}peers = [\"{address}\"]\n"));
 
     assert_eq!(node.event("peer_up")["peer"], id);
 }
@@ -105,7 +104,7 @@ fn each_wrong_edit_is_refused_with_its_place_and_nothing_changes() {
         (format!("peers = [\"{own}@memory://a\"]"), "joins nodes of one process", "write HOST:PORT"),
         (format!("peers = [\"{own}@host:1\"]"), "is this node's own", "check the list of peers"),
     ] {
-        home.write("a.toml", &format!("{BASE}{edit}\n"));
+        home.replace("a.toml", &format!("{BASE}{edit}\n"));
 
         let refused = node.event("reload_refused");
 
@@ -222,7 +221,7 @@ fn a_certificate_that_the_file_names_is_taken_when_it_comes_and_when_it_changes(
         trust::write_certificate(&home.path().join("a.cert"), &signed, Existing::Replace).unwrap();
     };
 
-    home.write("a.toml", &format!("{BASE}[trust]\ncertificate = \"a.cert\"\n"));
+    home.replace("a.toml", &format!("{BASE}[trust]\ncertificate = \"a.cert\"\n"));
     let refused = node.event("reload_refused");
     assert!(refused["problem"].as_str().unwrap().contains("a.cert"), "{refused}");
 
