@@ -1,5 +1,7 @@
 //! Many connections at once. Most are turned away, each with a reason, and nobody else notices.
 
+use std::time::Instant;
+
 use hyphal::{Limits, Reason};
 use hyphal_core::wire::frame::Header;
 use tracing::Level;
@@ -10,6 +12,7 @@ use crate::scene::{Scene, soon};
 
 #[tokio::test]
 async fn of_500_connections_from_one_address_only_a_few_are_let_in() {
+    let begun_at = Instant::now();
     let mut scene = Scene::with(|victim| {
         let mut limits = Limits::default();
         limits.connections_per_address = SEATS;
@@ -34,7 +37,8 @@ async fn of_500_connections_from_one_address_only_a_few_are_let_in() {
     assert_eq!(counters.accepted, 500 + 1);
     scene.log.assert_names(Reason::Limit);
     let lines = scene.log.count(Level::WARN, Reason::Limit);
-    assert!(lines <= 20, "{lines} lines: whoever floods the port must not flood the log");
+    let periods = 1 + begun_at.elapsed().as_secs() as usize / 10;
+    assert!(lines <= 10 * periods, "{lines} lines: whoever floods the port must not flood the log");
 
     let elsewhere = Raw::connect_from("127.0.0.2", scene.address()).await;
     let mut hand = Hand::shake_over(elsewhere, &Papers::new()).await;
