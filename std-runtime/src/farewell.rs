@@ -45,7 +45,7 @@ pub(crate) fn write_log(hub: &Hub, peer: Option<NodeId>, address: &Endpoint, was
         tracing::debug!(peer, %address, reason = reason.name(), by = side, "session ended: {reason}");
         return;
     }
-    if let Some(missed) = hub.rejections.pass() {
+    if let Some(missed) = hub.rejections.pass(hub.clock.now()) {
         tracing::warn!(
             peer, %address, reason = reason.name(), by = side, remedy = remedy(reason), missed,
             "connection rejected: {reason}"

@@ -143,7 +143,7 @@ pub(crate) fn admit(hub: &Arc<Hub>, remote: &Endpoint, refusals: &Throttle) -> R
     let places = Doors::admit(hub, remote.socket_addr().map(|address| address.ip()));
     let (seat, attempt) = places.inspect_err(|&reason| {
         hub.tally.refused.add(reason, 1);
-        if let Some(missed) = refusals.pass() {
+        if let Some(missed) = refusals.pass(hub.clock.now()) {
             tracing::warn!(
                 address = %remote, reason = reason.name(), remedy = remedy(reason), missed,
                 "connection refused: {reason}"

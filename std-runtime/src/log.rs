@@ -3,8 +3,9 @@
 //! Lines that anybody on the network can cause are limited in number; the counters miss nothing.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use hyphal_core::time::Instant;
 use hyphal_core::wire::reason::Reason;
 
 /// What a person can do about a refusal; empty if nothing.
@@ -60,11 +61,10 @@ struct Period {
 
 impl Throttle {
     /// Whether a line may be written, and how many were not since the last one that was.
-    pub(crate) fn pass(&self) -> Option<u32> {
+    pub(crate) fn pass(&self, now: Instant) -> Option<u32> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         match &mut *state {
-            Some(period) if now.duration_since(period.since) < PERIOD => {
+            Some(period) if now.since(period.since) < PERIOD => {
                 period.lines += 1;
                 (period.lines <= LINES).then_some(0)
             }
@@ -83,6 +83,16 @@ const LINES: u32 = 10;
 /// What is logged on this thread meanwhile.
 #[cfg(test)]
 pub(crate) fn of(run: impl FnOnce()) -> String {
+    use std::sync::LazyLock;
+
+    use tracing::Dispatch;
+    use tracing::subscriber::NoSubscriber;
+
+    /// Where there is only one subscriber, whichever thread comes to a line of the program first decides with its own whether anybody
+    /// wants it, once and for all: with these there are more, and all are asked.
+    static OTHERS: LazyLock<[Dispatch; 2]> =
+        LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::default())));
+
     #[derive(Clone, Default)]
     struct Log(std::sync::Arc<Mutex<Vec<u8>>>);
 
@@ -97,6 +107,7 @@ pub(crate) fn of(run: impl FnOnce()) -> String {
         }
     }
 
+    LazyLock::force(&OTHERS);
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
@@ -126,9 +137,23 @@ mod tests {
     #[test]
     fn a_flood_writes_a_few_lines_only() {
         let throttle = Throttle::default();
+        let (now, later) = (Instant::from_micros(1), Instant::from_micros(1).after(PERIOD));
 
-        let passed = (0..1000).filter(|_| throttle.pass().is_some()).count();
+        let passed = (0..1000).filter(|_| throttle.pass(now).is_some()).count();
+        let next = throttle.pass(later);
 
-        assert_eq!(passed, LINES as usize);
+        assert_eq!((passed, next), (LINES as usize, Some(1000 - LINES)));
+    }
+
+    #[test]
+    fn a_line_that_another_thread_came_to_first_is_in_the_log_of_the_one_that_looks() {
+        let write = || tracing::warn!("a line of this test only");
+
+        let log = of(|| {
+            std::thread::scope(|scope| scope.spawn(write).join().unwrap());
+            write();
+        });
+
+        assert_eq!(log.matches("a line of this test only").count(), 1, "{log}");
     }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use hyphal::metrics::Exposition;
@@ -11,8 +11,8 @@ use hyphal::{
     Counters, Filter, Identity, Message, Node, NodeBuilder, NodeId, Reason, SendOptions, Subscription,
     Timeouts, Trust,
 };
-use tracing::Level;
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level};
 
 /// A victim and its friend, with a session up between them.
 pub(crate) struct Scene {
@@ -154,8 +154,14 @@ pub(crate) struct Log {
     _guard: DefaultGuard,
 }
 
+/// Where there is only one subscriber, whichever thread comes to a line of the program first decides with its own whether anybody wants
+/// it, once and for all; the thread of a test that has ended has none. With these there are more, and all are asked.
+static OTHERS: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::default())));
+
 impl Log {
     fn capture() -> Self {
+        LazyLock::force(&OTHERS);
         let text = Arc::default();
         let sink = Sink(Arc::clone(&text));
         let subscriber = tracing_subscriber::fmt()
