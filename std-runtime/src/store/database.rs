@@ -4,10 +4,11 @@
 //! only by what a commit has returned.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 
@@ -113,14 +114,41 @@ impl Index {
 pub(super) struct Opened {
     database: Database,
     access: Access,
+    /// Goes last, when nothing else of this has the disk.
+    _lease: Lease,
+}
+
+/// Whoever has a database open has a clone of this, and its [`Leases`] know when there is none left.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    _held: mpsc::Sender<Infallible>,
+}
+
+/// The databases of one disk: one that writes, and those given up that somebody still reads.
+#[derive(Debug)]
+pub(super) struct Leases(mpsc::Receiver<Infallible>);
+
+impl Lease {
+    pub(super) fn new() -> (Self, Leases) {
+        let (lease, leases) = mpsc::channel();
+        (Self { _held: lease }, Leases(leases))
+    }
+}
+
+impl Leases {
+    /// Returns when all are closed.
+    pub(super) fn await_end(self) {
+        // An error is the end of all senders, and nothing can be sent.
+        let _ = self.0.recv();
+    }
 }
 
 impl Opened {
     /// Opens the database, checking every page of it, and repairs it after a crash.
-    pub(super) fn open(access: Access, path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(access: Access, lease: Lease, path: &Path) -> Result<Self, StoreError> {
         let open = || builder().set_check_integrity_on_open(true).create_with_backend(access.clone());
         match unpanicked(|| Ok(open()?)) {
-            Ok(database) => Ok(Self { database, access }),
+            Ok(database) => Ok(Self { database, access, _lease: lease }),
             Err(error) => Err(not_opened(error, path, "open")),
         }
     }

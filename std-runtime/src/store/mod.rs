@@ -22,13 +22,14 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyphal_core::ids::{NodeId, Priority};
 use hyphal_core::time::UnixTime;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use self::database::{Loaded, Opened};
+use self::database::{Lease, Loaded, Opened};
 pub use self::error::{StoreError, StoreFailure};
 use self::file::{Access, Disk};
 use self::numbers::Numbers;
@@ -145,16 +146,24 @@ impl Store {
     pub(crate) fn open(directory: &Path, own: NodeId, limits: StoreLimits) -> Result<Self, StoreError> {
         let initialise = |disk| database::initialise(disk, directory);
         let (path, disk) = file::open(directory, own, initialise)?;
-        Self::open_on(disk, path, limits)
+        Self::open_on(disk, path, limits, writer::RETRY_AFTER)
     }
 
-    fn open_on(disk: Arc<dyn Disk>, path: PathBuf, limits: StoreLimits) -> Result<Self, StoreError> {
-        let opened = Opened::open(Access::new(disk.clone()), &path)?;
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        limits: StoreLimits,
+        retry_after: Duration,
+    ) -> Result<Self, StoreError> {
+        let (lease, leases) = Lease::new();
+        let opened = Opened::open(Access::new(disk.clone()), lease.clone(), &path)?;
         let Loaded { index, taken, messages } = opened.load(&path)?;
         let file_bytes = disk.len().map_err(|error| StoreError::io(&path, "open", error))?;
         let numbers = Numbers::new(messages, file_bytes);
         let shared = Arc::new(Shared::new(Rooms::new(limits.bytes, taken), index, opened, numbers));
-        let writer = Writer::new(shared.clone(), disk, path.clone(), limits.receive_lanes);
+        let leases = (lease, leases);
+        let writer =
+            Writer::new(shared.clone(), disk, leases, path.clone(), limits.receive_lanes, retry_after);
         let thread = std::thread::Builder::new().name("hyphal-store".to_owned());
         thread.spawn(move || writer.run()).map_err(|error| StoreError::io(&path, "start writing", error))?;
         Ok(Self { handle: Arc::new(Handle { shared }) })

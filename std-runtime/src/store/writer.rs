@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use super::database::{Index, Opened};
+use super::database::{Index, Lease, Leases, Opened};
 use super::error::StoreFailure;
 use super::file::{Access, Disk, Fault};
 use super::numbers::{Numbers, StoreState};
@@ -31,7 +31,7 @@ const BATCH: usize = 4 * 1024 * 1024;
 /// How long removals wait for something to go with.
 const REMOVE_AFTER: Duration = Duration::from_millis(50);
 /// How long after a write that found no room the next one is tried.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What callers and the thread share.
 #[derive(Debug)]
@@ -317,8 +317,11 @@ fn tell(answer: Answer, result: Result<(), StoreFailure>) {
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) disk: Arc<dyn Disk>,
+    lease: Lease,
+    leases: Leases,
     pub(super) path: PathBuf,
     pub(super) receive_lanes: usize,
+    retry_after: Duration,
     state: State,
 }
 
@@ -330,8 +333,16 @@ enum State {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, disk: Arc<dyn Disk>, path: PathBuf, receive_lanes: usize) -> Self {
-        Self { shared, disk, path, receive_lanes, state: State::Good }
+    /// `retry_after`: how long after a write that found no room the next one is tried.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        disk: Arc<dyn Disk>,
+        (lease, leases): (Lease, Leases),
+        path: PathBuf,
+        receive_lanes: usize,
+        retry_after: Duration,
+    ) -> Self {
+        Self { shared, disk, lease, leases, path, receive_lanes, retry_after, state: State::Good }
     }
 
     /// Writes until the store is closed.
@@ -344,9 +355,10 @@ impl Writer {
             }
         }
         self.shared.set_current(Current::Failed(StoreFailure::Closed));
-        let shared = self.shared.clone();
-        // The lock goes with the last one who has the file.
-        drop(self);
+        let Self { shared, disk, lease, leases, .. } = self;
+        // The lock goes with the last one who has the file, and somebody may still read.
+        drop((disk, lease));
+        leases.await_end();
         shared.closed.send_replace(true);
     }
 
@@ -413,9 +425,10 @@ impl Writer {
                     tracing::info!(store = %self.path.display(), "the store can write again");
                     self.state = State::Good;
                 }
-                self.shared.index.write().unwrap_or_else(PoisonError::into_inner).apply(&changes);
+                // Before the index: whoever finds there what the commit has done finds it in all numbers.
                 self.shared.rooms.give_back(changes.freed);
                 self.shared.numbers.handle_commit(&changes, batch.arrivals.len());
+                self.shared.index.write().unwrap_or_else(PoisonError::into_inner).apply(&changes);
                 self.note_file();
                 self.note_state();
                 self.shared.answer_all(batch, &changes.refused);
@@ -471,7 +484,7 @@ impl Writer {
             if !matches!(self.state, State::Full { .. }) {
                 tracing::warn!(%store, "the store cannot write: {error}; it goes on when there is room on the disk");
             }
-            self.state = State::Full { retry_at: Instant::now() + RETRY_AFTER };
+            self.state = State::Full { retry_at: Instant::now() + self.retry_after };
         } else {
             tracing::error!(%store, "the store fails: {error}; it accepts nothing more, check the disk and start the node anew");
             self.state = State::Broken;
@@ -483,7 +496,7 @@ impl Writer {
     /// A database that has met an error takes nothing more, so another one is opened on the same file.
     fn reopen(&mut self) -> Result<Arc<Opened>, StoreFailure> {
         let access = Access::new(self.disk.clone());
-        let opened = Opened::open(access.clone(), &self.path);
+        let opened = Opened::open(access.clone(), self.lease.clone(), &self.path);
         let opened = opened.map_err(|error| error.to_string()).and_then(|opened| {
             let agrees = opened.reconcile(&self.shared.index());
             agrees.map(|()| opened).map_err(|error| error.to_string())

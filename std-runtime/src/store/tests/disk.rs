@@ -26,6 +26,9 @@ struct State {
     /// Syncs wait.
     is_held: bool,
     waiting: usize,
+    /// Reads wait.
+    are_reads_held: bool,
+    reads_waiting: usize,
     /// Writes and syncs until the power is lost.
     power: Option<u32>,
 }
@@ -50,6 +53,8 @@ impl Default for State {
             reads_fail: false,
             is_held: false,
             waiting: 0,
+            are_reads_held: false,
+            reads_waiting: 0,
             power: None,
         }
     }
@@ -91,6 +96,18 @@ impl TestDisk {
     pub(super) fn await_held_sync(&self) {
         let state = self.state.lock().unwrap();
         drop(self.wake.wait_while(state, |state| state.waiting == 0).unwrap());
+    }
+
+    /// Holds all reads, or lets them go on.
+    pub(super) fn hold_reads(&self, hold: bool) {
+        self.state.lock().unwrap().are_reads_held = hold;
+        self.wake.notify_all();
+    }
+
+    /// Returns when a read is held.
+    pub(super) fn await_held_read(&self) {
+        let state = self.state.lock().unwrap();
+        drop(self.wake.wait_while(state, |state| state.reads_waiting == 0).unwrap());
     }
 
     /// The power goes after this many more writes and syncs.
@@ -143,7 +160,11 @@ impl Disk for TestDisk {
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        state.reads_waiting += 1;
+        self.wake.notify_all();
+        let mut state = self.wake.wait_while(state, |state| state.are_reads_held).unwrap();
+        state.reads_waiting -= 1;
         if state.reads_fail {
             return Err(io::Error::other("a sector cannot be read"));
         }

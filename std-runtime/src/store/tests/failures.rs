@@ -1,9 +1,8 @@
 //! Disks that are slow, full or broken, below an open store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::super::database::Index;
+use super::super::database::{Index, Lease};
 use super::super::writer::Batch;
 use super::disk::TestDisk;
 use super::*;
@@ -76,7 +75,7 @@ async fn a_full_disk_refuses_and_what_was_accepted_stays_readable() {
 
 #[tokio::test]
 async fn a_store_goes_on_when_the_disk_has_room_again() {
-    let (store, disk) = store_on_disk();
+    let (store, disk) = store_that_retries(SOON);
     store.open_lane(lane(1), 1).await.unwrap();
     let accepted = fill(&store, &disk).await;
 
@@ -91,7 +90,7 @@ async fn a_store_goes_on_when_the_disk_has_room_again() {
 
 #[tokio::test]
 async fn messages_that_came_to_their_end_make_room_on_a_full_disk() {
-    let (store, disk) = store_on_disk();
+    let (store, disk) = store_that_retries(SOON);
     store.open_lane(lane(1), 1).await.unwrap();
     let accepted = fill(&store, &disk).await;
 
@@ -149,6 +148,38 @@ async fn a_lane_ends_on_a_full_disk_before_the_store_is_closed() {
 }
 
 #[tokio::test]
+async fn a_store_that_somebody_reads_while_it_is_closed_has_let_go_of_the_disk_when_it_is() {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    // Together more than is kept in memory.
+    for number in 1..=10 {
+        accept(&store, lane(1), number, &message(1 << 20, number)).await.unwrap();
+    }
+    disk.hold_reads(true);
+    let reading = tokio::spawn({
+        let store = store.clone();
+        async move { store.read(lane(1), 1, usize::MAX, usize::MAX).await }
+    });
+    tokio::task::spawn_blocking({
+        let disk = disk.clone();
+        move || disk.await_held_read()
+    })
+    .await
+    .unwrap();
+
+    let closing = tokio::spawn({
+        let store = store.clone();
+        async move { store.close().await }
+    });
+    until(async || store.handle.shared.database().is_err()).await;
+    disk.hold_reads(false);
+    closing.await.unwrap();
+
+    assert_eq!(Arc::strong_count(&disk), 1, "only this test has it");
+    drop(reading);
+}
+
+#[tokio::test]
 async fn after_a_failed_sync_nothing_is_accepted_and_nothing_accepted_is_lost() {
     let (store, disk) = store_on_disk();
     store.open_lane(lane(1), 1).await.unwrap();
@@ -195,7 +226,7 @@ async fn a_full_disk_that_fails_when_the_store_is_opened_anew_is_broken() {
 
 #[tokio::test]
 async fn a_disk_without_room_even_to_open_the_store_anew_is_full_until_there_is() {
-    let (store, disk) = store_on_disk();
+    let (store, disk) = store_that_retries(SOON);
     store.open_lane(lane(1), 1).await.unwrap();
     append(&store, 1).await.unwrap();
 
@@ -215,7 +246,7 @@ async fn a_disk_without_room_even_to_open_the_store_anew_is_full_until_there_is(
 #[tokio::test]
 async fn a_store_that_found_no_room_even_to_be_opened_anew_is_read_again_when_there_is_though_nobody_writes()
 {
-    let (store, disk) = store_on_disk();
+    let (store, disk) = store_that_retries(SOON);
     store.open_lane(lane(1), 1).await.unwrap();
     append(&store, 1).await.unwrap();
     disk.refuse_writes();
@@ -281,14 +312,15 @@ async fn room_of_what_was_refused_is_free_again() {
 /// Ends a lane, with this thread as the one that writes, on a disk that has begun to fail: two tries, as the store is closed.
 fn write_once(disk: &Arc<TestDisk>, fail: impl FnOnce()) {
     let path = PathBuf::from("test");
-    let opened = Opened::open(Access::new(disk.clone()), &path).unwrap();
+    let (lease, leases) = Lease::new();
+    let opened = Opened::open(Access::new(disk.clone()), lease.clone(), &path).unwrap();
     // What a commit has touched is in memory, so that the next one begins without reads.
     let (answer, _durable) = oneshot::channel();
     let operations = vec![Operation::Open { lane: lane(1), epoch: 1, answer }];
     opened.commit(&Index::default(), 1, &Batch { operations, ..Batch::default() }).unwrap();
     let index = opened.load(&path).unwrap().index;
     let shared = Arc::new(Shared::new(Rooms::new(1 << 20, 0), index, opened, Numbers::new(0, 0)));
-    let writer = Writer::new(shared.clone(), disk.clone(), path, 1);
+    let writer = Writer::new(shared.clone(), disk.clone(), (lease, leases), path, 1, NEVER);
     fail();
     shared.push(Operation::Close { lane: lane(1), epoch: 1 });
     shared.begin_close();
@@ -297,19 +329,28 @@ fn write_once(disk: &Arc<TestDisk>, fail: impl FnOnce()) {
 
 const LENGTH: usize = 2048;
 
+/// A store that does not try a full disk again while a test runs.
 fn store_on_disk() -> (Store, Arc<TestDisk>) {
+    store_that_retries(NEVER)
+}
+
+/// A store that tries a full disk again after this span.
+fn store_that_retries(after: Duration) -> (Store, Arc<TestDisk>) {
     let disk = Arc::new(TestDisk::default());
     database::initialise(disk.clone(), Path::new("test")).unwrap();
-    (open_on(disk.clone()), disk)
+    (open_on(disk.clone(), after), disk)
 }
+
+const NEVER: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_millis(20);
 
 /// A store on another disk with the same bytes: whoever has the first one has no part in it.
 fn reopened(disk: &TestDisk) -> Store {
-    open_on(Arc::new(TestDisk::holding(disk.bytes())))
+    open_on(Arc::new(TestDisk::holding(disk.bytes())), NEVER)
 }
 
-fn open_on(disk: Arc<TestDisk>) -> Store {
-    Store::open_on(disk, PathBuf::from("test"), LIMITS).unwrap()
+fn open_on(disk: Arc<TestDisk>, retry_after: Duration) -> Store {
+    Store::open_on(disk, PathBuf::from("test"), LIMITS, retry_after).unwrap()
 }
 
 fn append(store: &Store, number: u64) -> Durable {
@@ -317,9 +358,9 @@ fn append(store: &Store, number: u64) -> Durable {
     append_in(store, room, lane(1), number, message(LENGTH, number))
 }
 
-/// A store with a lane, on a disk that it has filled, and that takes no write any more.
+/// A store with a lane, on a disk that it has filled, and that takes no write any more, though it is tried again and again.
 async fn full_store() -> (Store, Arc<TestDisk>) {
-    let (store, disk) = store_on_disk();
+    let (store, disk) = store_that_retries(SOON);
     store.open_lane(lane(1), 1).await.unwrap();
     fill(&store, &disk).await;
     disk.refuse_writes();

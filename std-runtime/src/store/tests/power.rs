@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::sync::oneshot;
 
-use super::super::database::{self, Index, Opened};
+use super::super::database::{self, Index, Lease, Opened};
 use super::super::room::Rooms;
 use super::super::writer::{Batch, Operation, Settled};
 use super::disk::TestDisk;
@@ -40,7 +40,7 @@ fn lose_power(rng: &mut ChaCha8Rng) {
         let operations = rng.next_u32() % 200;
         disk.lose_power_after(operations);
         let mut unsure = None;
-        if let Ok(opened) = Opened::open(Access::new(disk.clone()), Path::new("test")) {
+        if let Ok(opened) = open(disk.clone()) {
             let Loaded { mut index, .. } = opened.load(Path::new("test")).unwrap();
             check(&opened, &model, None);
             loop {
@@ -60,11 +60,15 @@ fn lose_power(rng: &mut ChaCha8Rng) {
         }
         image = disk.after_power_loss(rng);
 
-        let opened = Opened::open(Access::new(Arc::new(TestDisk::holding(image.clone()))), Path::new("test"));
+        let opened = open(Arc::new(TestDisk::holding(image.clone())));
         let opened = opened.unwrap_or_else(|error| panic!("after {operations} writes: {error}"));
         opened.load(Path::new("test")).unwrap();
         model = check(&opened, &model, unsure);
     }
+}
+
+fn open(disk: Arc<TestDisk>) -> Result<Opened, StoreError> {
+    Opened::open(Access::new(disk), Lease::new().0, Path::new("test"))
 }
 
 /// The model that the database agrees with: the last commit that returned, or the one under way.
