@@ -80,7 +80,9 @@ async fn act(setup: &Setup) -> Result<Exit, Failure> {
                 let waits_us = take(&actor.waits_us);
                 tell(&Report::Waits { waits_us }).map_err(broken)?;
             }
-            Some(Order::Confide { peer }) => actor.spawn(&mut tasks, move |actor| actor.confide(peer)),
+            Some(Order::Confide { peer }) => {
+                actor.spawn(&mut tasks, move |actor| actor.confide(peer, QUESTION, ASKED));
+            }
             Some(Order::Promise { peer }) => {
                 for lane in 0..PROMISES_AT_ONCE {
                     actor.spawn(&mut tasks, move |actor| actor.promise(peer, lane));
@@ -193,7 +195,11 @@ impl Actor {
         });
     }
 
+    /// Tells of every session: of those, too, that came up before anybody watched, as with nodes that dial one that comes back.
     async fn watch(self: Arc<Self>, mut events: Events) -> io::Result<()> {
+        for peer in self.node.peers().await.iter().filter(|peer| peer.status.session.is_some()) {
+            tell(&Report::Up { peer: self.index(peer.status.id)? })?;
+        }
         while let Some(event) = events.recv().await {
             let report = match event {
                 Event::PeerUp { peer } => Report::Up { peer: self.index(peer)? },
@@ -215,7 +221,7 @@ impl Actor {
 
     /// Logs every message before it comes back for more, so that whatever is acknowledged is in the log.
     async fn receive(self: Arc<Self>) -> io::Result<()> {
-        let mut fates = JoinSet::new();
+        let mut answers = JoinSet::new();
         while let Some(message) = self.node.recv().await {
             let source = self.index(message.source)?;
             if message.kind == PROMISE {
@@ -233,18 +239,19 @@ impl Actor {
             if matches!(message.kind, QUESTION | ANSWER) && message.is_encrypted && message.is_signed {
                 tell(&Report::Opened)?;
                 if message.kind == QUESTION {
-                    self.send(source, ANSWER, ANSWERED.into(), confidential(), &mut fates).await?;
+                    answers.spawn(Arc::clone(&self).confide(source, ANSWER, ANSWERED));
                 }
             }
         }
-        settle(fates).await
+        settle(answers).await
     }
 
-    /// Asks a peer for an answer that is sealed and signed too.
-    async fn confide(self: Arc<Self>, peer: usize) -> io::Result<()> {
+    /// Sends a message sealed and signed; a question is answered by one that is, too.
+    async fn confide(self: Arc<Self>, peer: usize, kind: u16, text: &'static [u8]) -> io::Result<()> {
         let mut fates = JoinSet::new();
-        self.send(peer, QUESTION, ASKED.into(), confidential(), &mut fates).await?;
-        settle(fates).await
+        self.send(peer, kind, text.into(), confidential(), &mut fates).await?;
+        settle(fates).await?;
+        tell(&Report::Confided)
     }
 
     /// Sends Guaranteed messages one after another, and notes each when it is accepted, until its process is killed.
@@ -435,9 +442,9 @@ async fn settle(mut fates: Fates) -> io::Result<()> {
     Ok(())
 }
 
-/// How confidential messages are sent.
+/// How confidential messages are sent: the play waits for them, so they outlive a session that ends.
 fn confidential() -> SendOptions {
-    SendOptions::default().seal(true).sign(true)
+    SendOptions::default().reliability(Reliability::High).ttl(0).seal(true).sign(true)
 }
 
 /// A large message: the checksum of what follows it, and noise.

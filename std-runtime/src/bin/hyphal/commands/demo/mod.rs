@@ -116,6 +116,7 @@ async fn play(stage: &mut Stage) -> Result<Account, Failure> {
     let [asks, answers] = CONFIDANTS;
     stage.order(asks, &Order::Confide { peer: answers }).await?;
     stage.wait("a question and its answer arrive sealed and signed", |stage| stage.opened() >= 2).await?;
+    stage.wait("both senders know that", |stage| stage.confided() >= 2).await?;
     let sealed_and_signed = stage.opened();
     stage.say(format_args!(
         "node {asks} asked node {answers} something, and got an answer: both sealed and signed"

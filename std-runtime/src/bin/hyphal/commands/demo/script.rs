@@ -182,6 +182,8 @@ pub(super) enum Report {
     Waits { waits_us: Vec<u64> },
     /// A message came that was sealed and signed.
     Opened,
+    /// The fate of a message that was sealed and signed is known.
+    Confided,
     /// So many Guaranteed messages were accepted in this life.
     Promised { count: u64 },
     /// No Guaranteed message waits any more.

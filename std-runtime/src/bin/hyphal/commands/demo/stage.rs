@@ -50,8 +50,9 @@ struct Role {
     has_expired: bool,
     is_expecting: bool,
     has_transferred: bool,
-    /// Sealed and signed messages that came.
+    /// Sealed and signed messages that came, and those that it sent and of which it knows the fate.
     opened: u64,
+    confided: u64,
     /// Guaranteed messages that were accepted in this life, and whether all are delivered.
     promised: u64,
     has_delivered: bool,
@@ -63,9 +64,12 @@ struct Role {
 #[derive(Clone, Copy, Default)]
 struct View {
     is_up: bool,
+    is_down: bool,
+    is_open: bool,
     up_at: Option<Instant>,
+    /// While the session is up, nothing was noticed.
     noticed_at: Option<Instant>,
-    was_down: bool,
+    /// Since the death.
     was_open: bool,
 }
 
@@ -176,10 +180,13 @@ impl Stage {
     /// Kills a node without a warning.
     pub(super) async fn kill(&mut self, index: usize) -> Result<Instant, Failure> {
         self.absent = Some(index);
-        for node in &mut self.nodes {
-            node.views[index] = View { is_up: node.views[index].is_up, ..View::default() };
-        }
         let killed_at = Instant::now();
+        for node in &mut self.nodes {
+            // Whoever has lost or given up the node before says so only once.
+            let View { is_up, is_down, is_open, .. } = node.views[index];
+            let noticed_at = (!is_up).then_some(killed_at);
+            node.views[index] = View { is_up, is_down, is_open, up_at: None, noticed_at, was_open: is_open };
+        }
         let node = &mut self.nodes[index];
         if let Some(process) = &mut node.process {
             process.child.kill().await.map_err(|error| failed(index, &error))?;
@@ -249,7 +256,8 @@ impl Stage {
                 node.is_listening = true;
             }
             Report::Up { peer } => {
-                node.views[peer] = View { is_up: true, up_at: Some(at), ..node.views[peer] };
+                node.views[peer] =
+                    View { is_up: true, up_at: Some(at), noticed_at: None, ..node.views[peer] };
             }
             Report::Down { peer, reason } => {
                 let is_absent = self.absent == Some(peer);
@@ -262,7 +270,7 @@ impl Stage {
             Report::Health { peer, state } => {
                 let is_absent = self.absent == Some(peer);
                 let view = &mut node.views[peer];
-                view.was_down |= state == Health::Down;
+                view.is_down = state == Health::Down;
                 if matches!(state, Health::Suspect | Health::Down) {
                     view.noticed_at.get_or_insert(at);
                 }
@@ -272,7 +280,9 @@ impl Stage {
             }
             Report::Breaker { peer, state } => {
                 let is_absent = self.absent == Some(peer);
-                node.views[peer].was_open |= state == Breaker::Open;
+                let view = &mut node.views[peer];
+                view.is_open = state == Breaker::Open;
+                view.was_open |= view.is_open;
                 if is_absent && state == Breaker::Open {
                     self.say(format_args!("  node {index}: the breaker for node {peer} is {BAD}open{BAD:#}"));
                 }
@@ -282,6 +292,7 @@ impl Stage {
             Report::Expecting => node.is_expecting = true,
             Report::Transferred => node.has_transferred = true,
             Report::Opened => node.opened += 1,
+            Report::Confided => node.confided += 1,
             Report::Promised { count } => node.promised = node.promised.max(count),
             Report::Delivered => node.has_delivered = true,
             Report::Waits { waits_us } => node.waits_us = Some(waits_us),
@@ -323,7 +334,7 @@ impl Stage {
 
     /// Whether all nodes that live call the dead one Down and have opened its breaker.
     pub(super) fn all_gave_up(&self) -> bool {
-        self.views_of_absent().all(|view| view.was_down && view.was_open)
+        self.views_of_absent().all(|view| view.is_down && view.was_open)
     }
 
     pub(super) fn all_have_expired(&self) -> bool {
@@ -345,6 +356,11 @@ impl Stage {
     /// Sealed and signed messages that came, to all nodes.
     pub(super) fn opened(&self) -> u64 {
         self.nodes.iter().map(|node| node.opened).sum()
+    }
+
+    /// Sealed and signed messages whose fate is known, of all nodes.
+    pub(super) fn confided(&self) -> u64 {
+        self.nodes.iter().map(|node| node.confided).sum()
     }
 
     /// Whether a node has accepted this many Guaranteed messages in this life.
