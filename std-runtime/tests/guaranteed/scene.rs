@@ -45,13 +45,13 @@ impl Drop for Running {
     }
 }
 
-/// What the files say in the end.
+/// What the files say.
 #[derive(Debug)]
 #[expect(dead_code, reason = "printed")]
 pub(crate) struct Account {
     pub(crate) accepted: usize,
-    /// Accepted, or said to be delivered, and never received.
-    pub(crate) lost: usize,
+    /// Accepted, or said to be delivered, and not received: in the end, what is lost.
+    pub(crate) waiting: usize,
     /// Received twice by one process.
     pub(crate) doubled: usize,
     /// Received again after a kill of the receiver: it came between commit and acknowledgement, which the promise allows.
@@ -159,9 +159,9 @@ impl Scene {
                 }
             }
         }
-        let lost = accepted.union(&delivered).filter(|message| !got.contains_key(*message)).count();
+        let waiting = accepted.union(&delivered).filter(|message| !got.contains_key(*message)).count();
         let unnoted = got.keys().filter(|message| !accepted.contains(*message)).count();
-        Account { accepted: accepted.len(), lost, doubled, repeated, forgotten, unnoted }
+        Account { accepted: accepted.len(), waiting, doubled, repeated, forgotten, unnoted }
     }
 
     fn start(&mut self, role: &str) -> Running {
