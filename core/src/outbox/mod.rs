@@ -56,7 +56,8 @@ use progress::Progress;
 /// # Parts
 /// A message may be taken in parts. It is queued, and its payload kept, until all of it is taken. One that is dropped
 /// after it was begun leaves an abandonment, which goes before everything else; one that is begun when the session ends
-/// begins anew in the next.
+/// begins anew in the next. Over datagrams an abandonment is kept until it has arrived, and no other message of its class goes
+/// in parts before.
 #[derive(Debug)]
 pub struct Outbox<S: Storage> {
     storage: S,
@@ -235,7 +236,10 @@ impl<S: Storage> Outbox<S> {
     pub fn take(&mut self, written: usize) {
         let shown = match core::mem::take(&mut self.shown) {
             Shown::Nothing => return,
-            Shown::Abandonment(class) => return self.progress.handle_told(class),
+            Shown::Abandonment(class) => {
+                let may_be_lost = matches!(self.link, Link::Datagram { .. });
+                return self.progress.handle_told(class, may_be_lost);
+            }
             Shown::Message(ticket) => ticket,
         };
         let (reliability, whole_len) = match self.storage.front(shown.class) {
@@ -406,7 +410,7 @@ impl<S: Storage> Outbox<S> {
         self.storage.is_empty()
             && self.storage.retained_len() == 0
             && self.flights.is_empty()
-            && !self.progress.has_abandoned()
+            && !self.progress.has_given_up()
     }
 
     /// Whether a payload of `len` bytes would be queued without dropping what has expired.
@@ -448,7 +452,7 @@ impl<S: Storage> Outbox<S> {
         most_urgent
     }
 
-    /// Whether the class's first message must wait for a retained one before it.
+    /// Whether the class's first message must wait for one before it, which is retained or given up.
     #[inline]
     fn is_blocked(&self, class: Priority) -> bool {
         match self.link {
@@ -460,13 +464,14 @@ impl<S: Storage> Outbox<S> {
     }
 
     fn is_far_ahead(&self, class: Priority, piece_len: u16, is_parted: bool) -> bool {
-        let (Some((front, payload)), Some((oldest, _))) =
-            (self.storage.front(class), self.storage.retained(class, 0))
-        else {
-            return false;
-        };
+        let Some((front, payload)) = self.storage.front(class) else { return false };
+        let goes_in_parts = payload.len() > usize::from(piece_len);
+        if goes_in_parts && self.progress.is_given_up(class) {
+            return true;
+        }
+        let Some((oldest, _)) = self.storage.retained(class, 0) else { return false };
         let span = front.header.sequence.saturating_sub(oldest.header.sequence);
-        span >= REMEMBERED || (is_parted && payload.len() > usize::from(piece_len))
+        span >= REMEMBERED || (is_parted && goes_in_parts)
     }
 
     /// A message of `taken` had its turn; the others went without.

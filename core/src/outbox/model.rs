@@ -67,6 +67,13 @@ enum Step {
         first: u64,
         more: u64,
     },
+    /// The abandonment of the class is lost: asks for it again.
+    Abandonment {
+        class: Priority,
+    },
+    AbandonmentArrived {
+        class: Priority,
+    },
     PartsArrived {
         class: Priority,
     },
@@ -104,6 +111,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(class, ordinal, offset, len)| Step::RetainedPart { class, ordinal, offset, len }),
         5 => (of_class(), 1..30_u64, 0..8_u64).prop_map(|(class, first, more)| Step::Delivered { class, first, more }),
         2 => of_class().prop_map(|class| Step::PartsArrived { class }),
+        2 => of_class().prop_map(|class| Step::Abandonment { class }),
+        2 => of_class().prop_map(|class| Step::AbandonmentArrived { class }),
         1 => Just(Step::SessionEnd),
         4 => (0..1500_u64).prop_map(|millis| Step::Wait { millis }),
         1 => Just(Step::Timeout),
@@ -149,10 +158,12 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, held: usize, steps: &[Ste
             Step::Next => compare_next(&mut outbox, &mut model, now),
             Step::NextAndTake { len } => {
                 compare_next(&mut outbox, &mut model, now);
+                let len = model.share(len);
                 outbox.take(len);
                 model.take(len);
             }
             Step::Take { len } => {
+                let len = model.share(len);
                 outbox.take(len);
                 model.take(len);
             }
@@ -194,6 +205,13 @@ fn compare<S: Storage<Ledger = Vec<Fate>>>(storage: S, held: usize, steps: &[Ste
             Step::Delivered { class, first, more } if model.has_taken_all(class, first, first + more) => {
                 outbox.handle_delivered(class, first, first + more);
                 model.delivered(class, first, first + more);
+            }
+            Step::Abandonment { class } => {
+                assert_eq!(outbox.abandonment(class), model.abandonment(class), "{step:?}");
+            }
+            Step::AbandonmentArrived { class } => {
+                outbox.handle_abandonment_arrived(class);
+                model.abandonment_arrived(class);
             }
             Step::PartsArrived { class } => {
                 outbox.handle_parts_arrived(class);
@@ -271,6 +289,8 @@ struct Message {
     is_kept: bool,
     /// Whether it was dropped when some bytes were written, and the peer does not know.
     is_abandoned: bool,
+    /// Whether the peer was told so over datagrams, and may not have heard.
+    is_told: bool,
     /// What the ledger was told.
     told: Option<State>,
 }
@@ -329,6 +349,7 @@ impl Model {
             was_taken: false,
             is_kept: false,
             is_abandoned: false,
+            is_told: false,
             told: None,
         });
         Ok(ticket)
@@ -391,6 +412,7 @@ impl Model {
             None => return,
             Some(Shown::Abandonment(shown)) => {
                 self.messages[shown].is_abandoned = false;
+                self.messages[shown].is_told = self.datagrams.is_some();
                 return;
             }
             Some(Shown::Message(shown)) => shown,
@@ -450,13 +472,43 @@ impl Model {
     /// would go in parts while another one does.
     fn is_blocked(&self, class: Priority) -> bool {
         let Some(Datagrams { piece_len, parted }) = &self.datagrams else { return false };
-        let (Some(first), Some(kept)) = (self.queue(class).next(), self.kept(class, 0, u64::MAX).next())
-        else {
+        let Some(first) = self.queue(class).next().map(|first| &self.messages[first]) else { return false };
+        let goes_in_parts = first.payload.len() > usize::from(*piece_len);
+        if goes_in_parts && self.given_up(class).is_some() {
+            return true;
+        }
+        let Some(kept) = self.kept(class, 0, u64::MAX).next().map(|kept| &self.messages[kept]) else {
             return false;
         };
-        let (first, kept) = (&self.messages[first], &self.messages[kept]);
-        first.header.sequence >= kept.header.sequence + 1024
-            || parted[class as usize] && first.payload.len() > usize::from(*piece_len)
+        first.header.sequence >= kept.header.sequence + 1024 || parted[class as usize] && goes_in_parts
+    }
+
+    /// The message of a class that is given up though the peer may not know.
+    fn given_up(&self, class: Priority) -> Option<usize> {
+        let is_given_up = |m: &Message| m.ticket.class == class && (m.is_abandoned || m.is_told);
+        self.messages.iter().position(is_given_up)
+    }
+
+    fn abandonment(&self, class: Priority) -> Option<Next<'_>> {
+        let message = &self.messages[self.given_up(class).filter(|&i| self.messages[i].is_told)?];
+        let part = Some(message.part(message.payload.len()));
+        Some(Next { header: &message.header, waited: Duration::ZERO, payload: &[], part })
+    }
+
+    fn abandonment_arrived(&mut self, class: Priority) {
+        self.messages.iter_mut().filter(|m| m.ticket.class == class).for_each(|m| m.is_told = false);
+    }
+
+    /// How much a session takes of what is shown, which would like to take `len`: over datagrams all of what fits a record.
+    fn share(&self, len: usize) -> usize {
+        match (&self.datagrams, self.shown) {
+            (Some(datagrams), Some(Shown::Message(i)))
+                if self.messages[i].payload.len() <= usize::from(datagrams.piece_len) =>
+            {
+                usize::MAX
+            }
+            _ => len,
+        }
     }
 
     /// What is kept of a class until its fate is known, by ordinal.
@@ -492,7 +544,10 @@ impl Model {
         let Ticket { class, ordinal } = ticket;
         let kept = self.kept(class, ordinal, ordinal).next();
         if let Some(i) = kept.filter(|&i| self.messages[i].has_expired(now)) {
+            let is_parted = self.datagrams.as_ref().is_some_and(|datagrams| datagrams.parted[class as usize]);
+            let is_begun = self.queue(class).next().is_some_and(|first| self.messages[first].written > 0);
             self.messages[i].state = State::Unconfirmed;
+            self.messages[i].is_abandoned = is_parted && !is_begun && self.given_up(class).is_none();
             self.parts_arrived(class);
         }
         let is_it = |&i: &usize| self.messages[i].ticket == ticket;
@@ -526,7 +581,7 @@ impl Model {
     fn session_end(&mut self) {
         self.datagrams = None;
         (self.shown, self.open, self.records) = (None, Vec::new(), Vec::new());
-        self.messages.iter_mut().for_each(|m| (m.written, m.is_abandoned) = (0, false));
+        self.messages.iter_mut().for_each(|m| (m.written, m.is_abandoned, m.is_told) = (0, false, false));
         self.withdraw_where(|m| matches!(m.state, State::Queued | State::InFlight));
         let was_empty = Priority::ALL.map(|class| self.queue(class).next().is_none());
         for m in self.messages.iter_mut().filter(|m| m.state == State::InFlight) {
@@ -621,7 +676,8 @@ impl Model {
         let in_flight = self.messages.iter().filter(|m| m.state == State::InFlight).count();
         assert_eq!(outbox.in_flight(), in_flight as u64);
         let is_abandoned = self.messages.iter().any(|m| m.is_abandoned);
-        assert_eq!(outbox.is_idle(), queued().count() + in_flight == 0 && !is_abandoned);
+        let is_given_up = is_abandoned || self.messages.iter().any(|m| m.is_told);
+        assert_eq!(outbox.is_idle(), queued().count() + in_flight == 0 && !is_given_up);
         assert_eq!(outbox.has_next(), queued().count() > 0 || is_abandoned);
         let expires_at = queued().filter_map(Message::expires_at).min();
         match (outbox.poll_timeout(), expires_at) {

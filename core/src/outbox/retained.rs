@@ -13,7 +13,7 @@ use super::fate::{Fate, Ledger, Ticket};
 use super::storage::{Entry, Storage, Verdict};
 use super::{Link, NEVER, Next, Outbox, Shown};
 use crate::ids::{Priority, Reliability};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::message::{Compressed, Methods, Part};
 
 impl<S: Storage> Outbox<S> {
@@ -53,12 +53,11 @@ impl<S: Storage> Outbox<S> {
     }
 
     /// `len` payload bytes from `offset` on, taken before, of a message that is retained or has its turn, to be written again.
+    ///
+    /// One that has expired is given up, which leaves an abandonment.
     pub fn retained_part(&mut self, now: Instant, ticket: Ticket, offset: u32, len: u32) -> Option<Next<'_>> {
         let Ticket { class, ordinal } = ticket;
-        if self.give_up_where(class, ordinal, ordinal, |entry| entry.has_expired(now)) {
-            // Only of the last one are parts still missing.
-            self.handle_parts_arrived(class);
-        }
+        self.give_up_parts(now, ticket);
         let is_it = |(entry, _): &(&Entry, &[u8])| entry.ordinal == ordinal;
         let retained = self.storage.retained(class, ordinal).filter(is_it);
         let (entry, payload) = retained.or_else(|| self.storage.front(class).filter(is_it))?;
@@ -86,6 +85,18 @@ impl<S: Storage> Outbox<S> {
         if let Link::Datagram { parted, .. } = &mut self.link {
             *parted &= !(1 << class as u8);
         }
+    }
+
+    /// The abandonment of a class's message that was taken and has not arrived, to be written again.
+    pub fn abandonment(&self, class: Priority) -> Option<Next<'_>> {
+        let (header, part) = self.progress.told(class)?;
+        Some(Next { header, waited: Duration::ZERO, payload: &[], part: Some(part) })
+    }
+
+    /// The abandonment of a class's message has arrived: the next one may be taken in parts.
+    pub fn handle_abandonment_arrived(&mut self, class: Priority) {
+        self.progress.handle_heard(class);
+        self.rest();
     }
 
     /// A session with the peer is up over datagrams: what is taken is retained until
@@ -210,22 +221,38 @@ impl<S: Storage> Outbox<S> {
         }
     }
 
+    /// Gives up a retained message of which parts are missing, if it has expired: the peer is told, as no more of it comes.
+    fn give_up_parts(&mut self, now: Instant, ticket: Ticket) {
+        let Ticket { class, ordinal } = ticket;
+        let Some((entry, payload)) = self.storage.retained(class, ordinal) else { return };
+        if entry.ordinal != ordinal || !entry.has_expired(now) {
+            return;
+        }
+        // Only of the last one are parts still missing.
+        if let Link::Datagram { parted, .. } = &mut self.link
+            && *parted & 1 << class as u8 != 0
+        {
+            *parted &= !(1 << class as u8);
+            // It is at most `peer_max` long.
+            self.progress.handle_given_up(entry.header, payload.len() as u32);
+        }
+        self.give_up_where(class, ordinal, ordinal, |_| true);
+    }
+
     fn tell_unconfirmed(&mut self, class: Priority, first: u64, last: u64) {
         if first <= last {
             self.storage.ledger().settle(Fate::Unconfirmed { class, first, last });
         }
     }
 
-    /// Settles the retained messages of a class that match, from one ordinal to another, up to the first that does not,
-    /// and says whether there was one.
+    /// Settles the retained messages of a class that match, from one ordinal to another, up to the first that does not.
     fn give_up_where(
         &mut self,
         class: Priority,
         from: u64,
         last: u64,
         mut matches: impl FnMut(&Entry) -> bool,
-    ) -> bool {
-        let mut has_match = false;
+    ) {
         while let Some((entry, _)) = self.storage.retained(class, from)
             && entry.ordinal <= last
             && matches(entry)
@@ -233,10 +260,8 @@ impl<S: Storage> Outbox<S> {
             let (ticket, reliability) = (entry.ticket(), entry.header.reliability);
             self.storage.forget(ticket.class, ticket.ordinal);
             self.books.of(reliability).unconfirmed += 1;
-            has_match = true;
             self.storage.ledger().settle(Fate::unconfirmed(ticket));
         }
         self.rest();
-        has_match
     }
 }

@@ -64,8 +64,9 @@ pub(super) fn write_new<S: Storage>(
             break;
         }
         let len = piece.len();
-        // An abandonment has no ticket: it is said once, and what it abandons is forgotten with the next message.
-        if let (Some(ticket), Some(Part { total, offset }), Ok(part_len)) =
+        if header.part.is_some_and(|part| part.is_abandonment()) {
+            load = Load::Abandonment { class };
+        } else if let (Some(ticket), Some(Part { total, offset }), Ok(part_len)) =
             (outbox.shown(), header.part, u32::try_from(len))
         {
             load = Load::Part { ticket, offset, len: part_len };
@@ -114,6 +115,13 @@ pub(super) fn write_again<S: Storage, const N: usize>(
                 write_messages_again(now, outbox, &mut encoder, (class, first, last))
             }
             Load::Part { ticket, offset, len } => match outbox.retained_part(now, ticket, offset, len) {
+                None => (Load::Nothing, Load::Nothing),
+                Some(next) if encoder.push(&header_of(&next), next.payload, message::Place::Last) => {
+                    (load, Load::Nothing)
+                }
+                Some(_) => (Load::Nothing, load),
+            },
+            Load::Abandonment { class } => match outbox.abandonment(class) {
                 None => (Load::Nothing, Load::Nothing),
                 Some(next) if encoder.push(&header_of(&next), next.payload, message::Place::Last) => {
                     (load, Load::Nothing)

@@ -40,6 +40,8 @@ pub(super) enum Load {
     Messages { class: Priority, first: u64, last: u64 },
     /// Some of a message's payload.
     Part { ticket: Ticket, offset: u32, len: u32 },
+    /// The word that the message of the class which was begun last is given up.
+    Abandonment { class: Priority },
     /// All parts of a message have arrived, the last of them with record `newest`; here only its end is waited for.
     Whole { ticket: Ticket, newest: u64 },
 }
@@ -254,7 +256,8 @@ impl<const N: usize> Sent<N> {
     /// nothing flying no acknowledgement would ever free any.
     ///
     /// Gaps are closed, and if that does not do two lost records of one class become one; what lies between them is sent
-    /// twice, if it has arrived.
+    /// twice, if it has arrived. It is never a message in parts, which goes by parts alone: what was sent again in part can be
+    /// joined with its rest, and nothing else fills the table.
     pub(super) fn make_room(&mut self) {
         if self.has_room_for_probe() || self.flying > 0 {
             return;
@@ -265,12 +268,15 @@ impl<const N: usize> Sent<N> {
         }
         for i in 0..self.len {
             let Some((Place(earlier), class, first, last)) = self.lost_messages(i) else { continue };
-            let later = (i + 1..self.len)
-                .filter_map(|j| self.lost_messages(j))
-                .find(|(_, other_class, ..)| *other_class == class);
-            let Some((Place(later), _, other_first, other_last)) = later else { continue };
-            self.ring[later].load =
-                Load::Messages { class, first: first.min(other_first), last: last.max(other_last) };
+            let joined = (i + 1..self.len).filter_map(|j| self.lost_messages(j)).find_map(
+                |(place, other, other_first, other_last)| {
+                    let (first, last) = (first.min(other_first), last.max(other_last));
+                    (other == class && !self.has_parts_within(class, first, last))
+                        .then_some((place, first, last))
+                },
+            );
+            let Some((Place(later), first, last)) = joined else { continue };
+            self.ring[later].load = Load::Messages { class, first, last };
             self.ring[earlier].load = Load::Nothing;
             self.ring[earlier].state = State::Gone;
             self.compact();
@@ -287,6 +293,16 @@ impl<const N: usize> Sent<N> {
             }
             _ => None,
         }
+    }
+
+    /// Whether a message of a class from one ordinal to another went in parts and is not settled.
+    fn has_parts_within(&self, class: Priority, first: u64, last: u64) -> bool {
+        self.carries(|load| match load {
+            Load::Part { ticket, .. } | Load::Whole { ticket, .. } => {
+                ticket.class == class && (first..=last).contains(&ticket.ordinal)
+            }
+            _ => false,
+        })
     }
 
     /// Closes the gaps that records have left which are gone.
@@ -573,6 +589,29 @@ mod tests {
             scene.sent.reduce(place, Load::Nothing);
         }
         assert_eq!(awaited, 34);
+    }
+
+    #[test]
+    fn lost_records_on_either_side_of_a_message_in_parts_are_not_joined() {
+        let mut scene = Scene::measured();
+        let (messages, part) = (
+            |first, last| Load::Messages { class: Priority::Low, first, last },
+            |offset| Load::Part { ticket: Ticket { class: Priority::Low, ordinal: 2 }, offset, len: 1000 },
+        );
+        let parts = (0..12).map(|i| part(i * 1000));
+        let loads =
+            [messages(1, 1)].into_iter().chain(parts).chain([messages(3, 3), messages(4, 6), part(12_000)]);
+        for (counter, load) in (1..).zip(loads) {
+            scene.sent.push(Record { load, ..scene.record(counter) });
+        }
+        scene.wait(500);
+        scene.ack(&[99..=99]);
+
+        scene.sent.make_room();
+
+        let ring = (0..scene.sent.len).map(|i| scene.sent.ring[(scene.sent.oldest + i) % 16].load);
+        let kept: Vec<_> = ring.filter(|load| matches!(load, Load::Messages { .. })).collect();
+        assert_eq!(kept, [messages(1, 1), messages(3, 6)]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::*;
 use crate::aead::ChaChaPoly;
 use crate::identity::Identity;
-use crate::ids::NodeType;
-use crate::outbox::{FixedStorage, Payload, TinyOutbox};
+use crate::ids::{NodeType, Reliability};
+use crate::outbox::{FixedStorage, Header, Payload, Ticket};
 use crate::profile::Security;
 use crate::time::Duration;
 use crate::wire::hello::NetworkTag;
@@ -12,6 +12,7 @@ use crate::wire::message::Methods;
 use rand_core::SeedableRng;
 
 type Tiny = DatagramSession<ChaChaPoly, 8>;
+type Queue = Outbox<FixedStorage<8192, 16>>;
 
 #[test]
 fn an_acknowledgement_of_what_was_never_sent_closes_the_session() {
@@ -88,12 +89,85 @@ fn a_lost_word_that_all_is_done_is_repeated_with_the_next_pong() {
     assert!(scene.ends[0].outbox.is_idle());
 }
 
+#[test]
+fn the_word_that_a_message_is_given_up_is_said_until_it_arrives() {
+    let mut scene = Scene::up();
+    let mut buf = [0; MAX_DATAGRAM];
+    scene.run_for(Duration::from_millis(100));
+    let ticket = scene.push_of(0, 0, &[0; 3000]);
+    let len = scene.write(0, &mut buf).unwrap();
+    scene.give(1, &mut buf[..len]);
+    assert!(scene.ends[0].outbox.cancel(ticket));
+    scene.push_of(1, 0, &[1; 3000]);
+    assert!(scene.write(0, &mut buf).is_some(), "it is said, and lost");
+
+    scene.run_for(Duration::from_secs(3));
+
+    let heard = &scene.ends[1].heard;
+    assert_eq!(
+        heard[..3],
+        [(0, 0), (0, 3000), (1, 0)],
+        "nothing is begun before the end of the other is known"
+    );
+    assert_eq!(heard.len(), 5);
+    assert!(scene.ends[0].outbox.is_idle());
+}
+
+#[test]
+fn a_message_that_expires_before_its_lost_part_is_sent_again_is_given_up_in_words() {
+    let mut scene = Scene::up();
+    let mut buf = [0; MAX_DATAGRAM];
+    scene.run_for(Duration::from_millis(100));
+    scene.push_of(0, 1, &[0; 3000]);
+    for is_lost in [false, true, false] {
+        let len = scene.write(0, &mut buf).unwrap();
+        if !is_lost {
+            scene.give(1, &mut buf[..len]);
+        }
+    }
+    scene.now = scene.now.after(Duration::from_secs(2));
+
+    scene.run_for(Duration::from_secs(3));
+
+    let heard = &scene.ends[1].heard;
+    assert_eq!((heard.len(), heard[2]), (3, (0, 3000)));
+    assert_eq!(scene.ends[0].outbox.counters().unconfirmed, 1);
+    assert!(scene.ends[0].outbox.is_idle());
+}
+
+#[test]
+fn the_word_that_a_message_is_given_up_counts_as_in_credit() {
+    let mut scene = Scene::up();
+    let mut buf = [0; MAX_DATAGRAM];
+    scene.run_for(Duration::from_millis(100));
+    scene.ends[1].hoards = true;
+    for sequence in 0..3 {
+        let ticket = scene.push_of(sequence, 0, &[0; 1200]);
+        let len = scene.write(0, &mut buf).unwrap();
+        scene.give(1, &mut buf[..len]);
+        assert!(scene.ends[0].outbox.cancel(ticket));
+        scene.run_for(Duration::from_secs(1));
+    }
+    assert_eq!(scene.ends[1].received, 6);
+
+    // What is left of 4,096 bytes, but for three times 64.
+    scene.push_of(3, 0, &[0; 500]);
+    scene.run_for(Duration::from_secs(1));
+
+    assert_eq!(scene.ends[1].refused, []);
+    assert_eq!(scene.ends[1].received, 6);
+}
+
 struct End {
     session: Tiny,
-    outbox: TinyOutbox,
+    outbox: Queue,
     closed: Option<Closed>,
-    /// Messages that came.
+    /// Messages, and parts of them, that came.
     received: usize,
+    /// The parts among them: of which message, and where they stand in it.
+    heard: std::vec::Vec<(u64, u32)>,
+    /// Why records were not taken.
+    refused: std::vec::Vec<Reason>,
     /// Where the last record with messages ends.
     mark: Option<Mark>,
     /// Whether the application is not done with what comes.
@@ -119,7 +193,7 @@ impl Scene {
             network: NetworkTag::of("test"),
             node_type: NodeType::Hyphae,
             boot_id: 1,
-            max_message: 1024,
+            max_message: 4096,
             max_record: 1200,
             window: 4096,
             compression: Methods::NONE,
@@ -136,9 +210,11 @@ impl Scene {
         let dialled = Tiny::accept(now, wall, &identities[1], config, line, cid, &mut rng);
         let end = |session| End {
             session,
-            outbox: TinyOutbox::new(FixedStorage::default()),
+            outbox: Queue::new(FixedStorage::default()),
             closed: None,
             received: 0,
+            heard: std::vec::Vec::new(),
+            refused: std::vec::Vec::new(),
             mark: None,
             hoards: false,
         };
@@ -169,14 +245,16 @@ impl Scene {
             Received::Offer(_) => session.handle_verdict(self.now, outbox, Ok(())),
             Received::Messages(messages) => {
                 let mark = messages.mark();
-                let count = messages.count();
                 let end = &mut self.ends[to];
-                end.received += count;
+                end.received += messages.len();
+                end.heard
+                    .extend(messages.filter_map(|message| Some((message.id.sequence, message.part?.offset))));
                 end.mark = Some(mark);
                 if !end.hoards {
                     self.consume(to);
                 }
             }
+            Received::Dropped(reason) => self.ends[to].refused.push(reason),
             _ => {}
         }
         self.run_events(to);
@@ -192,9 +270,12 @@ impl Scene {
 
     /// Queues a message at the dialling end.
     fn push(&mut self, sequence: u64) {
-        let reliability = crate::ids::Reliability::High;
-        let header = crate::outbox::Header { sequence, reliability, ..crate::outbox::Header::default() };
-        self.ends[0].outbox.push(self.now, header, Payload::Copied(b"message")).unwrap();
+        self.push_of(sequence, 0, b"message");
+    }
+
+    fn push_of(&mut self, sequence: u64, ttl: u32, payload: &[u8]) -> Ticket {
+        let header = Header { sequence, reliability: Reliability::High, ttl, ..Header::default() };
+        self.ends[0].outbox.push(self.now, header, Payload::Copied(payload)).unwrap()
     }
 
     fn write(&mut self, from: usize, buf: &mut [u8]) -> Option<usize> {

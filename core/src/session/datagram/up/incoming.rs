@@ -174,7 +174,14 @@ impl<A: Aead, const N: usize> Up<A, N> {
         self.sealer.handle_opened(ranges.largest() + 1);
         let parted = &mut self.parted;
         let arrive = |counter, load| {
-            let Load::Part { ticket, len, .. } = load else { return load };
+            let (ticket, len) = match load {
+                Load::Part { ticket, len, .. } => (ticket, len),
+                Load::Abandonment { class } => {
+                    outbox.handle_abandonment_arrived(class);
+                    return Load::Nothing;
+                }
+                _ => return load,
+            };
             let Some(newest) = parted.handle_arrival(counter, ticket, len) else { return Load::Nothing };
             outbox.handle_parts_arrived(ticket.class);
             Load::Whole { ticket, newest }
@@ -191,7 +198,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
             Load::Whole { ticket: Ticket { class, ordinal }, .. } => {
                 outbox.handle_delivered(class, ordinal, ordinal);
             }
-            Load::Nothing | Load::Drain | Load::Grant | Load::Part { .. } => {}
+            Load::Nothing | Load::Drain | Load::Grant | Load::Part { .. } | Load::Abandonment { .. } => {}
         });
     }
 

@@ -247,7 +247,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
         self.route.handle_sent(len);
         if load != Load::Nothing {
             self.window.handle_sent(now, len as u64, self.rtt.smoothed());
-            let counts = matches!(load, Load::Messages { .. } | Load::Part { .. });
+            let counts = matches!(load, Load::Messages { .. } | Load::Part { .. } | Load::Abandonment { .. });
             let cost = if counts { cost(body_len) } else { 0 };
             self.allowance.handle_sent(if counts { body_len } else { 0 });
             let len = len as u32;
