@@ -1,7 +1,8 @@
 //! How much each end may send before the other's application is done with what came: the credit of both directions.
 //!
 //! Credit counts the bodies of message records since the session began, in total, so that an update that is late or comes
-//! twice does no harm. A short body counts as [`LEAST`], as what a receiver keeps of each record is never less.
+//! twice does no harm. A short body counts as [`LEAST`], as what a receiver keeps of each record is never less. Datagram peers
+//! are told what is left of it, beside what has arrived, as both ends may think otherwise of what was lost.
 
 /// What the body of the shortest record with messages counts as.
 const LEAST: usize = 64;
@@ -12,7 +13,14 @@ pub(super) fn cost(body_len: usize) -> u64 {
     if body_len == 0 { 0 } else { body_len.max(LEAST) as u64 }
 }
 
-/// What the peer lets this end send.
+/// The longest body that `credit` takes of which so much is `spent`.
+#[inline]
+pub(super) fn room(credit: u64, spent: u64) -> usize {
+    let room = usize::try_from(credit.saturating_sub(spent)).unwrap_or(usize::MAX);
+    if room < LEAST { 0 } else { room }
+}
+
+/// What the peer of a stream lets this end send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     limit: u64,
@@ -34,19 +42,13 @@ impl Allowance {
     /// The longest body that may be sent.
     #[inline]
     pub(super) fn room(&self) -> usize {
-        let room = usize::try_from(self.limit.saturating_sub(self.spent)).unwrap_or(usize::MAX);
-        if room < LEAST { 0 } else { room }
+        room(self.limit, self.spent)
     }
 
     /// A record with a body of so many bytes was written.
     #[inline]
     pub(super) fn handle_sent(&mut self, body_len: usize) {
         self.spent = self.spent.saturating_add(cost(body_len));
-    }
-
-    /// Records that counted as so much are lost: the peer never held them.
-    pub(super) fn handle_lost(&mut self, cost: u64) {
-        self.spent = self.spent.saturating_sub(cost);
     }
 }
 
@@ -108,6 +110,11 @@ impl Grant {
     /// What the peer may send in total, worth its bytes or not: where an update can be lost it is said again and again.
     pub(super) fn total(&self) -> u64 {
         self.told + self.raise()
+    }
+
+    /// How much of that has not come.
+    pub(super) fn left(&self) -> u64 {
+        self.total() - self.received
     }
 
     /// What the peer was told last.

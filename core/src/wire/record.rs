@@ -52,7 +52,7 @@ pub struct RecordHeader {
     pub clock: u16,
     /// The sender is done with all records whose counter is less.
     pub ack: Option<u64>,
-    /// Bytes of record bodies in total that the sender lets the receiver send.
+    /// Bytes of record bodies that the sender lets the receiver send: in total, or over datagrams beside what has arrived.
     pub credit: Option<u64>,
     /// A token to be returned.
     pub ping: Option<u8>,

@@ -85,6 +85,8 @@ pub(super) struct Sent<const N: usize> {
     len: usize,
     /// Records that fly.
     flying: usize,
+    /// What they count as in credit.
+    flying_cost: u64,
     /// The newest record of which the peer has said that it arrived.
     largest_acked: Option<u64>,
     /// When the next record counts as lost by time.
@@ -111,6 +113,7 @@ impl<const N: usize> Sent<N> {
             oldest: 0,
             len: 0,
             flying: 0,
+            flying_cost: 0,
             largest_acked: None,
             loss_at: None,
             probed_at: now,
@@ -135,6 +138,11 @@ impl<const N: usize> Sent<N> {
         self.len < N
     }
 
+    /// What the records count as in credit that may still arrive, as far as is known: neither acknowledged nor lost.
+    pub(super) fn flying_cost(&self) -> u64 {
+        self.flying_cost
+    }
+
     pub(super) fn largest_acked(&self) -> Option<u64> {
         self.largest_acked
     }
@@ -145,12 +153,13 @@ impl<const N: usize> Sent<N> {
         self.ring[(self.oldest + self.len) % N] = Record { state: State::Flying, ..record };
         self.len += 1;
         self.flying += 1;
+        self.flying_cost += record.cost;
         self.probed_at = record.sent_at;
         self.probes = self.probes.saturating_sub(1);
     }
 
     /// The peer says that these records have arrived: RFC 9002, A.7. `arrive` is told what each one carried, and says what
-    /// waits for the application's end of it. Gives what the records that are found lost count as in credit.
+    /// waits for the application's end of it.
     pub(super) fn handle_ranges(
         &mut self,
         now: Instant,
@@ -158,7 +167,7 @@ impl<const N: usize> Sent<N> {
         rtt: &mut Rtt,
         window: &mut Window,
         mut arrive: impl FnMut(u64, Load) -> Load,
-    ) -> u64 {
+    ) {
         // A ping that was answered has no place here, and tells as much of those sent before it.
         let mut is_news = self.largest_acked < Some(ranges.largest());
         self.largest_acked = self.largest_acked.max(Some(ranges.largest()));
@@ -173,6 +182,7 @@ impl<const N: usize> Sent<N> {
             }
             if record.state == State::Flying {
                 self.flying -= 1;
+                self.flying_cost -= record.cost;
                 window.handle_arrived(record.sent_at, u64::from(record.len));
             }
             record.load = arrive(record.counter, record.load);
@@ -181,7 +191,7 @@ impl<const N: usize> Sent<N> {
             is_news = true;
         }
         if !is_news {
-            return 0;
+            return;
         }
         if let Some((newest, sent_at)) = news
             && newest == ranges.largest()
@@ -191,7 +201,7 @@ impl<const N: usize> Sent<N> {
         }
         self.timeouts = 0;
         self.probes = 0;
-        self.detect(now, rtt, window)
+        self.detect(now, rtt, window);
     }
 
     /// The peer's application is done with all records below `done` that have arrived: their loads are settled.
@@ -209,11 +219,10 @@ impl<const N: usize> Sent<N> {
         self.trim();
     }
 
-    /// Finds what is lost by time, or asks for a probe. Gives what the records that are found lost
-    /// count as in credit.
-    pub(super) fn handle_timeout(&mut self, now: Instant, rtt: &Rtt, window: &mut Window) -> u64 {
+    /// Finds what is lost by time, or asks for a probe.
+    pub(super) fn handle_timeout(&mut self, now: Instant, rtt: &Rtt, window: &mut Window) {
         if self.due_at(rtt).is_none_or(|at| at > now) {
-            return 0;
+            return;
         }
         if self.loss_at.is_some() {
             return self.detect(now, rtt, window);
@@ -221,7 +230,6 @@ impl<const N: usize> Sent<N> {
         self.timeouts = self.timeouts.saturating_add(1);
         self.probed_at = now;
         self.probes = PROBES as u8;
-        0
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -335,11 +343,11 @@ impl<const N: usize> Sent<N> {
     }
 
     /// Section 6.1, and section 7.6 for what is found.
-    fn detect(&mut self, now: Instant, rtt: &Rtt, window: &mut Window) -> u64 {
+    fn detect(&mut self, now: Instant, rtt: &Rtt, window: &mut Window) {
         self.loss_at = None;
-        let Some(largest) = self.largest_acked else { return 0 };
+        let Some(largest) = self.largest_acked else { return };
         let delay = rtt.loss_delay();
-        let (mut lost_cost, mut newest_lost, mut silence) = (0, None, Silence::default());
+        let (mut newest_lost, mut silence) = (None, Silence::default());
         for i in 0..self.len {
             let record = &mut self.ring[(self.oldest + i) % N];
             if record.counter > largest {
@@ -357,8 +365,8 @@ impl<const N: usize> Sent<N> {
             }
             record.state = if record.load == Load::Nothing { State::Gone } else { State::Lost };
             self.flying -= 1;
+            self.flying_cost -= record.cost;
             window.handle_lost(u64::from(record.len));
-            lost_cost += record.cost;
             newest_lost = Some(record.sent_at);
             if self.measured_at.is_some_and(|since| record.sent_at > since) {
                 silence.extend(record.sent_at);
@@ -371,7 +379,6 @@ impl<const N: usize> Sent<N> {
             }
         }
         self.trim();
-        lost_cost
     }
 
     fn find(&self, is_such: impl Fn(&Record) -> bool) -> Option<(Place, Load)> {

@@ -65,20 +65,22 @@ fn a_table_that_lost_records_fill_goes_on_when_the_path_does() {
 }
 
 #[test]
+fn a_lost_word_that_all_is_done_is_repeated_with_the_credit_that_was_lost_with_it() {
+    let mut scene = Scene::hoarding();
+    scene.lose_the_word();
+
+    scene.run_for(Duration::from_secs(1));
+
+    assert_eq!(scene.ends[0].outbox.counters().confirmed, 1);
+    assert!(scene.ends[0].outbox.is_idle());
+}
+
+#[test]
 fn a_lost_word_that_all_is_done_is_repeated_with_the_next_pong() {
-    let mut scene = Scene::up();
-    let mut buf = [0; MAX_DATAGRAM];
-    scene.run_for(Duration::from_millis(100));
-    scene.push(0);
-    let len = scene.write(0, &mut buf).unwrap();
-    // It has arrived before the application is done with it, and only that is heard.
-    scene.ends[1].hoards = true;
-    scene.give(1, &mut buf[..len]);
-    scene.run_for(Duration::from_millis(100));
-    scene.consume(1);
-    scene.now = scene.now.after(Duration::from_millis(25));
-    scene.ends[1].handle_timeout(scene.now);
-    assert!(scene.write(1, &mut buf).is_some(), "it is said, and lost");
+    let mut scene = Scene::hoarding();
+    // With a message, which comes again without it.
+    scene.ends[1].outbox.push(scene.now, Header::default(), Payload::Copied(b"answer")).unwrap();
+    scene.lose_the_word();
     scene.run_for(Duration::from_secs(1));
     assert_eq!(scene.ends[0].outbox.counters().confirmed, 0);
 
@@ -133,6 +135,35 @@ fn a_message_that_expires_before_its_lost_part_is_sent_again_is_given_up_in_word
     assert_eq!((heard.len(), heard[2]), (3, (0, 3000)));
     assert_eq!(scene.ends[0].outbox.counters().unconfirmed, 1);
     assert!(scene.ends[0].outbox.is_idle());
+}
+
+#[test]
+fn a_record_that_comes_after_it_was_thought_lost_gives_no_credit_twice() {
+    let mut scene = Scene::up();
+    let (mut buf, mut late) = ([0; MAX_DATAGRAM], [0; MAX_DATAGRAM]);
+    scene.run_for(Duration::from_millis(100));
+    scene.ends[1].hoards = true;
+    scene.push_of(0, 0, &[0; 800]);
+    let late_len = scene.write(0, &mut late).unwrap();
+    for sequence in 1..4 {
+        scene.push_of(sequence, 0, &[0; 800]);
+        let len = scene.write(0, &mut buf).unwrap();
+        scene.give(1, &mut buf[..len]);
+    }
+    scene.run_for(Duration::from_millis(50));
+    assert_eq!(scene.ends[1].received, 4, "what was thought lost came again");
+    scene.give(1, &mut late[..late_len]);
+    scene.run_for(Duration::from_millis(100));
+
+    // Five records of 800 bytes and more leave no room in a window of 4,096 bytes.
+    scene.push_of(4, 0, &[0; 800]);
+    scene.run_for(Duration::from_secs(1));
+
+    assert_eq!(scene.ends[1].refused, []);
+    scene.ends[1].hoards = false;
+    scene.consume(1);
+    scene.run_for(Duration::from_secs(10));
+    assert_eq!(scene.ends[0].outbox.counters().confirmed, 5);
 }
 
 #[test]
@@ -222,6 +253,26 @@ impl Scene {
         scene.run();
         assert!(scene.ends.iter().all(|end| end.session.is_up()));
         scene
+    }
+
+    /// A message has arrived, with which the application is not done; that it arrived was heard.
+    fn hoarding() -> Self {
+        let (mut scene, mut buf) = (Self::up(), [0; MAX_DATAGRAM]);
+        scene.run_for(Duration::from_millis(100));
+        scene.push(0);
+        let len = scene.write(0, &mut buf).unwrap();
+        scene.ends[1].hoards = true;
+        scene.give(1, &mut buf[..len]);
+        scene.run_for(Duration::from_millis(100));
+        scene
+    }
+
+    /// The application is done with it, which is said once, and lost.
+    fn lose_the_word(&mut self) {
+        self.consume(1);
+        self.now = self.now.after(Duration::from_millis(25));
+        self.ends[1].handle_timeout(self.now);
+        assert!(self.write(1, &mut [0; MAX_DATAGRAM]).is_some());
     }
 
     /// Carries datagrams until both ends are quiet.

@@ -99,6 +99,10 @@ impl<A: Aead, const N: usize> Up<A, N> {
         if header.rekey {
             return Err(Reason::Violation);
         }
+        // Credit counts from what the acknowledgement names.
+        if header.ack.is_some() != header.credit.is_some() {
+            return Err(Reason::Violation);
+        }
         let written = self.sealer.count();
         if header.ack.is_some_and(|done| done > written)
             || ranges.as_ref().is_some_and(|ranges| ranges.largest() >= written)
@@ -134,11 +138,8 @@ impl<A: Aead, const N: usize> Up<A, N> {
         if let Some(answered) = self.standing.pulse.handle_record(now, header) {
             self.sealer.handle_opened(answered + 1);
         }
-        if let Some(credit) = header.credit {
-            self.allowance.handle_credit(credit);
-        }
-        if let (Some(done), Some(ranges)) = (header.ack, ranges) {
-            self.handle_ack(now, *counter, done, ranges, outbox);
+        if let (Some(done), Some(ranges), Some(credit)) = (header.ack, ranges, header.credit) {
+            self.handle_ack(now, *counter, (done, credit), ranges, outbox);
         }
         match control {
             Some(Control::Close { code }) => return Ok(Content::Close { code }),
@@ -167,7 +168,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
         &mut self,
         now: Instant,
         counter: u64,
-        done: u64,
+        (done, credit): (u64, u64),
         ranges: &Ranges,
         outbox: &mut Outbox<S>,
     ) {
@@ -186,13 +187,13 @@ impl<A: Aead, const N: usize> Up<A, N> {
             outbox.handle_parts_arrived(ticket.class);
             Load::Whole { ticket, newest }
         };
-        let lost = self.sent.handle_ranges(now, ranges, &mut self.rtt, &mut self.window, arrive);
-        self.allowance.handle_lost(lost);
-        // Records that were overtaken say what was done before others arrived that are not done.
+        self.sent.handle_ranges(now, ranges, &mut self.rtt, &mut self.window, arrive);
+        // Records that were overtaken say what was done before others arrived that are not done, and that take credit.
         if self.newest_ack.is_some_and(|newest| counter < newest) {
             return;
         }
         self.newest_ack = Some(counter);
+        self.credit = credit;
         self.sent.handle_done(done, |load| match load {
             Load::Messages { class, first, last } => outbox.handle_delivered(class, first, last),
             Load::Whole { ticket: Ticket { class, ordinal }, .. } => {

@@ -22,7 +22,7 @@ use crate::handshake::{Config, Counterpart, Finished};
 use crate::ids::Hints;
 use crate::outbox::{Outbox, Storage};
 use crate::record::{KeyLife, PhasedOpener, Sealer, SessionKeys};
-use crate::session::credit::{Allowance, Grant};
+use crate::session::credit::{self, Grant};
 use crate::session::message::Mark;
 use crate::session::standing::Standing;
 use crate::time::{Duration, Instant};
@@ -50,7 +50,8 @@ pub(super) struct Up<A, const N: usize> {
     sent: Sent<N>,
     rtt: Rtt,
     window: Window,
-    allowance: Allowance,
+    /// What the peer takes beside all that it had taken when it said so.
+    credit: u64,
     grant: Grant,
     parted: Parted,
     route: Route,
@@ -83,7 +84,8 @@ impl<A: Aead, const N: usize> Up<A, N> {
             sent: Sent::new(now),
             rtt,
             window: Window::new(now),
-            allowance: Allowance::new(peer.hello().max_record),
+            // Before it has said anything, the peer takes one record.
+            credit: peer.hello().max_record.into(),
             grant: Grant::new(config.window, config.max_record.max(layout::MIN_MAX_LEN)),
             parted: Parted::default(),
             route,
@@ -164,6 +166,11 @@ impl<A: Aead, const N: usize> Up<A, N> {
         }
     }
 
+    /// The longest body that the peer takes: all that flies may come before it.
+    fn credit_room(&self) -> usize {
+        credit::room(self.credit, self.sent.flying_cost())
+    }
+
     pub(super) fn handle_ping_request(&mut self) {
         self.standing.pulse.handle_ping_request();
     }
@@ -176,8 +183,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
         self.arrivals.handle_timeout(now);
         self.standing.handle_timeout(now);
         self.opener.handle_timeout(now);
-        let lost = self.sent.handle_timeout(now, &self.rtt, &mut self.window);
-        self.allowance.handle_lost(lost);
+        self.sent.handle_timeout(now, &self.rtt, &mut self.window);
         self.standing.overdue(now)
     }
 

@@ -71,7 +71,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
             // Alone in its record, or what once filled one would find no room beside an acknowledgement.
             let header = self.header(now);
             let at = self.begin(&header, None, buf);
-            let body_max = (room - TAG_LEN - at).min(self.allowance.room());
+            let body_max = (room - TAG_LEN - at).min(self.credit_room());
             let (load, body_len) =
                 body::write_again(now, outbox, &mut self.sent, probes, &mut buf[at..at + body_max]);
             if body_len > 0 {
@@ -101,17 +101,13 @@ impl<A: Aead, const N: usize> Up<A, N> {
             return None;
         }
         // With every pong, whether or not anything is new: an acknowledgement that was lost is not missed by a peer whose
-        // records have all arrived, and which still waits to hear that they are done.
-        let mut told = match self.standing.pulse.pong_token() {
-            Some(_) => self.arrivals.current(now),
-            None => self.arrivals.pending(now),
-        };
+        // records have all arrived, and which still waits to hear that they are done. Credit counts from what it names.
+        let tells_all =
+            self.standing.pulse.pong_token().is_some() || grants_again || self.grant.pending().is_some();
+        let mut told = if tells_all { self.arrivals.current(now) } else { self.arrivals.pending(now) };
         let mut header = RecordHeader {
             ack: told.as_ref().map(|told| told.done),
-            credit: match told.is_some() || grants_again {
-                true => Some(self.grant.total()),
-                false => self.grant.pending(),
-            },
+            credit: told.as_ref().map(|_| self.grant.left()),
             ping: self.standing.pulse.ping_token(),
             pong: self.standing.pulse.pong_token(),
             ..self.header(now)
@@ -135,7 +131,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
         let at = self.begin(&header, told.as_ref(), buf);
         let (load, body_len) = match loads {
             true => {
-                let body_max = (buf.len() - TAG_LEN - at).saturating_sub(SLACK).min(self.allowance.room());
+                let body_max = (buf.len() - TAG_LEN - at).saturating_sub(SLACK).min(self.credit_room());
                 let piece_len = self.piece_len().into();
                 body::write_new(now, outbox, &mut self.parted, piece_len, &mut buf[at..at + body_max])
             }
@@ -145,7 +141,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
             return None;
         }
         // What a peer may wait for with nothing under way is asked about like a message.
-        let is_raised = header.credit.is_some_and(|credit| grants_again || credit > self.grant.told());
+        let is_raised = header.credit.is_some() && (grants_again || self.grant.total() > self.grant.told());
         let load = match load {
             Load::Nothing if body_len == 0 && is_raised && self.sent.has_room() => Load::Grant,
             load => load,
@@ -234,8 +230,8 @@ impl<A: Aead, const N: usize> Up<A, N> {
         if header.ack.is_some() {
             self.arrivals.handle_sent();
         }
-        if let Some(credit) = header.credit {
-            self.grant.handle_sent(credit);
+        if header.credit.is_some() {
+            self.grant.handle_sent(self.grant.total());
         }
         if let Some(token) = header.ping {
             self.route.handle_ping(token);
@@ -249,7 +245,6 @@ impl<A: Aead, const N: usize> Up<A, N> {
             self.window.handle_sent(now, len as u64, self.rtt.smoothed());
             let counts = matches!(load, Load::Messages { .. } | Load::Part { .. } | Load::Abandonment { .. });
             let cost = if counts { cost(body_len) } else { 0 };
-            self.allowance.handle_sent(if counts { body_len } else { 0 });
             let len = len as u32;
             self.sent.push(Record { counter, sent_at: now, len, cost, load, state: State::Flying });
         }
@@ -262,6 +257,7 @@ impl<A: Aead, const N: usize> Up<A, N> {
         let header = RecordHeader {
             body: Body::Control,
             ack: told.as_ref().map(|told| told.done),
+            credit: told.as_ref().map(|_| self.grant.left()),
             ..self.header(now)
         };
         let at = self.begin(&header, told.as_ref(), buf);
