@@ -15,6 +15,7 @@ use hyphal_core::outbox::{self, Header, Ticket};
 use hyphal_core::time::Instant;
 use hyphal_core::wire::family::Family;
 use hyphal_core::wire::revocation::REVOCATIONS;
+use tokio::task::coop;
 
 use crate::builder::MAX_MESSAGE;
 use crate::closing::{self, Closed, Wishes};
@@ -379,7 +380,11 @@ impl<'m, I: Iterator<Item = Outgoing<'m>> + Unpin> Future for SendBatch<'m, I> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut made = 0;
         loop {
-            match ready!(self.poll_next_part(cx)) {
+            // A queue that sheds, or that a link empties meanwhile, is never full.
+            let turn = ready!(coop::poll_proceed(cx));
+            let part = ready!(self.poll_next_part(cx));
+            turn.made_progress();
+            match part {
                 Ok(Part::More) => {}
                 Ok(Part::Closing) if made < CLOSED => made += 1,
                 Ok(Part::Closing) => {

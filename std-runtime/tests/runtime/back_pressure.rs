@@ -1,5 +1,7 @@
 //! A receiver that does not come back for more stops its senders, within bounds, and loses nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyphal::{Limits, Node, NodeId, Outcome, Outgoing, Overflow, Priority, Reason, SendError, SendOptions};
@@ -123,6 +125,25 @@ async fn a_message_that_sheds_does_not_stand_behind_senders_that_wait() {
 
     assert!(direct.is_ok());
     assert_eq!(broadcast.refused, [(absent, SendError::QueueFull)]);
+}
+
+#[tokio::test]
+async fn a_long_batch_that_never_waits_lets_other_tasks_have_their_turn() {
+    let (node, absent) = node_with_room_for(4).await;
+    let options = SendOptions::default().overflow(Overflow::Shed);
+    let (had_turn, count) = (Arc::new(AtomicBool::new(false)), 1_000_000);
+    let other = tokio::spawn({
+        let had_turn = Arc::clone(&had_turn);
+        async move { had_turn.store(true, Relaxed) }
+    });
+
+    let messages = (0..count)
+        .take_while(|_| !had_turn.load(Relaxed))
+        .map(|_| Outgoing { options, ..Outgoing::new(1, b"x") });
+    let sent = within(node.send_batch(absent, messages)).await.unwrap();
+
+    assert!(sent < count, "the only thread was the batch's until its end");
+    within(other).await.unwrap();
 }
 
 /// A node whose queues hold so many messages, and a peer of it that is not there.
