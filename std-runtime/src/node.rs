@@ -80,7 +80,12 @@ impl Node {
     /// That holds for an absent stranger too: the message waits until it comes back, its place in a full table is given
     /// away or it is removed, or the time to live passes.
     ///
-    /// Cancellation safe: dropped before it is ready, it has queued nothing.
+    /// Cancellation safe: dropped before it is ready, it has queued nothing; a Guaranteed message that was on its way to the disk
+    /// is accepted all the same if it gets there.
+    ///
+    /// Await it, or drop it. One that was polled and is kept without being polled further keeps its place: those who wait for
+    /// room at that peer wait behind it, and where it is Guaranteed nothing that is accepted later in the same priority is sent
+    /// to that peer. So in a `select!` in a loop, let each turn finish it or drop it, or give it a task of its own.
     ///
     /// # Errors
     /// Anything of [`SendError`]; `QueueFull` only if the message does not wait.
@@ -97,7 +102,8 @@ impl Node {
 
     /// The same, with a receipt that tells what became of the message.
     ///
-    /// At most 65,536 receipts to one peer may be open; further tracked messages find the queue full.
+    /// At most 65,536 receipts to one peer may be open; further tracked messages find the queue full. To be awaited or dropped
+    /// as [`send_direct`](Self::send_direct).
     ///
     /// # Errors
     /// Anything of [`SendError`]; `QueueFull` only if the message does not wait.

@@ -176,7 +176,8 @@ fn make_room(lane: &mut Lane, now: Instant, options: SendOptions, len: usize) {
 ///
 /// While it waits for room it keeps its place in the line for that peer, and whoever came later waits behind it:
 /// poll it until it is ready, or drop it. One that is kept and not polled holds up all other waiting senders to the peer,
-/// and `try_send_direct` is refused as `QueueFull` meanwhile.
+/// and `try_send_direct` is refused as `QueueFull` meanwhile. While its Guaranteed messages are on their way to the disk, it
+/// holds up what is accepted later in their priorities in the same way.
 #[must_use = "nothing is sent unless the batch is awaited"]
 pub struct SendBatch<'m, I: Iterator<Item = Outgoing<'m>>> {
     hub: Arc<Hub>,
