@@ -162,6 +162,11 @@ impl Parts {
         Self { total, front: 0, aside: BTreeMap::new() }
     }
 
+    /// How many bytes the message has.
+    pub(crate) fn total(&self) -> u32 {
+        self.total
+    }
+
     /// Whether all bytes have come.
     pub(crate) fn are_complete(&self) -> bool {
         self.front == self.total

@@ -81,6 +81,8 @@ enum Step {
     Release(u16),
     /// The receiver refuses what its application was to have.
     Refuse(u16),
+    /// The receiver has no memory for what its application was to have, lets go of it and asks for it again.
+    AskAgain(u16),
     /// One of the refusals under way arrives, whichever, and perhaps stays; or it is lost.
     RefusalToSender(u16, bool),
     LoseRefusal(u16),
@@ -110,6 +112,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => any::<u16>().prop_map(Step::Commit),
         2 => any::<u16>().prop_map(Step::Release),
         3 => any::<u16>().prop_map(Step::Refuse),
+        3 => any::<u16>().prop_map(Step::AskAgain),
         3 => (any::<u16>(), prop::bool::weighted(0.1)).prop_map(|(at, stays)| Step::RefusalToSender(at, stays)),
         1 => any::<u16>().prop_map(Step::LoseRefusal),
         6 => Just(Step::Save),
@@ -265,6 +268,14 @@ impl World {
                     && self.receiver.as_ref().is_some_and(|l| l.epoch() == epoch && l.has_taken(number))
                 {
                     self.refuse(epoch, number);
+                }
+            }
+            Step::AskAgain(at) => {
+                if let Some((epoch, number)) = pick(&mut self.held, at, false)
+                    && let Some(lane) = self.receiver.as_mut().filter(|lane| lane.epoch() == epoch)
+                {
+                    lane.release(number);
+                    self.tell_refusal(epoch, number, Reason::NoRoom);
                 }
             }
             Step::RefusalToSender(at, stays) => {
@@ -428,8 +439,12 @@ impl World {
 
     fn refuse(&mut self, epoch: u64, number: u64) {
         self.refused.insert((epoch, number));
+        self.tell_refusal(epoch, number, Reason::NoReceiver);
+    }
+
+    fn tell_refusal(&mut self, epoch: u64, number: u64, reason: Reason) {
         if self.is_up && self.is_told {
-            let code = Reason::NoReceiver.code();
+            let code = reason.code();
             self.refusals.push(LaneRefusal { class: Priority::High, epoch, code, first: number, count: 1 });
         }
     }

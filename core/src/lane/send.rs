@@ -12,12 +12,12 @@
 
 use core::ops::Range;
 
-use super::window::{Window, numbers};
+use super::window::{Bits, Window, numbers};
 use crate::ids::Priority;
 use crate::wire::delivery::{Lane, LaneRefusal, LaneState, WINDOW};
 use crate::wire::reason::Reason;
 
-/// What a sender remembers of a lane beside its messages: about 200 bytes.
+/// What a sender remembers of a lane beside its messages: about 350 bytes.
 #[derive(Clone, Debug)]
 pub struct SendLane {
     class: Priority,
@@ -32,6 +32,9 @@ pub struct SendLane {
     marking: u64,
     /// The number of the next message.
     next: u64,
+    /// What was sent in this session and is to be sent again in it, of the window from `again_from` on.
+    again: Bits,
+    again_from: u64,
     talk: Talk,
 }
 
@@ -79,6 +82,8 @@ impl SendLane {
             mark: mark.max(base),
             marking: mark.max(base),
             next,
+            again: Bits::default(),
+            again_from: base,
             talk: Talk::Silent,
         }
     }
@@ -104,8 +109,8 @@ impl SendLane {
     }
 
     /// Whether the receiver has answered in this session, and the turn of this number is yet to come in it.
-    pub const fn is_to_come(&self, number: u64) -> bool {
-        matches!(self.talk, Talk::Open { cursor, .. } if cursor <= number)
+    pub fn is_to_come(&self, number: u64) -> bool {
+        matches!(self.talk, Talk::Open { cursor, .. } if cursor <= number || self.is_asked_for(number))
     }
 
     /// Whether the message of this number may have been sent.
@@ -134,12 +139,14 @@ impl SendLane {
     }
 
     /// A session with the receiver is up: the lane is announced when there is something to send or to hear of.
-    pub const fn handle_session_start(&mut self) {
+    pub fn handle_session_start(&mut self) {
+        self.again = Bits::default();
         self.talk = Talk::Unannounced;
     }
 
     /// The session ended. What was sent and not acknowledged is sent again in the next.
-    pub const fn handle_session_end(&mut self) {
+    pub fn handle_session_end(&mut self) {
+        self.again = Bits::default();
         self.talk = Talk::Silent;
     }
 
@@ -205,21 +212,70 @@ impl SendLane {
     /// `is_answer` as for [`handle_state`](Self::handle_state): over another session than the one in which they were sent last it
     /// says nothing, since they may be taken in this one.
     ///
+    /// What had come when there was no memory for it ([`Reason::NoRoom`]) is not lost: the receiver asks for it again, and it is sent
+    /// again next. Of such numbers none is given.
+    ///
     /// # Errors
     /// [`Reason::Violation`] if it refuses what was never sent.
-    pub fn handle_refusal(&self, refusal: &LaneRefusal, is_answer: bool) -> Result<Range<u64>, Reason> {
+    pub fn handle_refusal(&mut self, refusal: &LaneRefusal, is_answer: bool) -> Result<Range<u64>, Reason> {
         if refusal.epoch != self.epoch || refusal.class != self.class || !is_answer {
             return Ok(0..0);
         }
         if refusal.end() > self.fresh.max(self.settled.base()) {
             return Err(Reason::Violation);
         }
+        if refusal.reason() == Reason::NoRoom {
+            self.send_again(refusal.first..refusal.end());
+            return Ok(0..0);
+        }
         Ok(refusal.first..refusal.end())
+    }
+
+    /// Of these numbers, those that were sent in this session and have no fate are to be sent again in it.
+    fn send_again(&mut self, numbers: Range<u64>) {
+        let Talk::Open { cursor, .. } = self.talk else { return };
+        self.forget_settled();
+        let end = numbers.end.min(cursor).min(self.settled.end());
+        for number in numbers.start.max(self.settled.base())..end {
+            if !self.settled.contains(number) {
+                self.again.set(number);
+            }
+        }
+    }
+
+    fn is_asked_for(&self, number: u64) -> bool {
+        self.again_from <= number
+            && number < self.again_from.saturating_add(WINDOW)
+            && !self.settled.contains(number)
+            && self.again.has(number)
+    }
+
+    /// The places of what lies below the base are those of numbers further on.
+    fn forget_settled(&mut self) {
+        let base = self.settled.base();
+        self.again.clear_span(self.again_from, base);
+        self.again_from = base;
+    }
+
+    /// The lowest number that is to be sent again.
+    fn next_again(&mut self) -> Option<u64> {
+        if self.again.is_empty() {
+            return None;
+        }
+        self.forget_settled();
+        let next = (self.settled.base()..self.settled.end()).find(|&number| self.is_asked_for(number));
+        if next.is_none() {
+            self.again = Bits::default();
+        }
+        next
     }
 
     /// The next number to send, if one may be sent now. Its message is then sent ([`handle_sent`](Self::handle_sent)), or passed
     /// over ([`pass`](Self::pass)) as it is being settled, or settled as it is not there any more.
     pub fn poll_next(&mut self) -> Option<u64> {
+        if let Some(number) = self.next_again() {
+            return Some(number);
+        }
         let Talk::Open { cursor, base, .. } = &mut self.talk else { return None };
         *cursor = (*cursor).max(self.settled.base());
         let end = base.saturating_add(WINDOW).min(self.next).min(self.mark);
@@ -237,6 +293,9 @@ impl SendLane {
 
     /// The message of this number is not sent in this session, at least not now.
     pub fn pass(&mut self, number: u64) {
+        if self.is_asked_for(number) {
+            self.again.clear(number);
+        }
         if let Talk::Open { cursor, .. } = &mut self.talk {
             *cursor = (*cursor).max(number.saturating_add(1));
         }
@@ -328,5 +387,90 @@ mod tests {
         lane.handle_sent(number);
 
         assert!(!lane.take_back(number));
+    }
+
+    #[test]
+    fn what_the_receiver_had_no_room_for_is_sent_again_in_the_same_session_before_what_is_new() {
+        let mut lane = open_lane(4);
+        for _ in 0..3 {
+            let number = lane.poll_next().expect("it may be sent");
+            lane.handle_sent(number);
+        }
+
+        let refused = lane.handle_refusal(&no_room(1, 2), true);
+
+        assert_eq!(refused, Ok(0..0), "nothing has failed");
+        assert!(lane.is_to_come(2) && !lane.is_to_come(3));
+        lane.settle(1);
+        for number in [2, 4] {
+            assert_eq!(lane.poll_next(), Some(number));
+            lane.handle_sent(number);
+        }
+        assert_eq!(lane.poll_next(), None);
+    }
+
+    #[test]
+    fn what_was_not_sent_in_this_session_is_not_asked_for_in_it() {
+        let mut lane = open_lane(3);
+        for number in [1, 2] {
+            lane.handle_sent(number);
+        }
+
+        lane.handle_refusal(&no_room(1, 2), false).unwrap();
+        assert_eq!(lane.poll_next(), Some(3), "it was said over another session");
+        lane.handle_refusal(&no_room(1, 2), true).unwrap();
+        lane.handle_session_start();
+        answer(&mut lane);
+
+        let mut sent = std::vec::Vec::new();
+        while let Some(number) = lane.poll_next() {
+            lane.handle_sent(number);
+            sent.push(number);
+        }
+        assert_eq!(sent, [1, 2, 3], "each once");
+    }
+
+    #[test]
+    fn what_is_asked_for_again_keeps_its_place_when_the_window_goes_round() {
+        let mut lane = open_lane(2000);
+        for number in 1..=1024 {
+            assert_eq!(lane.poll_next(), Some(number));
+            lane.handle_sent(number);
+        }
+        lane.handle_refusal(&no_room(1, 1), true).unwrap();
+        lane.settle(1);
+        let state = state(Arrived { since: 1, base: 2, bits: [0; Arrived::WORDS] });
+        lane.handle_state(&state, true).unwrap();
+        let mark = lane.poll_mark().expect("the window has gone on");
+        lane.handle_marked(mark);
+
+        assert!(lane.is_to_come(1025));
+        assert_eq!(lane.poll_next(), Some(1025));
+        lane.handle_sent(1025);
+        assert!(!lane.is_to_come(1025), "its place in the window was that of 1");
+    }
+
+    /// A lane of so many messages to which the receiver has answered.
+    fn open_lane(messages: u64) -> SendLane {
+        let mut lane = SendLane::new(Priority::High, 7);
+        (0..messages).for_each(|_| drop(lane.accept()));
+        lane.handle_session_start();
+        answer(&mut lane);
+        let mark = lane.poll_mark().expect("nothing may be sent before");
+        lane.handle_marked(mark);
+        lane
+    }
+
+    fn answer(lane: &mut SendLane) {
+        let Lane { base, .. } = lane.poll_lane().expect("the lane is announced");
+        lane.handle_state(&state(Arrived { since: base, base, bits: [0; Arrived::WORDS] }), true).unwrap();
+    }
+
+    fn state(arrived: Arrived) -> LaneState {
+        LaneState { class: Priority::High, epoch: 7, arrived: Some(arrived) }
+    }
+
+    fn no_room(first: u64, count: u64) -> LaneRefusal {
+        LaneRefusal { class: Priority::High, epoch: 7, code: Reason::NoRoom.code(), first, count }
     }
 }

@@ -22,6 +22,10 @@ impl Bits {
         self.0[word] &= !bit;
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0 == [0; Arrived::WORDS]
+    }
+
     /// Clears the bits of the numbers from `from` up to `to`.
     pub(super) fn clear_span(&mut self, from: u64, to: u64) {
         if to.saturating_sub(from) >= WINDOW {

@@ -1,13 +1,14 @@
 //! What comes in over a peer's lanes: which numbers the application got, and what is durable of what it committed.
 //!
 //! Commits that come while one is being saved are saved together after it, and told to the peer together. What is refused is told
-//! too, and not remembered: it stays taken until the peer speaks of the lane in another session, and may come again then.
+//! too, and not remembered: it stays taken until the peer speaks of the lane in another session, and may come again then. What is
+//! asked for again, as there is memory for it by now, is told as a refusal of its own kind, and not taken.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 
-use hyphal_core::ids::Priority;
+use hyphal_core::ids::{MessageId, Priority};
 use hyphal_core::lane::ReceiveLane;
 use hyphal_core::outbox::Ticket;
 use hyphal_core::time::Instant;
@@ -112,8 +113,13 @@ impl End {
 
     /// The sender is being told.
     fn handle_refusal_told(&mut self, refusal: &LaneRefusal) {
-        let told = self.refusals.range_mut(refusal.first..refusal.end());
-        told.for_each(|(_, refused)| refused.is_told = true);
+        let told = refusal.first..refusal.end();
+        if refusal.reason() == Reason::NoRoom {
+            // They may come again at once.
+            self.refusals.retain(|number, _| !told.contains(number));
+        } else {
+            self.refusals.range_mut(told).for_each(|(_, refused)| refused.is_told = true);
+        }
     }
 }
 
@@ -205,12 +211,28 @@ impl Lanes {
         HandingOut { lanes: self }
     }
 
+    /// There is memory by now for a message that came over the link of this token when there was none: asks for it again, unless it
+    /// has met its fate or came again.
+    pub(crate) fn ask_again(&self, class: Priority, id: MessageId, token: u64) {
+        let mut incoming = self.incoming();
+        let end = incoming.end(class, id.epoch).filter(|end| end.heard == Some(token));
+        let Some(end) = end.filter(|end| end.lane.check(id.sequence).is_ok()) else { return };
+        end.refusals.insert(id.sequence, Refused { reason: Reason::NoRoom, is_told: false });
+        drop(incoming);
+        self.call_link(&self.outgoing());
+    }
+
     /// Nobody has the message any more.
     pub(super) fn handle_arrival_end(self: &Arc<Self>, class: Priority, epoch: u64, number: u64, fate: Fate) {
         let mut incoming = self.incoming();
         let Some(end) = incoming.end(class, epoch) else { return };
         match fate {
-            Fate::LetGo => end.lane.release(number),
+            Fate::LetGo => {
+                end.lane.release(number);
+                drop(incoming);
+                // It may be one that the link is to ask for again.
+                self.call_link(&self.outgoing());
+            }
             Fate::Committed => {
                 if end.lane.commit(number) {
                     self.save(end, class);

@@ -10,11 +10,15 @@
 //! put together here are done with at once, but for the last one. Credit is given back in whatever order the application is
 //! done. What finds a queue full waits here, and so does everything behind a large message for which there is no memory: the
 //! credit of the session bounds that, since the link always reads.
+//!
+//! A Guaranteed message that came when there was no memory for it, and could not wait, is let go of, and asked for again as
+//! soon as there is some (`shortage`).
 
 mod admission;
 mod envelopes;
 mod handout;
 mod parts;
+mod shortage;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,6 +32,7 @@ use hyphal_core::wire::reason::Reason;
 pub(crate) use self::admission::Contents;
 use self::handout::Backlog;
 use self::parts::{Fragment, NoMemory, Unfinished};
+use self::shortage::Shortages;
 use crate::assembly::Budget;
 use crate::guaranteed::{Arrival, Hold};
 use crate::hub::Hub;
@@ -56,6 +61,8 @@ pub(crate) struct Inflow {
     ended: VecDeque<(MessageId, bool)>,
     /// When the unfinished messages are next looked at.
     look_at: Option<Instant>,
+    /// Guaranteed messages for which there was no memory.
+    shortages: Shortages,
     budget: Arc<Budget>,
 }
 
@@ -94,6 +101,7 @@ impl Inflow {
             unfinished: Vec::new(),
             ended: VecDeque::new(),
             look_at: None,
+            shortages: Shortages::default(),
             budget,
         }
     }
@@ -101,6 +109,11 @@ impl Inflow {
     /// Whether something waits for room.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.held_back.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// Whether there is something to [try again](Self::retry).
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.is_blocked() || !self.shortages.is_empty()
     }
 
     /// The end of the last record up to which the application is done with everything, if there is a new one.
@@ -145,6 +158,7 @@ impl Inflow {
                 }
             }
         }
+        self.ask_again(peer);
     }
 
     /// Gives up messages that do not get on while others wait for the memory that they hold.
@@ -159,6 +173,9 @@ impl Inflow {
                 if message.whole.is_some() && message.moved_at.after(patience) <= now {
                     message.whole = None;
                     message.count_drop(hub, peer, Reason::NoRoom);
+                    let len = message.parts.total();
+                    let Unfinished { arrival, entry, .. } = &*message;
+                    self.shortages.note(&self.budget, arrival.as_ref(), entry.priority, len);
                 }
             }
         }
@@ -176,6 +193,7 @@ impl Inflow {
     pub(crate) fn close(&mut self, hub: &Hub, peer: &Peer) -> bool {
         let _handing_out = peer.hand_out();
         self.unfinished.clear();
+        self.shortages = Shortages::default();
         self.look_at = None;
         self.budget.leave_line(&self.signal);
         for item in std::mem::take(&mut self.waiting) {

@@ -116,8 +116,9 @@ impl Inflow {
         if let Err(reason) = pushed {
             // On streams the session lets only sound parts pass; on datagrams nobody but this looks at them.
             let message = self.end(at);
-            if reason != Reason::NoRoom {
-                refuse(message.arrival.as_ref(), reason);
+            match reason {
+                Reason::NoRoom => self.fall_short(message.arrival.as_ref(), entry.priority, part.total),
+                _ => refuse(message.arrival.as_ref(), reason),
             }
             message.discard(hub, peer, reason);
             return Ok(());
@@ -241,7 +242,10 @@ impl Inflow {
                 self.look_at.get_or_insert(now.after(hub.plan.timeouts.write_stall));
             }
             Err(Denied::Wait) => return None,
-            Err(Denied::Never) => message.count_drop(hub, peer, Reason::NoRoom),
+            Err(Denied::Never) => {
+                message.count_drop(hub, peer, Reason::NoRoom);
+                self.fall_short(message.arrival.as_ref(), message.entry.priority, total);
+            }
         }
         Some(())
     }
@@ -259,7 +263,8 @@ impl Inflow {
 
     /// All parts have come.
     pub(super) fn finish(&mut self, hub: &Hub, peer: &Peer, message: Unfinished, claim: &mut Claim<'_>) {
-        let Unfinished { entry, arrival, compressed, envelope, whole, streams, is_counted, .. } = message;
+        let Unfinished { entry, arrival, compressed, parts, envelope, whole, streams, is_counted, .. } =
+            message;
         let was_read = !streams.is_empty();
         let is_full = envelope.is_some();
         let flowed = matches!(envelope, Some(Envelope::Flows(_)));
@@ -285,9 +290,14 @@ impl Inflow {
             Ok(whole) => whole,
             Err(reason) => {
                 streams.into_iter().for_each(|stream| stream.refuse(reason));
-                // There may be room another time, and what has expired its sender gives up itself.
-                if !matches!(reason, Reason::NoRoom | Reason::Expired) {
-                    refuse(arrival.as_ref(), reason);
+                match reason {
+                    // What it says is held beside what proves it.
+                    Reason::NoRoom => {
+                        self.fall_short(arrival.as_ref(), entry.priority, parts.total().saturating_mul(2));
+                    }
+                    // Its sender gives it up itself.
+                    Reason::Expired => {}
+                    _ => refuse(arrival.as_ref(), reason),
                 }
                 if !is_counted {
                     drop_received(hub, peer, reason, 1);

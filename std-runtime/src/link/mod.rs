@@ -330,7 +330,7 @@ impl<S: LinkSession> Desk<S> {
         if self.signal.take_ping() {
             self.session.handle_ping_request();
         }
-        if self.inflow.is_blocked()
+        if self.inflow.is_waiting()
             && let Some(peer) = &self.peer
         {
             self.inflow.retry(&self.hub, peer, now);

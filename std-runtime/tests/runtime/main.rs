@@ -10,6 +10,7 @@ mod datagrams;
 mod delegated;
 mod exchange;
 mod guaranteed;
+mod guaranteed_large;
 mod guaranteed_receipts;
 mod guaranteed_unclaimed;
 mod key_log;

@@ -357,7 +357,7 @@ impl Lanes {
         Ok(())
     }
 
-    /// The peer refuses messages of a lane of this node's, over the link of this token.
+    /// The peer refuses messages of a lane of this node's, or asks for them again, over the link of this token.
     ///
     /// # Errors
     /// [`Reason::Violation`] if it refuses what was never sent.
@@ -376,6 +376,7 @@ impl Lanes {
             outgoing.leave(class, number, Outcome::Failed(refusal.reason()));
         }
         self.remove_left(&mut outgoing);
+        self.call_link(&outgoing);
         Ok(())
     }
 
