@@ -10,6 +10,8 @@
 //! whole messages together hold no more than the budget, and what is kept aside for one message no more than its length.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::{Buf, Bytes};
@@ -17,25 +19,61 @@ use hyphal_core::wire::reason::Reason;
 
 use crate::signal::{Consumption, Signal};
 
-/// The bytes that unfinished messages of all links may hold.
+/// The bytes that large messages of all links may hold.
 ///
-/// Links that wait for some are served in the order in which they came, so that a long message is not passed by short ones
-/// for ever.
+/// Links that wait for some are served in the order in which they came, so that a long message is not passed by short ones for
+/// ever. The last bytes, as many as the longest message has, are only for messages whose readers hold none: so one that does not
+/// read does not keep out what is for others, which passes what waits for it.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max: u64,
+    /// How many are for readers that hold some already.
+    common: u64,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     held: u64,
-    line: VecDeque<Weak<Signal>>,
+    line: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    link: Weak<Signal>,
+    len: u64,
+    readers: Readers,
+}
+
+/// Whose a message is: of all subscriptions that get it whole.
+pub(crate) type Readers = Vec<Arc<Account>>;
+
+/// What the messages for one reader hold of a [`Budget`], under whose lock it changes.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    held: AtomicU64,
+}
+
+impl Account {
+    fn holds_some(&self) -> bool {
+        self.held.load(Relaxed) > 0
+    }
+
+    fn add(&self, len: u64) {
+        self.held.fetch_add(len, Relaxed);
+    }
+
+    fn remove(&self, len: u64) {
+        self.held.fetch_sub(len, Relaxed);
+    }
 }
 
 impl Budget {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { max: max as u64, state: Mutex::default() }
+    /// `longest`: bytes of the longest message that is taken.
+    pub(crate) fn new(max: usize, longest: u32) -> Self {
+        let max = max as u64;
+        // Where there is room for one long message only, short ones get on beside each other.
+        Self { max, common: max - u64::from(longest).min(max / 2), state: Mutex::default() }
     }
 
     /// The bytes that are reserved at the moment, and the most that can be.
@@ -48,28 +86,35 @@ impl Budget {
         u64::from(len) <= self.max
     }
 
-    /// Reserves `len` bytes if they are free, whoever waits.
-    pub(crate) fn reserve(self: &Arc<Self>, len: u32) -> Option<Reservation> {
-        self.take(&mut self.state(), len)
+    /// Reserves `len` bytes if its readers may have them, whoever waits.
+    pub(crate) fn reserve(self: &Arc<Self>, len: u32, readers: Readers) -> Option<Reservation> {
+        let mut state = self.state();
+        self.has_room(&state, len.into(), &readers).then(|| self.take(&mut state, len, readers))
     }
 
-    /// Reserves `len` bytes if they are free and nobody came before; else the link stands in line and will be woken.
-    pub(crate) fn reserve_in_line(self: &Arc<Self>, len: u32, link: &Arc<Signal>) -> Option<Reservation> {
+    /// Reserves `len` bytes if its readers may have them and nobody comes before; else the link stands in line and will be woken.
+    pub(crate) fn reserve_in_line(
+        self: &Arc<Self>,
+        len: u32,
+        readers: Readers,
+        link: &Arc<Signal>,
+    ) -> Option<Reservation> {
         let mut state = self.state();
         let own = Arc::downgrade(link);
-        state.line.retain(|other| other.strong_count() > 0);
-        let is_first = state.line.front().is_none_or(|first| first.ptr_eq(&own));
-        let reserved = if is_first { self.take(&mut state, len) } else { None };
-        if reserved.is_none() {
-            if !state.line.iter().any(|other| other.ptr_eq(&own)) {
-                state.line.push_back(own);
-            }
+        state.line.retain(|other| other.link.strong_count() > 0);
+        let wish = Waiting { link: own.clone(), len: len.into(), readers: readers.clone() };
+        match state.line.iter_mut().find(|other| other.link.ptr_eq(&own)) {
+            Some(place) => *place = wish,
+            None => state.line.push_back(wish),
+        }
+        if !self.next(&state).is_some_and(|next| Arc::ptr_eq(&next, link)) {
             return None;
         }
-        state.line.retain(|other| !other.ptr_eq(&own));
+        let reserved = self.take(&mut state, len, readers);
+        state.line.retain(|other| !other.link.ptr_eq(&own));
         // What is left may do for the next one.
-        Self::call(state);
-        reserved
+        self.call(state);
+        Some(reserved)
     }
 
     /// The link does not wait any more.
@@ -77,31 +122,54 @@ impl Budget {
         let mut state = self.state();
         let own = Arc::downgrade(link);
         let before = state.line.len();
-        state.line.retain(|other| !other.ptr_eq(&own));
+        state.line.retain(|other| !other.link.ptr_eq(&own));
         if state.line.len() < before {
-            Self::call(state);
+            self.call(state);
         }
     }
 
     /// Whether a link waits for bytes that others hold.
     pub(crate) fn is_short(&self) -> bool {
-        self.state().line.iter().any(|link| link.strong_count() > 0)
+        self.state().line.iter().any(|waiting| waiting.link.strong_count() > 0)
     }
 
-    fn take(self: &Arc<Self>, state: &mut State, len: u32) -> Option<Reservation> {
+    fn has_room(&self, state: &State, len: u64, readers: &[Arc<Account>]) -> bool {
+        let held = state.held + len;
+        held <= self.common || held <= self.max && !readers.iter().any(|reader| reader.holds_some())
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State, len: u32, readers: Readers) -> Reservation {
         let len = u64::from(len);
-        if state.held + len > self.max {
-            return None;
-        }
         state.held += len;
-        Some(Reservation { budget: Arc::clone(self), len })
+        readers.iter().for_each(|reader| reader.add(len));
+        Reservation { budget: Arc::clone(self), len, readers }
     }
 
-    /// Wakes the first in line.
-    fn call(state: MutexGuard<'_, State>) {
-        let first = state.line.iter().find_map(Weak::upgrade);
+    /// The first in line that may have what it waits for. What waits for its own readers to take what they hold is passed, but
+    /// not by what is for one of them; what waits for others is not passed.
+    fn next(&self, state: &State) -> Option<Arc<Signal>> {
+        let mut passed: Vec<&Arc<Account>> = Vec::new();
+        for Waiting { link, len, readers } in &state.line {
+            let Some(link) = link.upgrade() else { continue };
+            let is_behind =
+                readers.iter().any(|reader| passed.iter().any(|other| Arc::ptr_eq(other, reader)));
+            if !is_behind && self.has_room(state, *len, readers) {
+                return Some(link);
+            }
+            let before = passed.len();
+            passed.extend(readers.iter().filter(|reader| reader.holds_some()));
+            if passed.len() == before {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Wakes whoever is next.
+    fn call(&self, state: MutexGuard<'_, State>) {
+        let next = self.next(&state);
         drop(state);
-        if let Some(link) = first {
+        if let Some(link) = next {
             link.wake();
         }
     }
@@ -109,6 +177,15 @@ impl Budget {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Bytes of a [`Budget`], given back when this goes.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    budget: Arc<Budget>,
+    len: u64,
+    /// In whose accounts the bytes are.
+    readers: Readers,
 }
 
 impl Reservation {
@@ -119,24 +196,47 @@ impl Reservation {
             return false;
         }
         state.held += self.len;
+        self.readers.iter().for_each(|reader| reader.add(self.len));
         drop(state);
         self.len *= 2;
         true
     }
-}
 
-/// Bytes of a [`Budget`], given back when this goes.
-#[derive(Debug)]
-pub(crate) struct Reservation {
-    budget: Arc<Budget>,
-    len: u64,
+    /// The message is whole: gives each of those who get it a share, which is in the account of that reader until it has it.
+    pub(crate) fn share(mut self, readers: &[&Arc<Account>]) -> Vec<Share> {
+        let state = self.budget.state();
+        // Nobody is woken in between: the bytes are held as before.
+        self.readers.iter().for_each(|reader| reader.remove(self.len));
+        readers.iter().for_each(|reader| reader.add(self.len));
+        drop(state);
+        self.readers = Vec::new();
+        let whole = Arc::new(self);
+        let share = |reader: &&Arc<Account>| Share { whole: Arc::clone(&whole), reader: Arc::clone(reader) };
+        readers.iter().map(share).collect()
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.budget.state();
         state.held -= self.len;
-        Budget::call(state);
+        self.readers.iter().for_each(|reader| reader.remove(self.len));
+        self.budget.call(state);
+    }
+}
+
+/// What one reader's copy of a message holds; all copies are the same bytes.
+#[derive(Debug)]
+pub(crate) struct Share {
+    whole: Arc<Reservation>,
+    reader: Arc<Account>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let state = self.whole.budget.state();
+        self.reader.remove(self.whole.len);
+        self.whole.budget.call(state);
     }
 }
 
@@ -358,8 +458,8 @@ mod tests {
 
     #[test]
     fn a_buffer_grows_with_what_came_and_not_with_what_was_announced() {
-        let budget = Arc::new(Budget::new(64 << 20));
-        let mut growing = Growing::new(16 << 20, budget.reserve(16 << 20).unwrap());
+        let budget = Arc::new(Budget::new(64 << 20, 16 << 20));
+        let mut growing = Growing::new(16 << 20, budget.reserve(16 << 20, Vec::new()).unwrap());
 
         growing.push(&[1]);
         let after_one = growing.bytes.capacity();
@@ -378,30 +478,30 @@ mod tests {
 
     #[test]
     fn a_budget_is_never_exceeded_and_comes_back_whole() {
-        let budget = Arc::new(Budget::new(100));
+        let budget = Arc::new(Budget::new(100, 100));
 
-        let first = budget.reserve(60);
-        let second = budget.reserve(41);
-        let third = budget.reserve(40);
+        let first = budget.reserve(60, Vec::new());
+        let second = budget.reserve(41, Vec::new());
+        let third = budget.reserve(40, Vec::new());
 
         assert!(first.is_some() && second.is_none() && third.is_some());
         drop((first, third));
-        assert!(budget.reserve(100).is_some());
+        assert!(budget.reserve(100, Vec::new()).is_some());
         assert!(!budget.takes(101) && budget.takes(100));
     }
 
     #[test]
     fn links_wait_in_line_and_a_long_message_is_not_passed_by_short_ones() {
-        let budget = Arc::new(Budget::new(100));
+        let budget = Arc::new(Budget::new(100, 100));
         let [long, short] = [(); 2].map(|()| Arc::new(Signal::default()));
-        let held = budget.reserve(60).unwrap();
+        let held = budget.reserve(60, Vec::new()).unwrap();
 
-        assert!(budget.reserve_in_line(50, &long).is_none());
-        assert!(budget.reserve_in_line(10, &short).is_none(), "somebody came before");
+        assert!(budget.reserve_in_line(50, Vec::new(), &long).is_none());
+        assert!(budget.reserve_in_line(10, Vec::new(), &short).is_none(), "somebody came before");
         assert!(budget.is_short());
         drop(held);
-        let long_one = budget.reserve_in_line(50, &long);
-        let short_one = budget.reserve_in_line(10, &short);
+        let long_one = budget.reserve_in_line(50, Vec::new(), &long);
+        let short_one = budget.reserve_in_line(10, Vec::new(), &short);
 
         assert!(long_one.is_some() && short_one.is_some());
         assert!(!budget.is_short());
@@ -409,18 +509,58 @@ mod tests {
 
     #[test]
     fn a_link_that_ends_leaves_the_line() {
-        let budget = Arc::new(Budget::new(100));
+        let budget = Arc::new(Budget::new(100, 100));
         let [gone, left, next] = [(); 3].map(|()| Arc::new(Signal::default()));
-        let _held = budget.reserve(100).unwrap();
-        budget.reserve_in_line(50, &gone);
-        budget.reserve_in_line(50, &left);
+        let _held = budget.reserve(100, Vec::new()).unwrap();
+        budget.reserve_in_line(50, Vec::new(), &gone);
+        budget.reserve_in_line(50, Vec::new(), &left);
 
         drop(gone);
         budget.leave_line(&left);
 
         assert!(!budget.is_short());
         drop(_held);
-        assert!(budget.reserve_in_line(50, &next).is_some());
+        assert!(budget.reserve_in_line(50, Vec::new(), &next).is_some());
+    }
+
+    #[test]
+    fn what_one_reader_holds_leaves_room_for_the_longest_message_of_another() {
+        let budget = Arc::new(Budget::new(400, 100));
+        let [unread, read] = [(); 2].map(|()| Arc::new(Account::default()));
+        let link = Arc::new(Signal::default());
+
+        let of_unread: Vec<_> =
+            std::iter::from_fn(|| budget.reserve(30, vec![Arc::clone(&unread)])).collect();
+
+        assert_eq!(of_unread.len(), 10);
+        assert!(budget.reserve_in_line(30, vec![Arc::clone(&unread)], &link).is_none());
+        let other = Arc::new(Signal::default());
+        for _ in 0..3 {
+            assert!(budget.reserve_in_line(100, vec![Arc::clone(&read)], &other).is_some(), "it passes");
+        }
+        let both = vec![Arc::clone(&unread), Arc::clone(&read)];
+        assert!(budget.reserve(30, both).is_none(), "it is for the one that does not read, too");
+        drop(of_unread);
+        assert!(budget.reserve_in_line(30, vec![unread], &link).is_some());
+        assert_eq!(budget.occupied().0, 0);
+    }
+
+    #[test]
+    fn a_reader_that_has_its_copy_is_not_charged_for_that_of_another() {
+        let budget = Arc::new(Budget::new(200, 100));
+        let [unread, read] = [(); 2].map(|()| Arc::new(Account::default()));
+        let for_both = budget.reserve(90, vec![Arc::clone(&unread), Arc::clone(&read)]).unwrap();
+
+        let shares = for_both.share(&[&unread, &read]);
+        assert!(budget.reserve(90, vec![Arc::clone(&read)]).is_none());
+        let [of_unread, of_read] = <[Share; 2]>::try_from(shares).unwrap();
+        drop(of_read);
+
+        assert!(budget.reserve(90, vec![read]).is_some());
+        assert!(budget.reserve(90, vec![Arc::clone(&unread)]).is_none());
+        assert_eq!(budget.occupied().0, 90);
+        drop(of_unread);
+        assert_eq!(budget.occupied().0, 0);
     }
 
     fn piece(bytes: &[u8]) -> Piece {

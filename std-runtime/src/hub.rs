@@ -131,7 +131,7 @@ impl Hub {
             registry: Arc::new(Registry::new(Arc::clone(&tally.traffic), Arc::clone(&codec))),
             codec,
             inbox: Inbox::new(Queue::new(limits.queue_batches, limits.queue_bytes)),
-            budget: Arc::new(Budget::new(limits.assembly_bytes)),
+            budget: Arc::new(Budget::new(limits.assembly_bytes, limits.max_message)),
             tally,
             control,
             events: broadcast::Sender::new(crate::event::KEPT),

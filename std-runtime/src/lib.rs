@@ -39,8 +39,9 @@
 //! # Large messages
 //! A message of more than 16 KiB travels in parts, between which urgent ones pass. It arrives whole, put together in memory
 //! that all peers share ([`Limits::assembly_bytes`]): a peer for whose message there is none waits, unless it holds some for
-//! another message already; then this one is dropped with [`Reason::NoRoom`] and counted. [`Node::subscribe_streams`] gives the
-//! parts as they come instead. [`Receipt::progress`] tells how much has left, [`Receipt::cancel`] calls a message back.
+//! another message already; then this one is dropped with [`Reason::NoRoom`] and counted, and asked for again when there is some if it is
+//! Guaranteed. A subscription that does not read keeps a bounded part of it. [`Node::subscribe_streams`] gives the parts as
+//! they come instead. [`Receipt::progress`] tells how much has left, [`Receipt::cancel`] calls a message back.
 //!
 //! # Compression
 //! Messages travel as they are, unless [`NodeBuilder::compress`] names their types: then each is compressed by itself for

@@ -185,6 +185,14 @@ impl Flow {
         Self::try_begin(hub, peer, entry, total, bytes).map_err(|reason| note_refused(hub, peer, reason))
     }
 
+    /// The type of the message in an envelope of `total` bytes, if its first bytes tell.
+    pub(crate) fn kind_of(hub: &Hub, peer: &Peer, entry: &Entry, total: u32, first: &[u8]) -> Option<u16> {
+        match Self::try_begin(hub, peer, entry, total, first) {
+            Ok(Beginning::Long(flow)) => Some(flow.kind),
+            _ => None,
+        }
+    }
+
     fn try_begin(
         hub: &Hub,
         peer: &Peer,

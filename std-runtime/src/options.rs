@@ -25,7 +25,12 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// The longest payload that this node takes, in bytes (16 MiB).
     pub max_message: u32,
-    /// Bytes that large messages of all peers may hold while they arrive (64 MiB); at least `max_message`.
+    /// Bytes that large messages of all peers may hold while they arrive, or wait for room in a subscription (64 MiB); at least
+    /// `max_message`.
+    ///
+    /// The last bytes of it, as many as `max_message` says and half of it at most, are for messages whose subscriptions hold none of
+    /// it. So a subscription that does not read holds the rest at most, or one message, and messages for others go on: make it
+    /// at least twice `max_message`. A peer that sends more to the one that does not read waits.
     pub assembly_bytes: usize,
     /// Bytes of messages of one peer that the node holds until the application is done with them (1 MiB). A peer far away
     /// needs as many as are under way in one round trip.

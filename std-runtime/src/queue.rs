@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
+use crate::assembly::Account;
 use crate::guaranteed::Hold;
 use crate::message::Batch;
 use crate::signal::{Consumption, Signal};
@@ -41,6 +42,8 @@ pub(crate) enum Pushed {
 pub(crate) struct Queue {
     max_batches: usize,
     max_bytes: usize,
+    /// What large messages for its readers hold before they are here.
+    account: Arc<Account>,
     state: Mutex<State>,
 }
 
@@ -100,7 +103,12 @@ impl Called {
 
 impl Queue {
     pub(crate) fn new(max_batches: usize, max_bytes: usize) -> Self {
-        Self { max_batches: max_batches.max(1), max_bytes, state: Mutex::default() }
+        Self { max_batches: max_batches.max(1), max_bytes, account: Arc::default(), state: Mutex::default() }
+    }
+
+    /// What large messages for its readers hold before they are here.
+    pub(crate) const fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Queues a delivery, if it is the link's turn. One that alone exceeds the limit of bytes is taken when the queue is empty, and

@@ -329,8 +329,8 @@ settings! {
     limits: Limits {
         /// Longest payload of a message that the node takes; what it sends, its peers limit likewise.
         max_message: u32 = 16 * 1024 * 1024, Number::<u32>::bytes(KIB, GIB);
-        /// Bytes that large messages of all peers may hold while they arrive; at least `limits.max_message`. Reserved by their
-        /// announced length, taken as they come.
+        /// Bytes that large messages of all peers may hold while they arrive; at least `limits.max_message`, and from twice that on no
+        /// subscription that does not read keeps out what is for others. Reserved by their announced length, taken as they come.
         assembly_bytes: usize = 64 * 1024 * 1024, Number::<usize>::bytes(KIB, 64 * GIB);
         /// Peers that the node remembers, connected or not.
         max_peers: usize = 16_384, Number::<usize>::plain(1, 1_000_000);

@@ -18,6 +18,7 @@ pub(crate) struct Arrival {
     number: u64,
     is_committed: AtomicBool,
     is_let_go: AtomicBool,
+    is_short: AtomicBool,
     /// The code of the reason why a receiver refuses it; 0 if none does.
     refusal: AtomicU16,
 }
@@ -29,6 +30,8 @@ pub(super) enum Fate {
     Committed,
     /// Somebody let go of it: it may come again.
     LetGo,
+    /// There was no memory for it when it came: it is to come again when there is.
+    Short,
     /// Nobody will ever take it.
     Refused(Reason),
 }
@@ -36,13 +39,18 @@ pub(super) enum Fate {
 impl Arrival {
     pub(super) fn new(lanes: Arc<Lanes>, class: Priority, epoch: u64, number: u64) -> Self {
         let no = AtomicBool::new;
-        let (is_committed, is_let_go, refusal) = (no(false), no(false), AtomicU16::new(0));
-        Self { lanes, class, epoch, number, is_committed, is_let_go, refusal }
+        let (is_committed, is_let_go, is_short) = (no(false), no(false), no(false));
+        Self { lanes, class, epoch, number, is_committed, is_let_go, is_short, refusal: AtomicU16::new(0) }
     }
 
     /// The message's name as applications see it.
     pub(crate) fn id(&self) -> MessageId {
         message_id(self.epoch, self.number)
+    }
+
+    /// There is no memory for the message. Whoever reads it part by part may be done with it: others are not.
+    pub(crate) fn fall_short(&self) {
+        self.is_short.store(true, Ordering::Relaxed);
     }
 
     fn fate(&mut self) -> Fate {
@@ -52,6 +60,7 @@ impl Arrival {
             Some(reason) if !(is_committed || is_let_go && reason == Reason::NoReceiver) => {
                 Fate::Refused(reason)
             }
+            _ if *self.is_short.get_mut() => Fate::Short,
             _ if is_committed && !is_let_go => Fate::Committed,
             _ => Fate::LetGo,
         }

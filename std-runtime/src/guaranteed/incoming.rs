@@ -227,10 +227,11 @@ impl Lanes {
         let mut incoming = self.incoming();
         let Some(end) = incoming.end(class, epoch) else { return };
         match fate {
-            Fate::LetGo => {
+            Fate::LetGo => end.lane.release(number),
+            Fate::Short => {
                 end.lane.release(number);
                 drop(incoming);
-                // It may be one that the link is to ask for again.
+                // It may be asked for again.
                 self.call_link(&self.outgoing());
             }
             Fate::Committed => {

@@ -140,7 +140,7 @@ impl Inflow {
         if message.whole.is_some() || message.is_counted {
             return Ok(());
         }
-        let reservation = self.budget.reserve(total).ok_or(Reason::NoRoom)?;
+        let reservation = self.budget.reserve(total, Vec::new()).ok_or(Reason::NoRoom)?;
         self.look_at.get_or_insert(message.moved_at.after(hub.plan.timeouts.write_stall));
         let mut whole = Growing::new(total, reservation);
         whole.push(first);

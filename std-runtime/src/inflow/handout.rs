@@ -1,7 +1,7 @@
 //! From admitted messages to the queues of all who want them, and what waits where a queue is full.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use hyphal_core::session::Mark;
@@ -12,7 +12,7 @@ use super::admission::{Contents, Other};
 use super::envelopes::open;
 use super::parts::{Fragment, NoMemory};
 use super::{Claim, Inflow, Item, count_received, drop_received, refuse};
-use crate::assembly::Reservation;
+use crate::assembly::Share;
 use crate::clock;
 use crate::guaranteed::{Arrival, Hold};
 use crate::hub::Hub;
@@ -24,7 +24,7 @@ use crate::signal::Consumption;
 /// What waits for room in a queue, oldest first, and what it holds of the budget.
 pub(super) struct Backlog {
     pub(super) queue: Arc<Queue>,
-    pub(super) deliveries: VecDeque<(Delivery, Option<Arc<Reservation>>)>,
+    pub(super) deliveries: VecDeque<(Delivery, Option<Share>)>,
 }
 
 impl Inflow {
@@ -53,7 +53,8 @@ impl Inflow {
             let bytes = bytes.slice(entry.range());
             match part {
                 Some(part) => {
-                    let fragment = Fragment { entry, full, number, part, compressed, bytes };
+                    let fragment =
+                        Fragment { entry, full, number, part, compressed, bytes, inner: OnceLock::new() };
                     self.deliver_part(hub, peer, now, fragment, &mut claim);
                 }
                 None if full => match open(hub, peer, &entry, bytes) {
@@ -182,7 +183,7 @@ impl Inflow {
         batch: Batch,
         arrival: Option<&Arc<Arrival>>,
         consumption: &Arc<Consumption>,
-        held: Option<Arc<Reservation>>,
+        held: Option<Share>,
     ) {
         if hub.inbox.is_open() {
             let (consumption, hold) = (Some(Arc::clone(consumption)), arrival.map(Hold::new));
@@ -202,7 +203,7 @@ impl Inflow {
         peer: &Peer,
         queue: &Arc<Queue>,
         delivery: Delivery,
-        held: Option<Arc<Reservation>>,
+        held: Option<Share>,
     ) {
         if let Some(backlog) = self.held_back.iter_mut().find(|backlog| Arc::ptr_eq(&backlog.queue, queue)) {
             backlog.deliveries.push_back((delivery, held));

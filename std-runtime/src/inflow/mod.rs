@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn records_that_nobody_holds_take_no_room_behind_one_that_somebody_does() {
         let signal = Arc::new(Signal::default());
-        let mut inflow = Inflow::new(Arc::clone(&signal), 1, Arc::new(Budget::new(0)));
+        let mut inflow = Inflow::new(Arc::clone(&signal), 1, Arc::new(Budget::new(0, 0)));
         let held = Arc::new(Consumption::new(&signal, 1));
         inflow.await_consumption(mark(0), Arc::downgrade(&held));
 

@@ -1,6 +1,6 @@
 //! Messages in parts: put together for those who want them whole, handed on part by part to those who read streams.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,11 +13,12 @@ use hyphal_core::wire::revocation::{REVOCATIONS, RevocationList};
 use super::envelopes::{Envelope, finish_envelope};
 use super::handout::batch_of;
 use super::{Claim, Inflow, count_received, drop_received, refuse};
-use crate::assembly::{Growing, Parts, Piece, Reservation};
+use crate::assembly::{Growing, Parts, Piece, Readers, Reservation};
 use crate::guaranteed::{Arrival, Hold};
 use crate::hub::Hub;
 use crate::message::{Batch, Entry};
 use crate::opening;
+use crate::opening::Flow;
 use crate::peer::Peer;
 use crate::queue::Delivery;
 use crate::stream::{IncomingStream, StreamWriter};
@@ -31,6 +32,8 @@ pub(super) struct Fragment {
     pub(super) part: Part,
     pub(super) compressed: Option<Compressed>,
     pub(super) bytes: Bytes,
+    /// The type of what is in an envelope, as far as this part tells, once somebody has looked: it may have to wait, and it takes time.
+    pub(super) inner: OnceLock<Option<u16>>,
 }
 
 /// A message of which parts have come.
@@ -189,13 +192,23 @@ impl Inflow {
         }
         let subscribers = hub.registry.snapshot();
         if full {
-            // Of what type it is shows later: whoever might want it whole must find it whole then.
-            let might_take = |subscriber: &Arc<Subscriber>| {
+            // Of what type it is may show later: whoever might want it whole must find it whole then.
+            let might_take = |subscriber: &&Arc<Subscriber>| {
                 !subscriber.takes_streams && subscriber.filter.takes_from(&peer.id)
             };
             let may_wait = message.arrival.is_some();
-            if may_wait || hub.inbox.is_open() || subscribers.iter().any(might_take) {
-                self.hold_whole(hub, peer, now, &mut message, total)?;
+            if may_wait || hub.inbox.is_open() || subscribers.iter().any(|subscriber| might_take(&subscriber))
+            {
+                let kind_of = || match first.part.offset {
+                    0 => Flow::kind_of(hub, peer, &message.named(), total, &first.bytes),
+                    _ => None,
+                };
+                let kind = *first.inner.get_or_init(kind_of);
+                let takes = |subscriber: &&Arc<Subscriber>| {
+                    kind.is_none_or(|kind| subscriber.filter.takes(kind, entry.priority))
+                };
+                let readers = readers_of(hub, subscribers.iter().filter(might_take).filter(takes));
+                self.hold_whole(hub, peer, now, &mut message, total, readers)?;
             }
             return Some(message);
         }
@@ -211,7 +224,8 @@ impl Inflow {
         let (readers, others): (Vec<_>, Vec<_>) =
             takers.partition(|subscriber| subscriber.gets_parts(compressed.is_some()));
         if is_list || is_for_inbox || !others.is_empty() {
-            self.hold_whole(hub, peer, now, &mut message, total)?;
+            let whole = if is_list { Readers::new() } else { readers_of(hub, others) };
+            self.hold_whole(hub, peer, now, &mut message, total, whole)?;
         }
         for subscriber in readers {
             // The head of the message: what it carries comes by the stream.
@@ -235,8 +249,9 @@ impl Inflow {
         now: Instant,
         message: &mut Unfinished,
         total: u32,
+        readers: Readers,
     ) -> Option<()> {
-        match self.reserve(total) {
+        match self.reserve(total, readers) {
             Ok(reservation) => {
                 message.whole = Some(Growing::new(total, reservation));
                 self.look_at.get_or_insert(now.after(hub.plan.timeouts.write_stall));
@@ -251,14 +266,14 @@ impl Inflow {
     }
 
     /// A link that holds memory itself must not wait for more: others may wait for what it holds.
-    fn reserve(&self, total: u32) -> Result<Reservation, Denied> {
+    fn reserve(&self, total: u32, readers: Readers) -> Result<Reservation, Denied> {
         if !self.budget.takes(total) {
             return Err(Denied::Never);
         }
         if self.unfinished.iter().any(|message| message.whole.is_some()) {
-            return self.budget.reserve(total).ok_or(Denied::Never);
+            return self.budget.reserve(total, readers).ok_or(Denied::Never);
         }
-        self.budget.reserve_in_line(total, &self.signal).ok_or(Denied::Wait)
+        self.budget.reserve_in_line(total, readers, &self.signal).ok_or(Denied::Wait)
     }
 
     /// All parts have come.
@@ -311,26 +326,40 @@ impl Inflow {
             self.handle_revocations(hub, peer, batch.record);
             return;
         }
-        let (held, consumption) = (Some(Arc::new(reservation)), claim.consumption());
+        let consumption = claim.consumption();
         let Some(&entry) = batch.entries.first() else { return };
         let arrival = arrival.as_ref();
-        let mut is_taken = was_read;
-        for subscriber in hub.registry.snapshot().iter() {
-            let Subscriber { filter, queue, .. } = &**subscriber;
+        let subscribers = hub.registry.snapshot();
+        let takes = |subscriber: &&Arc<Subscriber>| {
             let got_parts = match is_full {
                 true => flowed && subscriber.takes_streams,
                 false => subscriber.gets_parts(compressed.is_some()),
             };
-            if !got_parts && filter.takes_from(&peer.id) && filter.takes(entry.kind, entry.priority) {
-                is_taken = true;
-                let (consumption, hold) = (Some(Arc::clone(&consumption)), arrival.map(Hold::new));
-                let delivery = Delivery { batch: batch.clone(), stream: None, consumption, hold };
-                self.push(hub, peer, queue, delivery, held.clone());
-            }
+            let filter = &subscriber.filter;
+            !got_parts && filter.takes_from(&peer.id) && filter.takes(entry.kind, entry.priority)
+        };
+        let takers: Vec<_> = subscribers.iter().filter(takes).collect();
+        if takers.is_empty() && !was_read {
+            let share = reservation.share(&[hub.inbox.queue.account()]).pop();
+            self.deliver_to_inbox(hub, peer, batch, arrival, &consumption, share);
+            return;
         }
-        if !is_taken {
-            self.deliver_to_inbox(hub, peer, batch, arrival, &consumption, held);
+        let accounts: Vec<_> = takers.iter().map(|subscriber| subscriber.queue.account()).collect();
+        for (subscriber, share) in takers.iter().zip(reservation.share(&accounts)) {
+            let (consumption, hold) = (Some(Arc::clone(&consumption)), arrival.map(Hold::new));
+            let delivery = Delivery { batch: batch.clone(), stream: None, consumption, hold };
+            self.push(hub, peer, &subscriber.queue, delivery, Some(share));
         }
+    }
+}
+
+/// Whose memory a message is held in: that of the subscriptions that take it, or of the inbox if there are none.
+fn readers_of<'s>(hub: &Hub, takers: impl IntoIterator<Item = &'s Arc<Subscriber>>) -> Readers {
+    let readers: Readers =
+        takers.into_iter().map(|subscriber| Arc::clone(subscriber.queue.account())).collect();
+    match readers.is_empty() && hub.inbox.is_open() {
+        true => vec![Arc::clone(hub.inbox.queue.account())],
+        false => readers,
     }
 }
 

@@ -12,7 +12,7 @@ use hyphal_core::wire::reason::Reason;
 
 use super::{Inflow, refuse};
 use crate::assembly::Budget;
-use crate::guaranteed::{Arrival, Hold};
+use crate::guaranteed::Arrival;
 use crate::peer::Peer;
 
 /// What is to be asked for again over one link: at most the windows of the lanes of a peer.
@@ -48,8 +48,7 @@ impl Shortages {
         if !budget.takes(len) {
             return refuse(Some(arrival), Reason::TooLong);
         }
-        // Whoever reads it part by part may be done with it: others are not.
-        drop(Hold::new(arrival));
+        arrival.fall_short();
         let id = arrival.id();
         self.oldest_first.retain(|other| (other.class, other.id) != (class, id));
         self.oldest_first.push_back(Shortage { class, id, len, arrival: Arc::downgrade(arrival) });
@@ -72,7 +71,7 @@ impl Inflow {
         while let Some(at) = self.shortages.oldest_first.iter().position(is_free) {
             let Shortage { class, id, len, .. } = self.shortages.oldest_first[at];
             // That there is memory is all that counts: it is reserved when the message comes.
-            if self.budget.reserve_in_line(len, &self.signal).is_none() {
+            if self.budget.reserve_in_line(len, Vec::new(), &self.signal).is_none() {
                 return;
             }
             lanes.ask_again(class, id, self.token);

@@ -287,6 +287,56 @@ async fn who_waited_for_memory_that_it_needs_no_longer_keeps_nobody_waiting() {
     assert_eq!(receiver.counters().received_dropped, [(Reason::NoReceiver, 1)]);
 }
 
+/// One subscription never reads, and has all of the memory that it may have: what is for others passes what waits for it, and is
+/// as long as a message may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_never_reads_keeps_out_no_large_message_for_another() {
+    let len = 256 << 10;
+    let small = limits(|limits| {
+        limits.max_message = len;
+        limits.assembly_bytes = 4 * len as usize;
+        limits.queue_batches = 1;
+    });
+    for (seal, sign) in [(false, false), (true, false)] {
+        let receiver = listening(builder().limits(small)).await;
+        let (mut events, to) = (receiver.events(), receiver.id());
+        let mut unread = receiver.subscribe(Filter::all().kind(0x1001));
+        let mut read = receiver.subscribe(Filter::all().kind(0x1002));
+        // A sealed message is longer than what is in it.
+        let payload = |seed| noise(len as usize - 1024, seed);
+        let options = SendOptions::default().seal(seal).sign(sign);
+        let mut holders = Vec::new();
+        for _ in 0..2 {
+            let holder = dialling(builder(), &receiver).await;
+            up(&mut events, holder.id()).await;
+            for seed in 0..4 {
+                holder.send_direct(to, 0x1001, payload(seed), options).await.unwrap();
+            }
+            holders.push(holder);
+        }
+        within(async {
+            while receiver.snapshot().await.holdings.assembly_bytes < 2 * u64::from(len) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+
+        let other = dialling(builder(), &receiver).await;
+        up(&mut events, other.id()).await;
+        for seed in 10..14 {
+            other.send_direct(to, 0x1002, payload(seed), options).await.unwrap();
+        }
+
+        for seed in 10..14 {
+            assert!(within(read.recv()).await.unwrap().payload == payload(seed), "sealed: {seal}");
+        }
+        for _ in 0..holders.len() * 4 {
+            within(unread.recv()).await.unwrap();
+        }
+        assert_eq!(receiver.counters().received_dropped, []);
+    }
+}
+
 /// A peer that holds memory already does not wait for more, as others may wait for what it holds: it loses the message.
 ///
 /// On one thread: between two looks of the test its links do a few turns, so it sees the first message on its way.
