@@ -156,10 +156,13 @@ impl Budget {
             if !is_behind && self.has_room(state, *len, readers) {
                 return Some(link);
             }
-            let before = passed.len();
-            passed.extend(readers.iter().filter(|reader| reader.holds_some()));
-            if passed.len() == before {
+            if !readers.iter().any(|reader| reader.holds_some()) {
                 return None;
+            }
+            for reader in readers.iter().filter(|reader| reader.holds_some()) {
+                if !passed.iter().any(|other| Arc::ptr_eq(other, reader)) {
+                    passed.push(reader);
+                }
             }
         }
         None
