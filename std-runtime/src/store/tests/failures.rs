@@ -149,12 +149,7 @@ async fn a_lane_ends_on_a_full_disk_before_the_store_is_closed() {
 
 #[tokio::test]
 async fn a_store_that_somebody_reads_while_it_is_closed_has_let_go_of_the_disk_when_it_is() {
-    let (store, disk) = store_on_disk();
-    store.open_lane(lane(1), 1).await.unwrap();
-    // Together more than is kept in memory.
-    for number in 1..=10 {
-        accept(&store, lane(1), number, &message(1 << 20, number)).await.unwrap();
-    }
+    let (store, disk) = store_read_from_disk().await;
     disk.hold_reads(true);
     let reading = tokio::spawn({
         let store = store.clone();
@@ -282,12 +277,7 @@ fn each_change_of_a_disk_is_one_line_of_the_log() {
 
 #[tokio::test]
 async fn a_message_that_the_disk_does_not_give_back_is_counted() {
-    let (store, disk) = store_on_disk();
-    store.open_lane(lane(1), 1).await.unwrap();
-    // Together more than is kept in memory.
-    for number in 1..=10 {
-        accept(&store, lane(1), number, &message(1 << 20, number)).await.unwrap();
-    }
+    let (store, disk) = store_read_from_disk().await;
 
     disk.fail_reads();
     let read = store.read(lane(1), 1, usize::MAX, usize::MAX).await;
@@ -356,6 +346,16 @@ fn open_on(disk: Arc<TestDisk>, retry_after: Duration) -> Store {
 fn append(store: &Store, number: u64) -> Durable {
     let room = store.try_reserve(LENGTH).unwrap();
     append_in(store, room, lane(1), number, message(LENGTH, number))
+}
+
+/// A store of ten messages, which are together more than is kept in memory.
+async fn store_read_from_disk() -> (Store, Arc<TestDisk>) {
+    let (store, disk) = store_on_disk();
+    store.open_lane(lane(1), 1).await.unwrap();
+    for number in 1..=10 {
+        accept(&store, lane(1), number, &message(1 << 20, number)).await.unwrap();
+    }
+    (store, disk)
 }
 
 /// A store with a lane, on a disk that it has filled, and that takes no write any more, though it is tried again and again.
